@@ -1,0 +1,72 @@
+/**
+ * What Tidemark needs of a CRDT. Everything above `core/engine` handles opaque bytes through this
+ * interface; only the folders beneath import Yjs or Automerge.
+ *
+ * The methods come in two groups. The light ones parse structure and never build a document; they
+ * run on the relay's event loop, at a cost near the bytes they read. The heavy ones build documents;
+ * they run in workers.
+ */
+
+export type EngineName = 'yjs'
+
+export interface UpdateLimits {
+  /** The largest update accepted, in bytes. */
+  readonly updateBytesMax: number
+}
+
+/**
+ * What an update says it contains, as flat triples: `structs` = client, first clock, end clock
+ * (exclusive), sorted by client and clock, without what the update itself marks as skipped;
+ * `deletes` likewise for deleted ranges.
+ */
+export interface Outline {
+  readonly structs: readonly number[]
+  readonly deletes: readonly number[]
+}
+
+/** A merged state with the index that lets joins copy byte ranges out of it. */
+export interface IndexedState {
+  /** One update, as the engine encodes a whole document. */
+  readonly bytes: Uint8Array
+  /** Made by `Engine.index(bytes)`. Opaque. */
+  readonly index: Uint8Array
+}
+
+/** What a log is known to contain: which struct ranges and which deletes, over all its updates. */
+export interface Coverage {
+  /** True when applying the update to any document that has this coverage changes nothing. */
+  covers(outline: Outline): boolean
+  add(outline: Outline): void
+  /** The encoded version (Yjs: state vector) of a document with this coverage; ranges beyond a gap do not count. */
+  version(): Uint8Array
+}
+
+export interface Engine {
+  readonly name: EngineName
+
+  // Light: structure only.
+
+  /** Refuses what is malformed, truncated, trailing or oversized (`TidemarkError`), else says what it holds. */
+  validate(update: Uint8Array, limits: UpdateLimits): Outline
+  /** Throws `malformed_frame` when the bytes are not a version. */
+  validateVersion(version: Uint8Array): void
+  coverageOf(state: IndexedState | null): Coverage
+  /**
+   * The update that brings a replica at `version` to the state of `state` plus `tail` (in offset
+   * order, each validated), as chunks to be sent one after the other. Never smaller knowledge than
+   * the engine's own diff; may repeat a struct the replica has. Chunks may alias `state.bytes`.
+   */
+  join(state: IndexedState | null, tail: readonly Uint8Array[], version: Uint8Array): Uint8Array[]
+  /** The update with what `coverage` already has left out, or the same bytes where that is not cheap. */
+  index(bytes: Uint8Array): Uint8Array
+  isSubsumed(update: Uint8Array, coverage: Coverage): boolean
+
+  // Heavy: may decode everything or build a document.
+
+  merge(updates: readonly Uint8Array[]): Uint8Array
+  diff(update: Uint8Array, version: Uint8Array): Uint8Array
+  version(update: Uint8Array): Uint8Array
+  /** State of all updates as the engine itself encodes it: deleted content is gone, nothing else is. */
+  compact(updates: readonly Uint8Array[]): IndexedState
+  toJson(updates: readonly Uint8Array[]): Record<string, unknown>
+}
