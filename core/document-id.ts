@@ -16,7 +16,8 @@ export function parseDocumentId(text: string): DocumentId {
   }
   if (text.length === 0) refuse('is empty')
   if (!text.isWellFormed()) refuse('is not well-formed Unicode')
-  if (new TextEncoder().encode(text).length > documentIdBytesMax) refuse(`exceeds ${documentIdBytesMax} bytes`)
+  if (new TextEncoder().encode(text).length > documentIdBytesMax)
+    refuse(`exceeds ${documentIdBytesMax} bytes`)
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i)
     if (code < 0x20 || code === 0x7f) refuse('contains a control character')

@@ -10,8 +10,8 @@
  *   an idempotency key makes the retry append nothing.
  */
 import type { DocumentId } from '../../core/document-id.ts'
-import type { Offset } from '../../core/offset.ts'
 import type { IndexedState } from '../../core/engine/engine.ts'
+import type { Offset } from '../../core/offset.ts'
 
 /**
  * What an ack is worth. `fsync`: on the disk of this machine. `aof-always`: on the disk of the
