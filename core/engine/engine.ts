@@ -16,8 +16,8 @@ export interface UpdateLimits {
 
 /**
  * What an update says it contains, as flat triples: `structs` = client, first clock, end clock
- * (exclusive), sorted by client and clock, without what the update itself marks as skipped;
- * `deletes` likewise for deleted ranges.
+ * (exclusive), a client's triples together and with ascending clocks, without what the update itself
+ * marks as skipped; `deletes` likewise for deleted ranges.
  */
 export interface Outline {
   readonly structs: readonly number[]
@@ -37,6 +37,8 @@ export interface Coverage {
   /** True when applying the update to any document that has this coverage changes nothing. */
   covers(outline: Outline): boolean
   add(outline: Outline): void
+  /** The parts of the outline that are not covered. */
+  missing(outline: Outline): Outline
   /** The encoded version (Yjs: state vector) of a document with this coverage; ranges beyond a gap do not count. */
   version(): Uint8Array
 }
@@ -50,6 +52,7 @@ export interface Engine {
   validate(update: Uint8Array, limits: UpdateLimits): Outline
   /** Throws `malformed_frame` when the bytes are not a version. */
   validateVersion(version: Uint8Array): void
+  /** May keep `state.bytes` alive. */
   coverageOf(state: IndexedState | null): Coverage
   /**
    * The update that brings a replica at `version` to the state of `state` plus `tail` (in offset
@@ -57,9 +60,14 @@ export interface Engine {
    * the engine's own diff; may repeat a struct the replica has. Chunks may alias `state.bytes`.
    */
   join(state: IndexedState | null, tail: readonly Uint8Array[], version: Uint8Array): Uint8Array[]
-  /** The update with what `coverage` already has left out, or the same bytes where that is not cheap. */
+  /** What `IndexedState` needs beside the bytes; reads all of them once. */
   index(bytes: Uint8Array): Uint8Array
   isSubsumed(update: Uint8Array, coverage: Coverage): boolean
+  /**
+   * The update without what `coverage` already has, where leaving that out is cheap; the same bytes
+   * when it saves nothing. Adding the outline of either to the coverage comes to the same.
+   */
+  trim(update: Uint8Array, outline: Outline, coverage: Coverage): Uint8Array
 
   // Heavy: may decode everything or build a document.
 

@@ -1,0 +1,39 @@
+/**
+ * The Yjs engine, updates v1. Light methods work on bytes: one scan of an update (scan.ts), ranges of
+ * what a log holds (coverage.ts), joins spliced from byte ranges (splice.ts) with the help of an
+ * index (state-index.ts). Heavy ones use Yjs itself (compact.ts).
+ */
+import { TidemarkError } from '../../protocol/errors.ts'
+import type { Engine } from '../engine.ts'
+import { compact, diff, merge, version } from './compact.ts'
+import { coverageOf } from './coverage.ts'
+import { outlineOf, scanUpdate } from './scan.ts'
+import { join, trim } from './splice.ts'
+import { indexOf } from './state-index.ts'
+import { toJson } from './to-json.ts'
+import { readVersion } from './version.ts'
+
+export const yjsEngine: Engine = {
+  name: 'yjs',
+  validate(update, { updateBytesMax }) {
+    if (update.length > updateBytesMax)
+      throw new TidemarkError(
+        'update_too_large',
+        `Update of ${update.length} bytes exceeds ${updateBytesMax}`,
+      )
+    return outlineOf(scanUpdate(update))
+  },
+  validateVersion(bytes) {
+    readVersion(bytes)
+  },
+  coverageOf,
+  join: (state, tail, version) => join(state, tail, readVersion(version)),
+  index: indexOf,
+  isSubsumed: (update, coverage) => coverage.covers(outlineOf(scanUpdate(update))),
+  trim,
+  merge,
+  diff,
+  version,
+  compact,
+  toJson,
+}
