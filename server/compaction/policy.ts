@@ -1,0 +1,38 @@
+/**
+ * When a tail becomes a snapshot. The limit on bytes grows with the snapshot, so that all compactions
+ * of a document together rewrite a constant number of bytes per byte written, and the log stays
+ * bounded at about twice the state, however long people type.
+ */
+export interface TailStats {
+  tailBytes: number
+  tailCount: number
+  snapshotBytes: number
+  /** Server time of the oldest entry of the tail, 0 without one. */
+  oldestMs: number
+}
+
+export interface CompactionLimits {
+  /** A tail of fewer bytes than this, or than the snapshot has, is left alone. */
+  readonly tailBytesMax: number
+  readonly tailCountMax: number
+  readonly tailAgeMsMax: number
+  /** A document nobody has open is compacted when its tail has at least this many entries. */
+  readonly idleTailCountMin: number
+}
+
+export type CompactionReason = 'bytes' | 'count' | 'age' | 'idle'
+
+export function compactionDue(
+  stats: Readonly<TailStats>,
+  limits: CompactionLimits,
+  nowMs: number,
+  idle = false,
+): CompactionReason | null {
+  if (stats.tailCount === 0) return null
+  if (stats.tailBytes >= Math.max(limits.tailBytesMax, stats.snapshotBytes)) return 'bytes'
+  if (stats.tailCount >= limits.tailCountMax) return 'count'
+  // One entry is as good a tail as any: there is nothing to win.
+  if (stats.tailCount > 1 && nowMs - stats.oldestMs >= limits.tailAgeMsMax) return 'age'
+  if (idle && stats.tailCount >= limits.idleTailCountMin) return 'idle'
+  return null
+}

@@ -1,0 +1,60 @@
+/**
+ * Everything the environment can set, with its default, unit and what it accepts: the only file that
+ * reads the environment. An invalid value stops the start with the variable's name and what it takes;
+ * an unknown TIDEMARK-looking variable is left alone. docs/operations.md shows the same list.
+ */
+import { z } from 'zod'
+
+const wholeNumber = (min: number, max: number, fallback: number) =>
+  z
+    .string()
+    .regex(/^\d+$/, `a whole number from ${min} to ${max}`)
+    .transform(Number)
+    .refine((value) => value >= min && value <= max, `a whole number from ${min} to ${max}`)
+    .default(fallback)
+
+const kib = 1024
+const mib = 1024 * kib
+
+const schema = z.object({
+  HOST: z.string().min(1, 'an address or host name to listen on').default('127.0.0.1'),
+  PORT: wholeNumber(0, 65_535, 8080),
+  DATA_DIR: z.string().min(1, 'a folder').default('./data'),
+  REDIS_URL: z
+    .string()
+    .regex(/^(redis|rediss|redis\+cluster):\/\//, 'a redis://, rediss:// or redis+cluster:// URL')
+    .optional(),
+  LOG_LEVEL: z
+    .enum(['silent', 'error', 'warn', 'info', 'debug'], 'one of silent, error, warn, info, debug')
+    .default('info'),
+  UPDATE_BYTES_MAX: wholeNumber(kib, 1024 * mib, 32 * mib),
+  SESSIONS_MAX: wholeNumber(1, 1_000_000, 20_000),
+  SESSION_BUFFER_BYTES_MAX: wholeNumber(64 * kib, 1024 * mib, mib),
+  SESSION_UNACKED_BYTES_MAX: wholeNumber(kib, 1024 * mib, mib),
+  AWARENESS_BYTES_MAX: wholeNumber(kib, 16 * mib, 256 * kib),
+  ROOM_LINGER_MS: wholeNumber(0, 3_600_000, 10_000),
+  IMAGE_BYTES_MAX: wholeNumber(mib, 64 * 1024 * mib, 256 * mib),
+  COMPACTION_THREADS: wholeNumber(1, 64, 1),
+  COMPACTION_TAIL_BYTES_MAX: wholeNumber(kib, 1024 * mib, 256 * kib),
+  COMPACTION_TAIL_COUNT_MAX: wholeNumber(2, 10_000_000, 10_000),
+  COMPACTION_AGE_SECONDS_MAX: wholeNumber(1, 31_536_000, 600),
+  COMPACTION_IDLE_COUNT_MIN: wholeNumber(1, 10_000_000, 16),
+  COMPACTION_MEMORY_MB: wholeNumber(64, 65_536, 4096),
+})
+
+export type Config = z.infer<typeof schema>
+
+export class ConfigError extends Error {}
+
+/** Throws `ConfigError` with one line for each invalid variable. */
+export function readConfig(environment: NodeJS.ProcessEnv = process.env): Config {
+  // An empty variable means "not set", as compose files and shells write it.
+  const set = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''))
+  const parsed = schema.safeParse(set)
+  if (parsed.success) return parsed.data
+  const lines = parsed.error.issues.map((issue) => {
+    const name = issue.path.join('.')
+    return `${name}=${JSON.stringify(set[name])} is not valid: ${name} takes ${issue.message}`
+  })
+  throw new ConfigError(lines.join('\n'))
+}

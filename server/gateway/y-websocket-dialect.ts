@@ -1,0 +1,65 @@
+/** The room's side of the y-websocket dialect: entries, answers and presence as complete frames. */
+import {
+  encodeAwarenessMessage,
+  messageSync,
+  syncStep2,
+  syncUpdate,
+} from '../../core/protocol/y-websocket.ts'
+import type { Entry } from '../log/log.ts'
+import type { Dialect } from '../room/dialect.ts'
+import { frame, frameHeaderBytes, writeFrameHeader } from './websocket-frame.ts'
+
+/** One frame an update (the client takes at most one message a frame), all in one buffer. */
+function entriesFrames(entries: readonly Entry[]): Buffer {
+  let length = 0
+  for (const { update } of entries) {
+    const payload = 2 + varUintBytes(update.length) + update.length
+    length += frameHeaderBytes(payload) + payload
+  }
+  const bytes = Buffer.allocUnsafe(length)
+  let position = 0
+  for (const { update } of entries) {
+    position = writeSyncHeader(bytes, position, syncUpdate, update.length)
+    bytes.set(update, position)
+    position += update.length
+  }
+  return bytes
+}
+
+/** The header of a frame whose update comes in chunks, then the chunks themselves, shared and not copied. */
+function chunked(step: number, chunks: readonly Uint8Array[]): Uint8Array[] {
+  const length = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
+  const header = Buffer.allocUnsafe(24)
+  const headerBytes = writeSyncHeader(header, 0, step, length)
+  return [header.subarray(0, headerBytes), ...chunks]
+}
+
+function writeSyncHeader(target: Buffer, start: number, step: number, updateBytes: number): number {
+  let position = writeFrameHeader(target, start, 2 + varUintBytes(updateBytes) + updateBytes)
+  target[position++] = messageSync
+  target[position++] = step
+  let rest = updateBytes
+  while (rest > 0x7f) {
+    target[position++] = 0x80 | (rest % 128)
+    rest = Math.floor(rest / 128)
+  }
+  target[position++] = rest
+  return position
+}
+
+function varUintBytes(value: number): number {
+  let bytes = 1
+  for (let rest = value; rest > 0x7f; rest = Math.floor(rest / 128)) bytes++
+  return bytes
+}
+
+const keepAliveFrame = frame(encodeAwarenessMessage(Uint8Array.of(0)))
+
+export const yWebsocketDialect: Dialect = {
+  name: 'y-websocket',
+  entries: entriesFrames,
+  joined: (chunks) => chunked(syncStep2, chunks),
+  caughtUp: (chunks) => chunked(syncUpdate, chunks),
+  awareness: (update) => frame(encodeAwarenessMessage(update)),
+  keepAlive: () => keepAliveFrame,
+}

@@ -1,0 +1,101 @@
+/**
+ * What /metrics tells. Names and units are Prometheus's own: seconds, bytes, `_total`. Latencies are
+ * observed once per batch, not per update: the observation must not cost what it measures.
+ */
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+
+const secondsBuckets = [0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1, 5]
+
+export interface Gauges {
+  connections(): number
+  rooms(): number
+  tailBytes(): number
+  imageBytes(): number
+}
+
+export class Metrics {
+  readonly registry = new Registry()
+  private readonly appends: Counter
+  private readonly appendFailures: Counter
+  private readonly appendSeconds: Histogram
+  private readonly fanOutSeconds: Histogram
+  private readonly deliveries: Counter
+  private readonly behind: Counter
+  private readonly bytesIn: Counter
+  private readonly refusals: Counter<'code'>
+  private readonly compactions: Counter<'result'>
+  private readonly compactionSeconds: Histogram
+  private readonly counter = <L extends string = string>(
+    name: string,
+    help: string,
+    labelNames: L[] = [],
+  ): Counter<L> => new Counter<L>({ name: `tidemark_${name}`, help, labelNames, registers: [this.registry] })
+  private readonly histogram = (name: string, help: string): Histogram =>
+    new Histogram({ name: `tidemark_${name}`, help, buckets: secondsBuckets, registers: [this.registry] })
+
+  constructor() {
+    this.appends = this.counter('appends_total', 'Updates appended to the log, durable')
+    this.appendFailures = this.counter('append_failures_total', 'Updates that the log refused')
+    this.appendSeconds = this.histogram('append_seconds', 'From the end of the tick to durable, per batch')
+    this.fanOutSeconds = this.histogram(
+      'fan_out_seconds',
+      'From taken in to written to the sockets, per batch',
+    )
+    this.deliveries = this.counter('deliveries_total', 'Updates written to sessions')
+    this.behind = this.counter('sessions_behind_total', 'Times a slow session was marked for a later resync')
+    this.bytesIn = this.counter('received_bytes_total', 'Bytes of messages from sessions')
+    this.refusals = this.counter('refusals_total', 'Sessions closed with a row of the error table', ['code'])
+    this.compactions = this.counter('compactions_total', 'Compactions by result', ['result'])
+    this.compactionSeconds = this.histogram('compaction_seconds', 'Duration of compactions')
+    collectDefaultMetrics({ register: this.registry })
+  }
+
+  /** Read when somebody asks. */
+  watch(gauges: Gauges): void {
+    const gauge = (name: string, help: string, read: () => number): void => {
+      new Gauge({
+        name: `tidemark_${name}`,
+        help,
+        registers: [this.registry],
+        collect() {
+          this.set(read())
+        },
+      })
+    }
+    gauge('connections', 'Open WebSocket connections', gauges.connections)
+    gauge('rooms', 'Open rooms', gauges.rooms)
+    gauge('tail_bytes', 'Bytes of updates after the snapshots of open rooms', gauges.tailBytes)
+    gauge('image_bytes', 'Bytes kept in memory to answer joins', gauges.imageBytes)
+  }
+
+  appended(count: number, ms: number): void {
+    this.appends.inc(count)
+    this.appendSeconds.observe(ms / 1000)
+  }
+
+  appendFailed(count: number): void {
+    this.appendFailures.inc(count)
+  }
+
+  fannedOut(deliveries: number, ms: number): void {
+    this.deliveries.inc(deliveries)
+    this.fanOutSeconds.observe(ms / 1000)
+  }
+
+  fellBehind(): void {
+    this.behind.inc()
+  }
+
+  received(bytes: number): void {
+    this.bytesIn.inc(bytes)
+  }
+
+  refused(code: string): void {
+    this.refusals.inc({ code })
+  }
+
+  compacted(result: 'done' | 'lost' | 'nothing' | 'leased' | 'failed', ms: number): void {
+    this.compactions.inc({ result })
+    if (result === 'done') this.compactionSeconds.observe(ms / 1000)
+  }
+}

@@ -1,0 +1,161 @@
+/**
+ * What a room answers joins from: the snapshot and the tail as of an offset, kept while people join
+ * and read again from the log when they come later. The tail grows with every entry the room
+ * delivers, so a kept image is always at the room's offset.
+ *
+ * Joiners with the same version at the same offset share one computation and its buffers (a restart
+ * brings everyone back with the same version; first visitors all have the empty one).
+ *
+ * All images of a node share `imageBytesMax`; the ones used longest ago are dropped first, and any is
+ * dropped after `imageIdleMs`. Dropping costs the next joiner a read, never correctness.
+ */
+import type { DocumentId } from '../../core/document-id.ts'
+import type { Engine } from '../../core/engine/engine.ts'
+import type { Offset } from '../../core/offset.ts'
+import type { Entry, Loaded, Log, Snapshot } from '../log/log.ts'
+
+const answersMax = 8
+/** A tail this long is due for compaction; reading the shorter one then is cheaper than keeping it. */
+const imageTailMax = 20_000
+
+/** The node's budget for images, in order of use. */
+export class ImageBudget {
+  private readonly used = new Map<Image, number>()
+  private bytes = 0
+  readonly bytesMax: number
+
+  constructor(bytesMax: number) {
+    this.bytesMax = bytesMax
+  }
+
+  get bytesUsed(): number {
+    return this.bytes
+  }
+
+  touch(image: Image, bytes: number): void {
+    this.release(image)
+    this.used.set(image, bytes)
+    this.bytes += bytes
+    for (const [oldest] of this.used) {
+      if (this.bytes <= this.bytesMax || oldest === image) return
+      oldest.drop()
+    }
+  }
+
+  release(image: Image): void {
+    this.bytes -= this.used.get(image) ?? 0
+    this.used.delete(image)
+  }
+
+  /** Drops what nobody joined from for a while. */
+  sweep(nowMs: number, imageIdleMs: number): void {
+    for (const [image] of this.used) if (nowMs - image.usedMs > imageIdleMs) image.drop()
+  }
+}
+
+interface Held {
+  snapshot: Snapshot | null
+  tail: Uint8Array[]
+  offset: Offset
+  bytes: number
+}
+
+interface Answer {
+  readonly version: Uint8Array
+  readonly chunks: readonly Uint8Array[]
+}
+
+export class Image {
+  usedMs = 0
+  private held: Held | null = null
+  private loading: Promise<Held> | null = null
+  /** Entries delivered while a load is under way; the load may or may not contain them. */
+  private meanwhile: Entry[] = []
+  private answers: Answer[] = []
+  private readonly document: DocumentId
+  private readonly engine: Engine
+  private readonly log: Log
+  private readonly budget: ImageBudget
+
+  constructor(document: DocumentId, engine: Engine, log: Log, budget: ImageBudget) {
+    this.document = document
+    this.engine = engine
+    this.log = log
+    this.budget = budget
+  }
+
+  /** Takes what the room has just read anyway. */
+  seed(loaded: Loaded, nowMs: number): void {
+    this.hold(heldOf(loaded), nowMs)
+  }
+
+  /** An entry the room delivers: keeps the image at the room's offset. */
+  append(entry: Entry): void {
+    if (this.loading !== null) this.meanwhile.push(entry)
+    if (this.held === null) return
+    extend(this.held, entry)
+    this.answers = []
+    if (this.held.bytes > this.budget.bytesMax || this.held.tail.length > imageTailMax) this.drop()
+  }
+
+  drop(): void {
+    this.held = null
+    this.answers = []
+    this.budget.release(this)
+  }
+
+  /** The update that brings `version` to the offset returned, which is at least the room's. */
+  async join(version: Uint8Array, nowMs: number): Promise<{ chunks: readonly Uint8Array[]; offset: Offset }> {
+    const held = this.held ?? (await this.load(nowMs))
+    this.usedMs = nowMs
+    const known = this.answers.find((answer) => equal(answer.version, version))
+    const answer = known ?? { version, chunks: this.engine.join(held.snapshot, held.tail, version) }
+    if (known === undefined && held === this.held)
+      this.answers = [answer, ...this.answers.slice(0, answersMax - 1)]
+    return { chunks: answer.chunks, offset: held.offset }
+  }
+
+  private async load(nowMs: number): Promise<Held> {
+    if (this.loading === null) {
+      this.meanwhile = []
+      this.loading = this.log.load(this.document).then(heldOf)
+    }
+    const loading = this.loading
+    try {
+      const held = await loading
+      if (this.loading === loading) {
+        this.loading = null
+        for (const entry of this.meanwhile) extend(held, entry)
+        this.meanwhile = []
+        this.hold(held, nowMs)
+      }
+      return held
+    } finally {
+      if (this.loading === loading) this.loading = null
+    }
+  }
+
+  private hold(held: Held, nowMs: number): void {
+    this.held = held
+    this.answers = []
+    this.usedMs = nowMs
+    this.budget.touch(this, held.bytes)
+  }
+}
+
+function heldOf(loaded: Loaded): Held {
+  const tail = loaded.tail.map((entry) => entry.update)
+  const bytes = tail.reduce((sum, update) => sum + update.length, loaded.snapshot?.bytes.length ?? 0)
+  return { snapshot: loaded.snapshot, tail, offset: loaded.offset, bytes }
+}
+
+function extend(held: Held, entry: Entry): void {
+  if (entry.offset <= held.offset) return
+  held.tail.push(entry.update)
+  held.offset = entry.offset
+  held.bytes += entry.update.length
+}
+
+function equal(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i])
+}

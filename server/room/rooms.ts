@@ -1,0 +1,93 @@
+/**
+ * The rooms of this node. A room opens with its first session and lingers a while after its last one,
+ * so that a reload or a short outage does not read the document again. A room that failed to open is
+ * forgotten at once: the next session tries anew.
+ */
+import type { DocumentId } from '../../core/document-id.ts'
+import type { CompactionResult } from '../compaction/compactor.ts'
+import { Room, type RoomContext } from './room.ts'
+import type { Session } from './session.ts'
+
+export interface RoomsOptions {
+  /** How long an empty room stays open. */
+  readonly lingerMs: number
+  readonly imageIdleMs: number
+  /** An empty room is closing: a good time to compact. */
+  readonly onIdle: (room: Room) => void
+}
+
+export class Rooms {
+  private readonly rooms = new Map<DocumentId, Room>()
+  private readonly emptySinceMs = new Map<Room, number>()
+  private readonly context: RoomContext
+  private readonly options: RoomsOptions
+
+  constructor(context: Omit<RoomContext, 'onFailed'>, options: RoomsOptions) {
+    this.context = { ...context, onFailed: (room) => this.forget(room) }
+    this.options = options
+  }
+
+  get size(): number {
+    return this.rooms.size
+  }
+
+  enter(document: DocumentId, session: Session): Room {
+    let room = this.rooms.get(document)
+    if (room === undefined) {
+      const opening = new Room(document, this.context)
+      room = opening
+      this.rooms.set(document, room)
+      opening.opened.catch(() => this.forget(opening))
+    }
+    this.emptySinceMs.delete(room)
+    room.enter(session)
+    return room
+  }
+
+  leave(room: Room, session: Session): void {
+    room.leave(session)
+    if (room.sessions.size === 0) this.emptySinceMs.set(room, Date.now())
+  }
+
+  /** Closes what has been empty for long enough, ages presence and images. Called every second or so. */
+  sweep(nowMs: number): void {
+    for (const [room, sinceMs] of this.emptySinceMs) {
+      if (nowMs - sinceMs < this.options.lingerMs || room.busy) continue
+      this.forget(room)
+      this.options.onIdle(room)
+    }
+    for (const room of this.rooms.values()) {
+      room.sweepPresence(nowMs)
+      this.context.onTail(room.document, room.stats)
+    }
+    this.context.images.sweep(nowMs, this.options.imageIdleMs)
+  }
+
+  /** A compaction has replaced the snapshot: what rooms keep of it is out of date, if harmless. */
+  compacted(document: DocumentId, result: CompactionResult): void {
+    this.rooms.get(document)?.compacted(result)
+  }
+
+  get busy(): boolean {
+    for (const room of this.rooms.values()) if (room.busy) return true
+    return false
+  }
+
+  tailBytes(): number {
+    let bytes = 0
+    for (const room of this.rooms.values()) bytes += room.stats.tailBytes
+    return bytes
+  }
+
+  close(): void {
+    for (const room of this.rooms.values()) room.close()
+    this.rooms.clear()
+    this.emptySinceMs.clear()
+  }
+
+  private forget(room: Room): void {
+    room.close()
+    this.emptySinceMs.delete(room)
+    if (this.rooms.get(room.document) === room) this.rooms.delete(room.document)
+  }
+}

@@ -1,0 +1,118 @@
+/**
+ * A relay node, put together: log, rooms, compactor, gateway. `start()` opens them from the log
+ * outwards, `close()` ends them from the gateway inwards, so nothing is acknowledged that is not in
+ * the log and nothing is taken in that could not be stored.
+ */
+import { engines } from '../core/engine/engines.ts'
+import { Compactor } from './compaction/compactor.ts'
+import type { Config } from './config.ts'
+import { Gateway } from './gateway/gateway.ts'
+import type { Log } from './log/log.ts'
+import type { Logger } from './logger.ts'
+import { Metrics } from './metrics.ts'
+import { ImageBudget } from './room/image.ts'
+import { Rooms } from './room/rooms.ts'
+import { Tick } from './room/tick.ts'
+
+const sweepMs = 1_000
+const imageIdleMs = 10_000
+const awarenessFrameMs = 50
+const compactionTimeoutMs = 120_000
+/** Closing takes at most the sum of these and the log's own end; the process exits within 10 s. */
+const flushMsMax = 4_000
+const closeGraceMs = 2_000
+
+export class Server {
+  readonly metrics = new Metrics()
+  private readonly log: Log
+  private readonly rooms: Rooms
+  private readonly compactor: Compactor
+  private readonly gateway: Gateway
+  private sweeper: NodeJS.Timeout | null = null
+
+  constructor(config: Config, log: Log, logger: Logger) {
+    const { metrics } = this
+    const engine = engines.yjs
+    this.log = log
+    const images = new ImageBudget(config.IMAGE_BYTES_MAX)
+    this.compactor = new Compactor({
+      log,
+      engine,
+      limits: {
+        tailBytesMax: config.COMPACTION_TAIL_BYTES_MAX,
+        tailCountMax: config.COMPACTION_TAIL_COUNT_MAX,
+        tailAgeMsMax: config.COMPACTION_AGE_SECONDS_MAX * 1000,
+        idleTailCountMin: config.COMPACTION_IDLE_COUNT_MIN,
+      },
+      threads: config.COMPACTION_THREADS,
+      timeoutMs: compactionTimeoutMs,
+      workerMemoryMb: config.COMPACTION_MEMORY_MB,
+      logger,
+      metrics,
+      onCompacted: (document, result) => this.rooms.compacted(document, result),
+    })
+    this.rooms = new Rooms(
+      {
+        engine,
+        log,
+        tick: new Tick(),
+        images,
+        limits: {
+          updateBytesMax: config.UPDATE_BYTES_MAX,
+          awarenessBytesMax: config.AWARENESS_BYTES_MAX,
+          awarenessClientsMax: 1_000,
+          sessionAwarenessClientsMax: 100,
+          awarenessFrameMs,
+        },
+        logger,
+        metrics,
+        onTail: (document, stats) => this.compactor.consider(document, stats),
+      },
+      {
+        lingerMs: config.ROOM_LINGER_MS,
+        imageIdleMs,
+        onIdle: (room) => this.compactor.consider(room.document, room.stats, true),
+      },
+    )
+    this.gateway = new Gateway({
+      host: config.HOST,
+      port: config.PORT,
+      // A frame is an update and its few bytes of header.
+      frameBytesMax: config.UPDATE_BYTES_MAX + 64,
+      sessionsMax: config.SESSIONS_MAX,
+      rooms: this.rooms,
+      limits: {
+        sessionBufferBytesMax: config.SESSION_BUFFER_BYTES_MAX,
+        sessionUnackedBytesMax: config.SESSION_UNACKED_BYTES_MAX,
+      },
+      logger,
+      metrics,
+      unready: () => log.unavailable(),
+    })
+    metrics.watch({
+      connections: () => this.gateway.connectionCount,
+      rooms: () => this.rooms.size,
+      tailBytes: () => this.rooms.tailBytes(),
+      imageBytes: () => images.bytesUsed,
+    })
+  }
+
+  /** Resolves with the URL it listens on. */
+  async start(): Promise<string> {
+    await this.log.start()
+    this.sweeper = setInterval(() => this.rooms.sweep(Date.now()), sweepMs)
+    return this.gateway.start()
+  }
+
+  /** Lets what was taken in become durable, tells everyone to come back, ends. */
+  async close(): Promise<void> {
+    this.gateway.drain()
+    const deadlineMs = Date.now() + flushMsMax
+    while (this.rooms.busy && Date.now() < deadlineMs) await new Promise((done) => setTimeout(done, 5))
+    await this.gateway.close(closeGraceMs)
+    if (this.sweeper !== null) clearInterval(this.sweeper)
+    this.rooms.close()
+    await this.compactor.close()
+    await this.log.close()
+  }
+}

@@ -1,0 +1,86 @@
+/**
+ * A y-websocket client that does what the test says and nothing else: it holds a Y.Doc, records every
+ * update in the order in which it came, and never reconnects by itself.
+ */
+import { once } from 'node:events'
+import * as decoding from 'lib0/decoding'
+import * as encoding from 'lib0/encoding'
+import WebSocket from 'ws'
+import * as Y from 'yjs'
+
+export class RawClient {
+  readonly doc = new Y.Doc()
+  /** Updates received, in order. */
+  readonly received: Uint8Array[] = []
+  readonly awareness: Uint8Array[] = []
+  readonly denials: string[] = []
+  synced = false
+  closeCode: number | null = null
+  closeReason = ''
+  readonly socket: WebSocket
+  /** Resolves when the socket has closed. */
+  readonly closed: Promise<void>
+
+  private constructor(socket: WebSocket) {
+    this.socket = socket
+    socket.binaryType = 'nodebuffer'
+    socket.on('message', (data: Buffer) => this.receive(data))
+    socket.on('error', () => undefined)
+    this.closed = new Promise((resolve) => {
+      socket.on('close', (code, reason) => {
+        this.closeCode = code
+        this.closeReason = reason.toString()
+        resolve()
+      })
+    })
+  }
+
+  /** Resolves when the socket is open; `handshake` sends step 1. */
+  static async connect(url: string, handshake = true): Promise<RawClient> {
+    const socket = new WebSocket(url)
+    const client = new RawClient(socket)
+    await once(socket, 'open')
+    if (handshake) client.sendStep1()
+    return client
+  }
+
+  sendStep1(): void {
+    this.sendSync(0, Y.encodeStateVector(this.doc))
+  }
+
+  sendUpdate(update: Uint8Array): void {
+    this.sendSync(2, update)
+  }
+
+  sendSync(step: number, payload: Uint8Array): void {
+    const encoder = encoding.createEncoder()
+    encoding.writeVarUint(encoder, 0)
+    encoding.writeVarUint(encoder, step)
+    encoding.writeVarUint8Array(encoder, payload)
+    this.socket.send(encoding.toUint8Array(encoder))
+  }
+
+  close(): void {
+    this.socket.terminate()
+  }
+
+  private receive(data: Buffer): void {
+    const decoder = decoding.createDecoder(data)
+    const type = decoding.readVarUint(decoder)
+    if (type === 1) this.awareness.push(decoding.readVarUint8Array(decoder))
+    else if (type === 2) {
+      decoding.readVarUint(decoder)
+      this.denials.push(decoding.readVarString(decoder))
+    } else if (type === 0) {
+      const step = decoding.readVarUint(decoder)
+      const payload = decoding.readVarUint8Array(decoder).slice()
+      if (step === 0) this.sendSync(1, Y.encodeStateAsUpdate(this.doc, payload))
+      else {
+        this.received.push(payload)
+        Y.applyUpdate(this.doc, payload, this)
+        if (step === 1) this.synced = true
+      }
+    }
+    if (decoding.hasContent(decoder)) throw new Error('more than one message in a frame')
+  }
+}

@@ -1,0 +1,69 @@
+/** A relay in its own process, as `npm start` runs it: it can be killed. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+
+const main = fileURLToPath(new URL('../../dist/server/main.js', import.meta.url))
+const startMsMax = 30_000
+
+export interface RelayProcess {
+  /** http://127.0.0.1:port */
+  readonly url: string
+  /** ws://127.0.0.1:port */
+  readonly webSocketUrl: string
+  readonly port: number
+  readonly pid: number
+  /** Every line it has logged, parsed. */
+  readonly lines: readonly Record<string, unknown>[]
+  kill9(): Promise<void>
+  /** SIGTERM; resolves with the exit code. */
+  stop(): Promise<number | null>
+}
+
+/** Rejects with what the process printed when it ends instead of listening. */
+export async function startRelay(environment: Record<string, string>): Promise<RelayProcess> {
+  const child = spawn(process.execPath, [main], {
+    env: { PATH: process.env['PATH'], PORT: '0', LOG_LEVEL: 'info', ...environment },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  const exited = new Promise<number | null>((resolve) => child.once('exit', resolve))
+  const lines: Record<string, unknown>[] = []
+  let errors = ''
+  child.stderr.on('data', (chunk: Buffer) => {
+    errors += chunk.toString()
+  })
+  const url = await new Promise<string>((resolve, reject) => {
+    const deadline = setTimeout(() => reject(new Error(`no 'listening' line: ${errors}`)), startMsMax)
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      const parsed = JSON.parse(line) as Record<string, unknown>
+      lines.push(parsed)
+      if (parsed['msg'] !== 'listening') return
+      clearTimeout(deadline)
+      resolve(String(parsed['url']))
+    })
+    void exited.then((code) => {
+      clearTimeout(deadline)
+      reject(new Error(`the relay ended with ${code}: ${errors}`))
+    })
+  })
+  const signal = async (name: NodeJS.Signals): Promise<number | null> => {
+    if (child.exitCode === null && child.signalCode === null) child.kill(name)
+    return exited
+  }
+  return {
+    url,
+    webSocketUrl: url.replace('http', 'ws'),
+    port: Number(new URL(url).port),
+    pid: pidOf(child),
+    lines,
+    kill9: async () => {
+      await signal('SIGKILL')
+    },
+    stop: () => signal('SIGTERM'),
+  }
+}
+
+function pidOf(child: ChildProcess): number {
+  if (child.pid === undefined) throw new Error('the relay did not start')
+  return child.pid
+}
