@@ -46,7 +46,7 @@ function compile(output) {
   const options = ['-p', 'tsconfig.json', '--outDir', output, '--incremental', 'false']
   const { status, error } = spawnSync(process.execPath, [compiler, ...options], {
     cwd: root,
-    stdio: ['ignore', 'inherit', 'inherit'],
+    stdio: ['ignore', 2, 2],
   })
   if (error !== undefined) throw error
   return status === 0

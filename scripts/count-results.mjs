@@ -1,0 +1,34 @@
+/**
+ * Prints `N passed, N failed` (and `, N skipped`, if any) from Vitest's JSON results:
+ *
+ *   node scripts/count-results.mjs <results file> <exit code of npm test>
+ *
+ * The line must never read as success when something failed. So a test file that failed as a whole
+ * (it did not load, a hook threw) counts as one failure, and so does an exit code that no counted
+ * failure explains: lint or types failed and no test ran, or an error escaped from every test.
+ */
+import * as fs from 'node:fs'
+import { fileURLToPath } from 'node:url'
+
+export function closingLine(results, exitCode) {
+  let [passed, failed, skipped] = [0, 0, 0]
+  for (const file of results?.testResults ?? []) {
+    const count = (...statuses) =>
+      file.assertionResults.filter(({ status }) => statuses.includes(status)).length
+    const failedHere = count('failed')
+    passed += count('passed')
+    failed += file.status === 'failed' && failedHere === 0 ? 1 : failedHere
+    skipped += count('pending', 'skipped', 'todo', 'disabled')
+  }
+  if (exitCode !== 0 && failed === 0) failed = 1
+  return `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`
+}
+
+function read(file) {
+  const text = fs.existsSync(file) ? fs.readFileSync(file, 'utf8') : ''
+  return text === '' ? undefined : JSON.parse(text)
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  console.log(closingLine(read(process.argv[2]), Number(process.argv[3])))
+}
