@@ -174,7 +174,7 @@ export class StructScanner extends ByteReader {
     }
   }
 
-  private json(undefinedAllowed: boolean): void {
+  json(undefinedAllowed: boolean): void {
     const length = this.varUint()
     const start = this.position
     this.skip(length)

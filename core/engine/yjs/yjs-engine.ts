@@ -15,6 +15,7 @@ import { readVersion } from './version.ts'
 
 export const yjsEngine: Engine = {
   name: 'yjs',
+  emptyVersion: Uint8Array.of(0),
   validate(update, { updateBytesMax }) {
     if (update.length > updateBytesMax)
       throw new TidemarkError(
