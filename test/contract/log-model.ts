@@ -75,6 +75,7 @@ export async function compactTo(log: Log, document: DocumentId, offset?: number)
   const loaded = await log.load(document)
   const updates = contentsOf(loaded).map((text) => Buffer.from(text, 'latin1'))
   const to = offset ?? loaded.offset
+  if (to === 0) return false
   return log.compact(document, snapshotOf(to, updates.slice(0, to)), loaded.snapshot?.offset ?? noOffset)
 }
 

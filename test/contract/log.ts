@@ -280,23 +280,28 @@ export function logContract(
       it('loads everything while appends and compactions go on', async () => {
         let appending = true
         let acked = 0
-        const appends = (async () => {
-          for (let i = 1; i <= 150; i++) {
-            await log.append(document, [entryOf(`a${i}`)])
-            acked = i
+        const append = async () => {
+          try {
+            for (let i = 1; i <= 150; i++) {
+              await log.append(document, [entryOf(`a${i}`)])
+              acked = i
+            }
+          } finally {
+            appending = false
           }
-          appending = false
-        })()
-        const compactions = (async () => {
-          while (appending) await compactTo(log, document)
-        })()
-        while (appending) {
-          const atLeast = acked
-          const contents = contentsOf(await log.load(document))
-          expect(contents.length).toBeGreaterThanOrEqual(atLeast)
-          expect(contents).toEqual(contents.map((_, i) => `a${i + 1}`))
         }
-        await Promise.all([appends, compactions])
+        const compact = async () => {
+          while (appending) await compactTo(log, document)
+        }
+        const load = async () => {
+          while (appending) {
+            const atLeast = acked
+            const contents = contentsOf(await log.load(document))
+            expect(contents.length).toBeGreaterThanOrEqual(atLeast)
+            expect(contents).toEqual(contents.map((_, i) => `a${i + 1}`))
+          }
+        }
+        await Promise.all([append(), compact(), load()])
         expect(contentsOf(await log.load(document)).length).toBe(150)
       })
 

@@ -1,0 +1,243 @@
+/**
+ * The function library that runs inside Redis. A function is atomic: nothing comes between the
+ * entries of one call, and a load never sees half a compaction.
+ *
+ *   append   KEYS log…  ARGV node, sentinel, request      → one line per key (append-request.ts)
+ *            for each key: leave out pushes the replicas hash knows, XADD the rest, and publish them
+ *            with the offset of the first, unless this node's own subscription is the only one
+ *   read     KEYS log   ARGV after, bytesMax, 'state'?    → head, snapshot offset, first, entries[, bytes, index]
+ *   heads    KEYS log…  ARGV offset…                      → per key: head, the entry at that offset or false
+ *   compact  KEYS log   ARGV expected, offset, bytes, index, replicasMax → 1 or 0
+ *   release  KEYS lease ARGV token                        → 1 or 0
+ *
+ * Numbering: `XADD key 0-*` gives 0-1, 0-2, … and the stream remembers its last id when trimmed to
+ * nothing. If the stream itself was lost while a snapshot stands, the first append finds itself at 1
+ * and starts again behind the snapshot; `compact` likewise lifts a stream that ends before it.
+ *
+ * Measured on Redis 7.0.15, microseconds of client and server CPU per append, 25 and 500 documents a
+ * tick: pipelined XADD 16 + 3.6 and 13 + 2.0; one FCALL per document 15 + 5.8 and 13 + 4.2; one FCALL
+ * for all with an argument per entry 3.4 + 3.7 and 1.2 + 2.5; with all entries packed in one argument,
+ * as here, 2.4 + 3.3 and 0.45 + 2.3. Asking who listens costs 0.2 in the server; publishing to nobody
+ * costs more, to oneself far more.
+ *
+ * The name carries a hash of the code, so that nodes of different versions can share a server.
+ */
+import { createHash } from 'node:crypto'
+
+const source = `
+local function offsetOf(id)
+  return tonumber(string.sub(id, 3))
+end
+
+local function text(number)
+  return string.format('%.0f', number)
+end
+
+local function sibling(log, name)
+  return string.sub(log, 1, -4) .. name
+end
+
+-- The log's head as the stream knows it; 0 when there is no stream.
+local function streamHead(log)
+  if redis.call('EXISTS', log) == 0 then return 0 end
+  local info = redis.call('XINFO', 'STREAM', log)
+  for i = 1, #info, 2 do
+    if info[i] == 'last-generated-id' then return offsetOf(info[i + 1]) end
+  end
+end
+
+local function snapshotOffset(log)
+  return tonumber(redis.call('HGET', sibling(log, 'snapshot'), 'offset') or '0')
+end
+
+local function add(log, entry)
+  local offset = offsetOf(redis.call('XADD', log, '0-*', 'e', entry))
+  if offset > 1 then return offset end
+  local found = redis.pcall('HGET', sibling(log, 'snapshot'), 'offset')
+  if type(found) == 'table' then
+    redis.call('DEL', log)
+    error(found, 0)
+  end
+  if not found or found == '0' then return offset end
+  redis.call('DEL', log)
+  return offsetOf(redis.call('XADD', log, '0-' .. text(tonumber(found) + 1), 'e', entry))
+end
+
+-- Appends the entries of one document; gives the reply line, the first offset and the new entries.
+local function appendTo(log, request, at, count)
+  local first, fresh, offsets, known, changed = nil, {}, {}, {}, {}
+  for _ = 1, count do
+    local size, replicaSize, entry, replica, sequence
+    size, replicaSize, at = struct.unpack('>I4I2', request, at)
+    if replicaSize > 0 then
+      replica = string.sub(request, at, at + replicaSize - 2)
+      sequence, at = struct.unpack('>I8', request, at + replicaSize - 1)
+      if not known[replica] then
+        local found = redis.call('HGET', sibling(log, 'replicas'), replica)
+        local last, offset = string.match(found or '', '^(%d+):(%d+)$')
+        known[replica] = { tonumber(last or '-1'), tonumber(offset or '0') }
+      end
+    end
+    entry = string.sub(request, at, at + size - 1)
+    at = at + size
+    if replica and sequence <= known[replica][1] then
+      offsets[#offsets + 1] = '-' .. text(known[replica][2])
+    else
+      local offset = add(log, entry)
+      first = first or offset
+      fresh[#fresh + 1] = entry
+      offsets[#offsets + 1] = text(offset)
+      if replica then
+        known[replica] = { sequence, offset }
+        changed[replica] = true
+      end
+    end
+  end
+  for replica in pairs(changed) do
+    local last = text(known[replica][1]) .. ':' .. text(known[replica][2])
+    redis.call('HSET', sibling(log, 'replicas'), replica, last)
+  end
+  if first and #fresh == count then return text(first), first, fresh end
+  return table.concat(offsets, ' '), first, fresh
+end
+
+-- Bytes of a request that belong to 'count' entries from 'at' on.
+local function skip(request, at, count)
+  for _ = 1, count do
+    local size, replicaSize, next = struct.unpack('>I4I2', request, at)
+    at = next + size
+    if replicaSize > 0 then at = at + replicaSize + 7 end
+  end
+  return at
+end
+
+local function append(keys, args)
+  local node, request = args[1], args[3]
+  if #keys == 0 then return '' end
+  local channels = { 'PUBSUB', 'SHARDNUMSUB' }
+  if args[2] ~= '' then channels[3] = args[2] end
+  local shift = #channels
+  for k = 1, #keys do channels[shift + k] = sibling(keys[k], 'feed') end
+  local listeners = redis.call(unpack(channels))
+  local heard = shift == 3 and listeners[2] == 1
+  local sender = struct.pack('>B', #node) .. node
+  local lines, at = {}, 1
+  for k = 1, #keys do
+    local own, entries, passing
+    own, entries, passing, at = struct.unpack('>BI4I4', request, at)
+    local after = skip(request, at, entries)
+    local ok, line, first, fresh = true, '', nil, nil
+    if entries > 0 then
+      ok, line, first, fresh = pcall(appendTo, keys[k], request, at, entries)
+      if not ok then
+        line = '!' .. string.gsub(type(line) == 'table' and line.err or tostring(line), '\\n', ' ')
+      end
+    end
+    lines[k] = line
+    at = after
+    local count = listeners[2 * (shift - 2 + k)]
+    local publish = count > 0 and not (heard and own == 1 and count == 1)
+    if publish and ok and first then
+      local message = { 'e', sender, struct.pack('>I8', first) }
+      for i = 1, #fresh do message[3 + i] = struct.pack('>I4', #fresh[i]) .. fresh[i] end
+      redis.call('SPUBLISH', channels[shift + k], table.concat(message))
+    end
+    for _ = 1, passing do
+      local size
+      size, at = struct.unpack('>I4', request, at)
+      if publish then
+        local bytes = string.sub(request, at, at + size - 1)
+        redis.call('SPUBLISH', channels[shift + k], 'p' .. sender .. bytes)
+      end
+      at = at + size
+    end
+  end
+  return table.concat(lines, '\\n')
+end
+
+local function read(keys, args)
+  local log, after, bytesMax = keys[1], tonumber(args[1]), tonumber(args[2])
+  local offset = snapshotOffset(log)
+  if args[3] == 'state' and after < offset then after = offset end
+  local entries, first, bytes, last, found = {}, 0, 0, after, nil
+  repeat
+    found = redis.call('XRANGE', log, '0-' .. text(last + 1), '+', 'COUNT', '32')
+    for i = 1, #found do
+      local at, fields = offsetOf(found[i][1]), found[i][2]
+      if first == 0 then first, last = at, at - 1 end
+      if at ~= last + 1 or string.sub(found[i][1], 1, 2) ~= '0-' or fields[1] ~= 'e' then
+        return redis.error_reply('CORRUPT the stream breaks off after ' .. text(last))
+      end
+      last, bytes = at, bytes + #fields[2]
+      entries[#entries + 1] = fields[2]
+    end
+  until #found < 32 or bytes >= bytesMax
+  local head = math.max(streamHead(log), offset)
+  if args[3] ~= 'state' then return { head, offset, first, entries } end
+  local state = redis.call('HMGET', sibling(log, 'snapshot'), 'offset', 'bytes', 'index')
+  return { head, offset, first, entries, state[1], state[2], state[3] }
+end
+
+local function heads(keys, args)
+  local found = {}
+  for k = 1, #keys do
+    found[2 * k - 1] = math.max(streamHead(keys[k]), snapshotOffset(keys[k]))
+    local entry = false
+    if args[k] ~= '0' then
+      local at = '0-' .. args[k]
+      entry = redis.call('XRANGE', keys[k], at, at)[1] or false
+      if entry then entry = entry[2][2] or false end
+    end
+    found[2 * k] = entry
+  end
+  return found
+end
+
+local function prune(replicas, max)
+  if redis.call('HLEN', replicas) <= max then return end
+  local all, flat = {}, redis.call('HGETALL', replicas)
+  for i = 1, #flat, 2 do
+    all[#all + 1] = { flat[i], tonumber(string.match(flat[i + 1], ':(%d+)$') or '0') }
+  end
+  table.sort(all, function(a, b) return a[2] > b[2] end)
+  for i = max + 1, #all do redis.call('HDEL', replicas, all[i][1]) end
+end
+
+local function compact(keys, args)
+  local log, offset = keys[1], tonumber(args[2])
+  if snapshotOffset(log) ~= tonumber(args[1]) or offset < math.max(1, tonumber(args[1])) then return 0 end
+  if offset > streamHead(log) then redis.call('XADD', log, '0-' .. args[2], 'e', '') end
+  prune(sibling(log, 'replicas'), tonumber(args[5]))
+  redis.call('HSET', sibling(log, 'snapshot'), 'offset', args[2], 'bytes', args[3], 'index', args[4])
+  redis.call('XTRIM', log, 'MINID', '=', '0-' .. text(offset + 1))
+  return 1
+end
+
+local function release(keys, args)
+  if redis.call('GET', keys[1]) ~= args[1] then return 0 end
+  return redis.call('DEL', keys[1])
+end
+`
+
+const revision = createHash('sha256').update(source).digest('hex').slice(0, 8)
+export const libraryName = `tidemark_${revision}`
+
+export type FunctionName = 'append' | 'read' | 'heads' | 'compact' | 'release'
+
+export const functionNames = {
+  append: `${libraryName}_append`,
+  read: `${libraryName}_read`,
+  heads: `${libraryName}_heads`,
+  compact: `${libraryName}_compact`,
+  release: `${libraryName}_release`,
+} as const satisfies Record<FunctionName, string>
+
+const readers: readonly FunctionName[] = ['read', 'heads']
+
+const registrations = Object.entries(functionNames).map(([short, name]) =>
+  readers.includes(short as FunctionName)
+    ? `redis.register_function{ function_name = '${name}', callback = ${short}, flags = { 'no-writes', 'allow-oom' } }`
+    : `redis.register_function('${name}', ${short})`,
+)
+
+export const libraryCode = `#!lua name=${libraryName}\n${source}\n${registrations.join('\n')}\n`
