@@ -1,0 +1,33 @@
+/**
+ * What does a delivery cost the server when updates come one by one, so that nothing can be joined?
+ * 200 updates a second to 100 readers, and 20 a second to 1,500, beside `ws` sending message by message.
+ */
+import { type Answer, interleave, judge, type Question, rowsOf } from './harness/question.ts'
+import { logNames } from './harness/servers.ts'
+
+const cases = [
+  { question: 'fan-out-paced-100', readers: 100, updatesPerSecond: 200, ratioMax: 1.15 },
+  { question: 'fan-out-paced-1500', readers: 1500, updatesPerSecond: 20, ratioMax: 1.1 },
+]
+
+export const fanOutPaced: Question = async (settings) => {
+  const answers: Answer[] = []
+  for (const { question, readers, updatesPerSecond, ratioMax } of cases) {
+    const samples = await interleave(['raw-each', ...settings.contestants], settings, (server) => ({
+      ...server,
+      kind: 'fan-out',
+      readers,
+      updatesPerSecond,
+      windows: [],
+      // The first seconds are the compiler's.
+      warmUpMs: settings.quick ? 2000 : 3000,
+      measureMs: settings.quick ? 3000 : 6000,
+    }))
+    const figure = 'serverCpuMicrosecondsPerDelivery'
+    const verdicts = judge(samples, settings.contestants, [
+      { figure, raw: 'raw-each', bound: 'atMost', value: ratioMax, servers: logNames },
+    ])
+    answers.push({ question, rows: rowsOf(samples), verdicts, samples, notes: [] })
+  }
+  return answers
+}

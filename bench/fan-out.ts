@@ -1,0 +1,29 @@
+/**
+ * How many deliveries a second can one document make, one writer to 100 readers, at p99 below 20 ms?
+ * Each server is measured at several windows and stands with its best that keeps the latency.
+ */
+import { bestWindow, interleave, judge, type Question, rowsOf } from './harness/question.ts'
+import { logNames } from './harness/servers.ts'
+
+const p99MsMax = 20
+
+export const fanOut: Question = async (settings) => {
+  const samples = await interleave(
+    ['raw-joined', 'raw-each', ...settings.contestants],
+    settings,
+    (server) => ({
+      ...server,
+      kind: 'fan-out',
+      readers: 100,
+      windows: settings.quick ? [32, 256, 1024] : [32, 128, 512, 1024, 2048],
+      warmUpMs: settings.quick ? 400 : 600,
+      measureMs: settings.quick ? 1000 : 2000,
+    }),
+  )
+  const best = bestWindow(samples, 'deliveriesPerSecond', p99MsMax)
+  const verdicts = judge(best, settings.contestants, [
+    { figure: 'deliveriesPerSecond', raw: 'raw-joined', bound: 'atLeast', value: 0.7, servers: logNames },
+    { figure: 'p99Ms', bound: 'atMost', value: p99MsMax, servers: logNames },
+  ])
+  return [{ question: 'fan-out', rows: rowsOf(best), verdicts, samples, notes: [] }]
+}

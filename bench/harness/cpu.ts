@@ -1,0 +1,77 @@
+/**
+ * What processes cost, from /proc: user and system time of all threads (kernel work on their behalf,
+ * such as loopback delivery, included), and resident memory. `busyMs` is the whole machine's, so that
+ * a run can say how much of it went to somebody else.
+ */
+import { readFileSync } from 'node:fs'
+
+const tickMs = 10
+
+export function cpuMs(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  return (Number(fields[11]) + Number(fields[12])) * tickMs
+}
+
+export function residentBytes(pid: number): number {
+  const line = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))
+  return Number(line?.[1] ?? 0) * 1024
+}
+
+/** Time that all processors together spent on anything but idling and waiting for disks. */
+export function busyMs(): number {
+  const fields = readFileSync('/proc/stat', 'latin1')
+    .split('\n', 1)[0]!
+    .trim()
+    .split(/\s+/)
+    .slice(1)
+    .map(Number)
+  const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0, steal = 0] = fields
+  return (user + nice + system + irq + softirq + steal) * tickMs
+}
+
+export interface CpuUse {
+  readonly serverMs: number
+  /** 0 where the log is in the server's process. */
+  readonly logMs: number
+  readonly loadMs: number
+  /** Everybody else on the machine. */
+  readonly foreignMs: number
+  readonly wallMs: number
+  /** The figures that every load tells. */
+  readonly figures: Readonly<Record<string, number>>
+}
+
+export interface CpuMeter {
+  stop(): CpuUse
+}
+
+/** Measures the server, its log, and this process, which is the load. */
+export function startCpuMeter(serverPid: number, logPid: number | null): CpuMeter {
+  const read = () => ({
+    server: cpuMs(serverPid),
+    log: logPid === null ? 0 : cpuMs(logPid),
+    load: serverPid === process.pid ? 0 : cpuMs(process.pid),
+    busy: busyMs(),
+    wall: performance.now(),
+  })
+  const from = read()
+  return {
+    stop() {
+      const to = read()
+      const serverMs = to.server - from.server
+      const logMs = to.log - from.log
+      const loadMs = to.load - from.load
+      const foreignMs = Math.max(0, to.busy - from.busy - serverMs - logMs - loadMs)
+      const wallMs = to.wall - from.wall
+      const figures = {
+        serverCores: serverMs / wallMs,
+        ...(logPid === null ? {} : { logCores: logMs / wallMs }),
+        loadCores: loadMs / wallMs,
+        foreignCores: foreignMs / wallMs,
+        serverResidentBytes: residentBytes(serverPid),
+      }
+      return { serverMs, logMs, loadMs, foreignMs, wallMs, figures }
+    },
+  }
+}

@@ -1,0 +1,173 @@
+/**
+ * How a question is asked: every run starts each server anew and puts the same load on it, raw servers
+ * and relay in turn within a run, the order turned by one place each run, so that what the machine does
+ * meanwhile hits all of them alike. A ratio is taken within a run and the median of ratios is told.
+ */
+
+import { runLoad } from '../load/run-load.ts'
+import type { Figures, LoadResult, LoadSpec } from '../load/spec.ts'
+import { type RunningServer, type ServerName, startServer } from './servers.ts'
+import { type Spread, spread } from './statistics.ts'
+
+export interface Settings {
+  readonly runs: number
+  readonly quick: boolean
+  /** The servers under test: the relay with its logs, and peers if asked for. */
+  readonly contestants: readonly ServerName[]
+  readonly profileDir: string | null
+  readonly temporaryDir: string
+}
+
+export interface Sample {
+  readonly run: number
+  readonly server: string
+  /** What was asked of it, such as a window; '' when there is only one. */
+  readonly name: string
+  readonly figures: Figures
+  readonly errors: readonly string[]
+}
+
+export interface Target {
+  readonly figure: string
+  /** Compared with `raw`'s same figure in the same run; without it, the figure itself. */
+  readonly raw?: string
+  readonly bound: 'atLeast' | 'atMost'
+  readonly value: number
+  /** Servers it applies to; all contestants when left out. */
+  readonly servers?: readonly ServerName[]
+}
+
+export interface Row {
+  readonly server: string
+  readonly name: string
+  readonly figures: Readonly<Record<string, Spread>>
+}
+
+export interface Verdict {
+  readonly server: string
+  readonly figure: string
+  readonly name: string
+  readonly measured: Spread
+  readonly ratioTo: string | null
+  readonly bound: 'atLeast' | 'atMost'
+  readonly value: number
+  readonly met: boolean
+}
+
+export interface Answer {
+  readonly question: string
+  readonly rows: readonly Row[]
+  readonly verdicts: readonly Verdict[]
+  readonly samples: readonly Sample[]
+  readonly notes: readonly string[]
+}
+
+export type Question = (settings: Settings) => Promise<readonly Answer[]>
+
+export type SpecFor = (server: RunningServer) => LoadSpec
+
+export async function interleave(
+  servers: readonly ServerName[],
+  settings: Settings,
+  specFor: SpecFor,
+): Promise<Sample[]> {
+  const samples: Sample[] = []
+  for (let run = 0; run < settings.runs; run++) {
+    for (let turn = 0; turn < servers.length; turn++) {
+      const server = servers[(turn + run) % servers.length]!
+      process.stderr.write(`  run ${run + 1}/${settings.runs} ${server}          \r`)
+      const result = await once(server, settings, specFor)
+      for (const each of result.cases) samples.push({ run, server, ...each, errors: result.errors })
+      if (result.cases.length === 0)
+        samples.push({ run, server, name: '', figures: {}, errors: result.errors })
+    }
+  }
+  process.stderr.write(`${' '.repeat(50)}\r`)
+  return samples
+}
+
+async function once(name: ServerName, settings: Settings, specFor: SpecFor): Promise<LoadResult> {
+  const running = await startServer(name, settings)
+  try {
+    return await runLoad(specFor(running))
+  } finally {
+    await running.stop()
+  }
+}
+
+export function rowsOf(samples: readonly Sample[]): Row[] {
+  const groups = new Map<string, Sample[]>()
+  for (const sample of samples) {
+    const key = `${sample.server} ${sample.name}`
+    groups.set(key, [...(groups.get(key) ?? []), sample])
+  }
+  return [...groups.values()].map((group) => ({
+    server: group[0]!.server,
+    name: group[0]!.name,
+    figures: Object.fromEntries(
+      Object.keys(group[0]!.figures).map((figure) => [
+        figure,
+        spread(group.map((sample) => sample.figures[figure] ?? Number.NaN)),
+      ]),
+    ),
+  }))
+}
+
+export function judge(
+  samples: readonly Sample[],
+  contestants: readonly ServerName[],
+  targets: readonly Target[],
+): Verdict[] {
+  const verdicts: Verdict[] = []
+  for (const target of targets)
+    for (const server of target.servers ?? contestants) {
+      if (!contestants.includes(server)) continue
+      const names = new Set(samples.filter((sample) => sample.server === server).map((sample) => sample.name))
+      for (const name of names) {
+        const values = samples
+          .filter((sample) => sample.server === server && sample.name === name)
+          .map((sample) => measuredOf(sample, samples, target))
+        const measured = spread(values)
+        const met =
+          target.bound === 'atLeast' ? measured.median >= target.value : measured.median <= target.value
+        const { figure, bound, value } = target
+        verdicts.push({ server, figure, name, measured, ratioTo: target.raw ?? null, bound, value, met })
+      }
+    }
+  return verdicts
+}
+
+function measuredOf(sample: Sample, samples: readonly Sample[], target: Target): number {
+  const own = sample.figures[target.figure] ?? Number.NaN
+  if (target.raw === undefined) return own
+  const raw = samples.find(
+    (other) => other.server === target.raw && other.run === sample.run && other.name === sample.name,
+  )
+  return own / (raw?.figures[target.figure] ?? Number.NaN)
+}
+
+/**
+ * Where a load was put on at several windows: for each server the window with the highest median of
+ * `figure` among those whose median p99 keeps the limit (all, if none does); its samples, without the name.
+ */
+export function bestWindow(samples: readonly Sample[], figure: string, p99MsMax: number): Sample[] {
+  const rows = rowsOf(samples)
+  const best: Sample[] = []
+  for (const server of new Set(samples.map((sample) => sample.server))) {
+    const own = rows.filter((row) => row.server === server && row.figures[figure] !== undefined)
+    const keeping = own.filter((row) => row.figures['p99Ms']!.median < p99MsMax)
+    const ranked = (keeping.length > 0 ? keeping : own).sort(
+      (a, b) => b.figures[figure]!.median - a.figures[figure]!.median,
+    )
+    const chosen = ranked[0]
+    if (chosen === undefined) continue
+    for (const sample of samples)
+      if (sample.server === server && sample.name === chosen.name)
+        best.push({
+          ...sample,
+          name: '',
+          figures: { ...sample.figures, window: Number(chosen.name.split(' ')[1]) },
+        })
+  }
+  return best
+}

@@ -1,0 +1,155 @@
+/**
+ * The servers that a question may compare, each started fresh for each run, with an empty log in a
+ * temporary folder of its own, and stopped after it.
+ */
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { Address } from '../load/socket.ts'
+import { freePort, type ServerProcess, startProcess } from './processes.ts'
+
+export type LogName = 'embedded' | 'redis-everysec' | 'redis-always'
+export type ServerName = 'raw-each' | 'raw-joined' | 'y-websocket' | LogName
+
+export const logNames: readonly LogName[] = ['embedded', 'redis-everysec', 'redis-always']
+
+export interface RunningServer {
+  readonly address: Address
+  /** Speaks the sync protocol. */
+  readonly handshake: boolean
+  readonly serverPid: number
+  /** Redis, where the log is a process of its own. */
+  readonly logPid: number | null
+  readonly metricsUrl: string | null
+  readonly dataDir: string
+  stop(): Promise<void>
+}
+
+export interface StartOptions {
+  /** Where the relay's CPU profile goes, or null for none. */
+  readonly profileDir: string | null
+}
+
+const rawEntry = fileURLToPath(new URL('../raw-server.js', import.meta.url))
+const relayEntry = fileURLToPath(new URL('../../server/main.js', import.meta.url))
+const yWebsocketEntry = fileURLToPath(
+  new URL('../../../node_modules/y-websocket-2/bin/server.cjs', import.meta.url),
+)
+
+export function relayIsBuilt(): boolean {
+  return existsSync(relayEntry)
+}
+
+export async function startServer(name: ServerName, options: StartOptions): Promise<RunningServer> {
+  const dataDir = mkdtempSync(join(tmpdir(), 'tidemark-bench-'))
+  const stops: (() => Promise<void>)[] = []
+  const stop = async () => {
+    for (const each of stops.reverse()) await each()
+    rmSync(dataDir, { recursive: true, force: true })
+  }
+  try {
+    const server = await start(name, dataDir, options, stops)
+    return { ...server, dataDir, stop }
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}
+
+async function start(
+  name: ServerName,
+  dataDir: string,
+  options: StartOptions,
+  stops: (() => Promise<void>)[],
+): Promise<Omit<RunningServer, 'dataDir' | 'stop'>> {
+  switch (name) {
+    case 'raw-each':
+    case 'raw-joined': {
+      const [server, url] = await startProcess(process.execPath, [rawEntry, name.slice(4)], {}, listening)
+      stops.push(server.stop)
+      return {
+        address: addressOf(url),
+        handshake: false,
+        serverPid: server.pid,
+        logPid: null,
+        metricsUrl: null,
+      }
+    }
+    case 'y-websocket': {
+      const port = await freePort()
+      const env = { HOST: '127.0.0.1', PORT: String(port) }
+      const [server] = await startProcess(process.execPath, [yWebsocketEntry], env, (line) =>
+        line.startsWith('running at') ? line : null,
+      )
+      stops.push(server.stop)
+      const address = { host: '127.0.0.1', port }
+      return { address, handshake: true, serverPid: server.pid, logPid: null, metricsUrl: null }
+    }
+    case 'embedded':
+      return startRelay(dataDir, {}, null, options, stops)
+    case 'redis-everysec':
+    case 'redis-always': {
+      const redis = await startRedis(dataDir, name === 'redis-always' ? 'always' : 'everysec')
+      stops.push(redis.stop)
+      return startRelay(dataDir, { REDIS_URL: redis.url }, redis.pid, options, stops)
+    }
+  }
+}
+
+async function startRelay(
+  dataDir: string,
+  extra: Readonly<Record<string, string>>,
+  logPid: number | null,
+  options: StartOptions,
+  stops: (() => Promise<void>)[],
+): Promise<Omit<RunningServer, 'dataDir' | 'stop'>> {
+  const profile =
+    options.profileDir === null
+      ? []
+      : ['--cpu-prof', '--cpu-prof-interval', '500', '--cpu-prof-dir', options.profileDir]
+  const env = {
+    HOST: '127.0.0.1',
+    PORT: '0',
+    DATA_DIR: join(dataDir, 'data'),
+    NODE_ENV: 'production',
+    ...extra,
+  }
+  const [server, url] = await startProcess(process.execPath, [...profile, relayEntry], env, listening)
+  stops.push(server.stop)
+  const metricsUrl = new URL('/metrics', url.replace(/^ws/, 'http')).href
+  return { address: addressOf(url), handshake: true, serverPid: server.pid, logPid, metricsUrl }
+}
+
+export async function startRedis(
+  dataDir: string,
+  fsync: 'everysec' | 'always',
+): Promise<{ url: string; pid: number; stop: ServerProcess['stop'] }> {
+  const port = await freePort()
+  const settings = ['--port', String(port), '--bind', '127.0.0.1', '--dir', dataDir, '--save', '']
+  const [server] = await startProcess(
+    'redis-server',
+    [...settings, '--appendonly', 'yes', '--appendfsync', fsync],
+    {},
+    (line) => (line.includes('Ready to accept connections') ? line : null),
+  )
+  return { url: `redis://127.0.0.1:${port}`, pid: server.pid, stop: server.stop }
+}
+
+/** The relay's and the raw server's first line that matters: `{"msg": "listening", "url": …}`. */
+function listening(line: string): string | null {
+  if (!line.startsWith('{')) return null
+  const record = JSON.parse(line) as { msg?: unknown; url?: unknown }
+  return record.msg === 'listening' && typeof record.url === 'string' ? record.url : null
+}
+
+function addressOf(url: string): Address {
+  const { hostname, port } = new URL(url)
+  return { host: hostname, port: Number(port) }
+}
+
+/** Bytes on disk under a folder as the log's files have them. */
+export function versionOf(packageName: string): string {
+  const path = new URL(`../../../node_modules/${packageName}/package.json`, import.meta.url)
+  return (JSON.parse(readFileSync(path, 'utf8')) as { version: string }).version
+}

@@ -1,0 +1,94 @@
+/**
+ * One y-websocket client's side of the join: step 1 out, the server's step 1 answered with what the
+ * client has, `ready` once step 2 came. Against a raw server `ready` is the upgrade. Data then goes to
+ * `onUpdate` frame by frame.
+ */
+import { emptyStateVector, emptyUpdate, syncFrame } from './frames.ts'
+import { type Address, LoadSocket } from './socket.ts'
+import { carriesUpdate } from './updates.ts'
+
+export interface PeerOptions {
+  readonly address: Address
+  readonly document: string
+  readonly handshake: boolean
+  readonly stateVector?: Uint8Array
+  /** Answer to the server's step 1. */
+  readonly step2?: Uint8Array
+  /** A frame that carries an update; step 2 is one. */
+  onUpdate(bytes: Buffer, start: number, end: number): void
+  /** After the last frame of a read. */
+  onRead?(): void
+  onBroken(reason: string): void
+}
+
+export interface Peer {
+  readonly socket: LoadSocket
+  readonly opened: Promise<void>
+  readonly ready: Promise<void>
+}
+
+const emptyStep1Frame = syncFrame(0, emptyStateVector)
+const emptyStep2Frame = syncFrame(1, emptyUpdate)
+
+export function openPeer(options: PeerOptions): Peer {
+  let opened: () => void = () => {}
+  let ready: () => void = () => {}
+  let refused: (error: Error) => void = () => {}
+  const openedPromise = new Promise<void>((resolve) => {
+    opened = resolve
+  })
+  const readyPromise = new Promise<void>((resolve, reject) => {
+    ready = resolve
+    refused = reject
+  })
+  // A peer that breaks after its join tells through onBroken only.
+  readyPromise.catch(() => {})
+  const step1Frame = options.stateVector === undefined ? emptyStep1Frame : syncFrame(0, options.stateVector)
+  const step2Frame = options.step2 === undefined ? emptyStep2Frame : syncFrame(1, options.step2)
+  const socket = new LoadSocket(options.address, options.document, {
+    onOpen() {
+      opened()
+      if (options.handshake) socket.write(step1Frame)
+      else ready()
+    },
+    onFrame(bytes, start, end) {
+      if (carriesUpdate(bytes, start)) {
+        options.onUpdate(bytes, start, end)
+        if (bytes[start + 1] === 1) ready()
+      } else if (bytes[start] === 0 && bytes[start + 1] === 0 && options.handshake) socket.write(step2Frame)
+    },
+    onRead() {
+      options.onRead?.()
+    },
+    onBroken(reason) {
+      refused(new Error(reason))
+      options.onBroken(reason)
+    },
+  })
+  return { socket, opened: openedPromise, ready: readyPromise }
+}
+
+/** Opens them a few at a time, so that joining is not what is measured. */
+export async function joinInTurns(count: number, open: (index: number) => Peer): Promise<Peer[]> {
+  const atOnce = 50
+  const peers: Peer[] = []
+  for (let from = 0; from < count; from += atOnce) {
+    const some = Array.from({ length: Math.min(atOnce, count - from) }, (_, i) => open(from + i))
+    await Promise.all(some.map((peer) => peer.ready))
+    peers.push(...some)
+  }
+  return peers
+}
+
+export async function until(condition: () => boolean, deadlineMs: number): Promise<boolean> {
+  const end = performance.now() + deadlineMs
+  while (!condition()) {
+    if (performance.now() > end) return false
+    await new Promise((resolve) => setTimeout(resolve, 2))
+  }
+  return true
+}
+
+export function sleep(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds))
+}

@@ -1,0 +1,96 @@
+/**
+ * `npm run bench -- [question…] [--runs 5] [--quick] [--log embedded|redis|both] [--servers a,b] [--profile dir]`
+ *
+ * Asks the questions one after the other, prints a table for each with what was aimed at, and writes
+ * bench/results/<question>.json (`-quick` keeps its own). `--servers` names what to compare beside the
+ * raw limits instead of the relay's logs: embedded, redis-everysec, redis-always, y-websocket. `--profile`
+ * leaves a CPU profile of each relay in that folder. Ends by itself; exit code 1 when anything was lost
+ * or broke. A missed target is no error: a machine may be slow.
+ */
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { parseArgs } from 'node:util'
+import { append } from './append.ts'
+import { b4 } from './b4.ts'
+import { documents } from './documents.ts'
+import { fanOut } from './fan-out.ts'
+import { fanOutPaced } from './fan-out-paced.ts'
+import type { Question, Settings } from './harness/question.ts'
+import { printAnswer, writeAnswer } from './harness/report.ts'
+import { logNames, relayIsBuilt, type ServerName } from './harness/servers.ts'
+import { offlineReturn } from './offline-return.ts'
+
+const questions: Readonly<Record<string, Question>> = {
+  'fan-out': fanOut,
+  'fan-out-paced': fanOutPaced,
+  documents,
+  b4,
+  'offline-return': offlineReturn,
+  append,
+}
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    runs: { type: 'string' },
+    quick: { type: 'boolean', default: false },
+    log: { type: 'string', default: 'both' },
+    servers: { type: 'string' },
+    profile: { type: 'string' },
+  },
+})
+
+function usage(why: string): never {
+  process.stderr.write(`${why}\nquestions: ${Object.keys(questions).join(', ')}\n`)
+  process.exit(2)
+}
+
+function contestants(): readonly ServerName[] {
+  if (values.servers !== undefined) {
+    const known: readonly ServerName[] = [...logNames, 'y-websocket']
+    const names = values.servers.split(',').filter((name) => name !== '')
+    return names.map((name) => known.find((each) => each === name) ?? usage(`unknown server ${name}`))
+  }
+  if (!relayIsBuilt())
+    usage('dist/server/main.js is missing: build first, or name other servers with --servers')
+  switch (values.log) {
+    case 'embedded':
+      return ['embedded']
+    case 'redis':
+      return ['redis-everysec', 'redis-always']
+    case 'both':
+      return values.quick ? ['embedded', 'redis-everysec'] : logNames
+    default:
+      return usage(`--log is embedded, redis or both, not ${values.log}`)
+  }
+}
+
+function runs(): number {
+  const count = Number(values.runs ?? (values.quick ? 2 : 5))
+  return Number.isInteger(count) && count > 0 ? count : usage(`--runs is a number from 1, not ${values.runs}`)
+}
+
+const asked = positionals.length > 0 ? positionals : Object.keys(questions)
+for (const name of asked) if (questions[name] === undefined) usage(`unknown question ${name}`)
+
+const temporaryDir = mkdtempSync(join(tmpdir(), 'tidemark-bench-'))
+process.on('exit', () => rmSync(temporaryDir, { recursive: true, force: true }))
+const profileDir = values.profile === undefined ? null : resolve(values.profile)
+if (profileDir !== null) mkdirSync(profileDir, { recursive: true })
+const settings: Settings = {
+  runs: runs(),
+  quick: values.quick,
+  contestants: contestants(),
+  profileDir,
+  temporaryDir,
+}
+
+let broken = false
+for (const name of asked)
+  for (const answer of await questions[name]!(settings)) {
+    printAnswer(answer)
+    writeAnswer(answer, settings)
+    broken ||= answer.samples.some((sample) => sample.errors.length > 0)
+  }
+process.exit(broken ? 1 : 0)
