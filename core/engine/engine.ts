@@ -45,6 +45,8 @@ export interface Coverage {
 
 export interface Engine {
   readonly name: EngineName
+  /** The version of a replica that has nothing. */
+  readonly emptyVersion: Uint8Array
 
   // Light: structure only.
 
@@ -69,11 +71,14 @@ export interface Engine {
    */
   trim(update: Uint8Array, outline: Outline, coverage: Coverage): Uint8Array
 
-  // Heavy: may decode everything or build a document.
-
+  /** One update that says what these say. Deleted content that is in them stays; see `compact`. */
   merge(updates: readonly Uint8Array[]): Uint8Array
+  /** What the update says that a replica at `version` lacks. */
   diff(update: Uint8Array, version: Uint8Array): Uint8Array
   version(update: Uint8Array): Uint8Array
+
+  // Heavy: build a document.
+
   /** State of all updates as the engine itself encodes it: deleted content is gone, nothing else is. */
   compact(updates: readonly Uint8Array[]): IndexedState
   toJson(updates: readonly Uint8Array[]): Record<string, unknown>

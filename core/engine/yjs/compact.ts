@@ -1,7 +1,5 @@
 /**
- * The heavy work, with Yjs itself; for workers.
- *
- * Compaction applies everything to one Y.Doc in one transaction and encodes it: deleted content is
+ * The heavy work, with Yjs itself; for workers. Compaction applies everything to one Y.Doc in one transaction and encodes it: deleted content is
  * dropped as Yjs drops it, structs and deletes that still wait for others are kept. The transaction is
  * marked local, because after remote ones Yjs tidies up formatting with deletes of its own, which no
  * client has sent. The result is then checked: it must cover every struct and delete of every input.
@@ -13,34 +11,8 @@ import * as Y from 'yjs'
 import { TidemarkError } from '../../protocol/errors.ts'
 import type { IndexedState } from '../engine.ts'
 import { coverageOf } from './coverage.ts'
-import { outlineOf, scanUpdate } from './scan.ts'
+import { outlineOf, scanStored } from './scan.ts'
 import { indexOf } from './state-index.ts'
-
-/** Y.mergeUpdates sorts its readers before each switch between them: quadratic in their number. */
-const mergeFanIn = 16
-
-export const emptyUpdate = Uint8Array.of(0, 0)
-
-export function merge(updates: readonly Uint8Array[]): Uint8Array {
-  if (updates.length === 0) return emptyUpdate
-  let level = [...updates]
-  while (level.length > 1) {
-    const next: Uint8Array[] = []
-    for (let i = 0; i < level.length; i += mergeFanIn) {
-      next.push(orUnreadable(() => Y.mergeUpdates(level.slice(i, i + mergeFanIn))))
-    }
-    level = next
-  }
-  return level[0]!
-}
-
-export function diff(update: Uint8Array, version: Uint8Array): Uint8Array {
-  return orUnreadable(() => Y.diffUpdate(update, version))
-}
-
-export function version(update: Uint8Array): Uint8Array {
-  return orUnreadable(() => Y.encodeStateVectorFromUpdate(update))
-}
 
 export function compact(updates: readonly Uint8Array[]): IndexedState {
   const document = documentOf(updates)
@@ -49,7 +21,7 @@ export function compact(updates: readonly Uint8Array[]): IndexedState {
   const state = { bytes, index: indexOf(bytes) }
   const coverage = coverageOf(state)
   for (const update of updates) {
-    if (!coverage.covers(outlineOf(scanUpdate(update))))
+    if (!coverage.covers(outlineOf(scanStored(update))))
       throw new TidemarkError('document_unreadable', 'Compaction would lose a part of an update')
   }
   return state

@@ -14,7 +14,7 @@
  * A run is what lies between Skips: structs that are really there, contiguous in clocks and in bytes.
  */
 import { MalformedBytes } from '../../bytes.ts'
-import { TidemarkError } from '../../protocol/errors.ts'
+import { type ErrorCode, TidemarkError } from '../../protocol/errors.ts'
 import type { Outline } from '../engine.ts'
 import { clockMax, StructScanner, skipInfo } from './struct-scanner.ts'
 
@@ -115,13 +115,22 @@ export function scan(bytes: Uint8Array, wantRows = false): Scan {
   return { sections, runs, rows, deleteSetStart, deleteParts, deletes }
 }
 
-/** Throws `TidemarkError` `malformed_update`. */
+/** Scans what somebody sent: throws `malformed_update`. */
 export function scanUpdate(update: Uint8Array): Scan {
+  return scanOr('malformed_update', 'Not a Yjs update', update, false)
+}
+
+/** Scans what was validated and stored: throws `document_unreadable`. */
+export function scanStored(update: Uint8Array, wantRows = false): Scan {
+  return scanOr('document_unreadable', 'A stored update is malformed', update, wantRows)
+}
+
+function scanOr(code: ErrorCode, what: string, update: Uint8Array, wantRows: boolean): Scan {
   try {
-    return scan(update)
+    return scan(update, wantRows)
   } catch (error) {
     if (!(error instanceof MalformedBytes)) throw error
-    throw new TidemarkError('malformed_update', `Not a Yjs update: ${error.message}`, { cause: error })
+    throw new TidemarkError(code, `${what}: ${error.message}`, { cause: error })
   }
 }
 

@@ -13,6 +13,7 @@ import {
   contentRef,
   gcInfo,
   hasOrigin,
+  hasParentSub,
   hasRightOrigin,
   StructScanner,
 } from './struct-scanner.ts'
@@ -88,7 +89,8 @@ export function writeFrom(
     writer.uint8(gcInfo).varUint(length - offset)
     return
   }
-  writer.uint8(info | hasOrigin)
+  // The flag of a parentSub stays where one was written, though none is written now.
+  writer.uint8((isWithoutOrigins(info) ? info : info & ~hasParentSub) | hasOrigin)
   writer.varUint(client).varUint(place.clock + offset - 1)
   if ((info & hasRightOrigin) !== 0) {
     const reader = new ByteReader(bytes, place.start + 1, end)
@@ -115,6 +117,10 @@ export function writeFrom(
   } else {
     throw new Error(`content ${ref} has no parts`)
   }
+}
+
+function isWithoutOrigins(info: number): boolean {
+  return (info & (hasOrigin | hasRightOrigin)) === 0
 }
 
 const replacement = Uint8Array.of(0xef, 0xbf, 0xbd)

@@ -19,7 +19,7 @@
 import { ByteReader, ByteWriter, MalformedBytes } from '../../bytes.ts'
 import { TidemarkError } from '../../protocol/errors.ts'
 import type { IndexedState } from '../engine.ts'
-import { deletePartWidth, rowWidth, runWidth, type Scan, scan, sectionWidth } from './scan.ts'
+import { deletePartWidth, rowWidth, runWidth, type Scan, scanStored, sectionWidth } from './scan.ts'
 import { clockMax } from './struct-scanner.ts'
 
 export const indexFormat = 1
@@ -30,12 +30,7 @@ export type Layout = Omit<Scan, 'deletes'>
 
 /** Throws `document_unreadable`: only states that were validated or made here are indexed. */
 export function indexOf(bytes: Uint8Array): Uint8Array {
-  try {
-    return encodeLayout(scan(bytes, true), bytes.length)
-  } catch (error) {
-    if (!(error instanceof MalformedBytes)) throw error
-    throw new TidemarkError('document_unreadable', `State: ${error.message}`, { cause: error })
-  }
+  return encodeLayout(scanStored(bytes, true), bytes.length)
 }
 
 const decodedLayouts = new WeakMap<Uint8Array, Layout>()

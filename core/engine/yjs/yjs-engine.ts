@@ -1,14 +1,14 @@
 /**
  * The Yjs engine, updates v1. Light methods work on bytes: one scan of an update (scan.ts), ranges of
  * what a log holds (coverage.ts), joins spliced from byte ranges (splice.ts) with the help of an
- * index (state-index.ts). Heavy ones use Yjs itself (compact.ts).
+ * index (state-index.ts). Only compaction and JSON use Yjs itself (compact.ts, to-json.ts).
  */
 import { TidemarkError } from '../../protocol/errors.ts'
 import type { Engine } from '../engine.ts'
-import { compact, diff, merge, version } from './compact.ts'
-import { coverageOf } from './coverage.ts'
-import { outlineOf, scanUpdate } from './scan.ts'
-import { join, trim } from './splice.ts'
+import { compact } from './compact.ts'
+import { coverageOf, YjsCoverage } from './coverage.ts'
+import { outlineOf, scanStored, scanUpdate } from './scan.ts'
+import { join, merge, trim } from './splice.ts'
 import { indexOf } from './state-index.ts'
 import { toJson } from './to-json.ts'
 import { readVersion } from './version.ts'
@@ -32,9 +32,13 @@ export const yjsEngine: Engine = {
   index: indexOf,
   isSubsumed: (update, coverage) => coverage.covers(outlineOf(scanUpdate(update))),
   trim,
-  merge,
-  diff,
-  version,
+  merge: (updates) => merge(updates),
+  diff: (update, version) => merge([update], readVersion(version)),
+  version(update) {
+    const coverage = new YjsCoverage()
+    coverage.add(outlineOf(scanStored(update)))
+    return coverage.version()
+  },
   compact,
   toJson,
 }

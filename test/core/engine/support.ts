@@ -36,12 +36,16 @@ function rangesByClient(triples: readonly number[]): Record<string, number[]> {
   return clients
 }
 
-/** All that can be told apart from outside: version, deletes, pending structs, and content. */
+/**
+ * All that can be told apart from outside: version, deletes, pending structs, and content. Halves of
+ * surrogate pairs count as U+FFFD: Yjs replaces both when something comes between them, and
+ * a replica that got the pair before shows it until then.
+ */
 export function contentOf(document: Y.Doc) {
   const state = Y.encodeStateAsUpdate(document)
   return {
     version: Y.encodeStateVector(document),
     outline: normalOutline(state),
-    json: yjsEngine.toJson([state]),
+    json: JSON.stringify(yjsEngine.toJson([state])).replaceAll(/\\ud[89a-f]..|[\ud800-\udfff]/g, '\ufffd'),
   }
 }

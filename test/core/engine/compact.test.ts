@@ -1,0 +1,64 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import * as Y from 'yjs'
+import { yjsEngine } from '../../../core/engine/yjs/yjs-engine.ts'
+import { histories, logChoices, logOf, replicaOf } from './random-documents.ts'
+import { contentOf, normalOutline, runs } from './support.ts'
+
+test('compaction keeps every struct and delete of every update, the pending ones too', () => {
+  let pending = 0
+  fc.assert(
+    fc.property(histories, logChoices, fc.nat(), (history, choices, cut) => {
+      const log = logOf(history, choices)
+      const whole = yjsEngine.compact(log)
+      const document = replicaOf(log)
+      if (document.store.pendingStructs !== null) pending++
+      expect(contentOf(replicaOf([whole.bytes]))).toEqual(contentOf(document))
+      const coverage = yjsEngine.coverageOf(whole)
+      for (const update of log) expect(yjsEngine.isSubsumed(update, coverage)).toBe(true)
+
+      // In two steps, as snapshots are made, and after the rest has come: the same.
+      const split = cut % (log.length + 1)
+      const twice = yjsEngine.compact([yjsEngine.compact(log.slice(0, split)).bytes, ...log.slice(split)])
+      expect(contentOf(replicaOf([twice.bytes]))).toEqual(contentOf(document))
+      expect(contentOf(replicaOf([whole.bytes, ...history.updates]))).toEqual(
+        contentOf(replicaOf([...log, ...history.updates])),
+      )
+    }),
+    runs(120),
+  )
+  expect(pending).toBeGreaterThan(0)
+})
+
+test('compaction adds no struct and no delete that Yjs does not imply', () => {
+  fc.assert(
+    fc.property(histories, logChoices, (history, choices) => {
+      const log = logOf(history, choices)
+      expect(normalOutline(yjsEngine.compact(log).bytes).structs).toEqual(
+        normalOutline(Y.mergeUpdates([Uint8Array.of(0, 0), ...log])).structs,
+      )
+    }),
+    runs(80),
+  )
+})
+
+test('deleted content is gone from a compacted state', () => {
+  const document = new Y.Doc()
+  const updates: Uint8Array[] = []
+  document.on('update', (update: Uint8Array) => updates.push(update))
+  document.getText('text').insert(0, 'a secret that must go')
+  document.getMap('map').set('k', new Y.Map([['inner', 'another secret']]))
+  document.getText('text').delete(2, 6)
+  document.getMap('map').delete('k')
+  const kept = new TextDecoder().decode(yjsEngine.compact(updates).bytes)
+  expect(kept).not.toContain('secret')
+  expect(kept).toContain('that must go')
+  expect(new TextDecoder().decode(yjsEngine.merge(updates))).toContain('another secret')
+})
+
+test('stored updates that Yjs cannot read are an unreadable document, not an empty one', () => {
+  for (const work of [yjsEngine.compact, yjsEngine.merge, yjsEngine.toJson])
+    expect(() => work([Uint8Array.of(1, 1, 1, 0, 4), Uint8Array.of(9)])).toThrow(
+      expect.objectContaining({ code: 'document_unreadable' }),
+    )
+})
