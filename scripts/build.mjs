@@ -43,6 +43,7 @@ export function buildIfStale() {
 
 function compile(output) {
   const compiler = join(root, 'node_modules/typescript/bin/tsc')
+  if (!fs.existsSync(compiler)) throw new Error('the compiler is not installed; run npm ci')
   const options = ['-p', 'tsconfig.json', '--outDir', output, '--incremental', 'false']
   const { status, error } = spawnSync(process.execPath, [compiler, ...options], {
     cwd: root,
