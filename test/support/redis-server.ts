@@ -30,7 +30,7 @@ export interface RedisServer {
   pause(): void
   resume(): void
   /** One command on a connection of its own, the reply as the client gives it. */
-  command(...args: string[]): Promise<unknown>
+  command(...args: (string | Buffer)[]): Promise<unknown>
 }
 
 /** Directives of redis.conf, such as `{ appendfsync: 'always' }`. */
@@ -139,7 +139,7 @@ function ping(port: number): Promise<boolean> {
     const socket = connect(port, '127.0.0.1', () => socket.write('PING\r\n'))
     socket.setTimeout(1_000, () => socket.destroy())
     socket.once('data', (data) => {
-      resolve(data.toString().startsWith('+PONG'))
+      resolve(/^(\+PONG|-NOAUTH)/.test(data.toString()))
       socket.destroy()
     })
     // A refused connection is the answer "not yet"; 'close' follows.
@@ -148,7 +148,7 @@ function ping(port: number): Promise<boolean> {
   })
 }
 
-async function commandOn(url: string, args: string[]): Promise<unknown> {
+async function commandOn(url: string, args: (string | Buffer)[]): Promise<unknown> {
   const client = createClient({ url, socket: { reconnectStrategy: false } })
   // A lost connection rejects the command itself.
   client.on('error', () => {})

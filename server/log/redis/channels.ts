@@ -12,6 +12,7 @@ import { randomBytes } from 'node:crypto'
 import type { Logger } from '../../logger.ts'
 import { type Client, Connection, type ConnectionLimits } from './connection.ts'
 import { unavailable } from './failure.ts'
+import { requireMaster } from './server-facts.ts'
 
 export const subscribeBatchMax = 500
 
@@ -96,6 +97,7 @@ export class Channels {
   }
 
   private async setUp(client: Client): Promise<void> {
+    await requireMaster(client)
     this.toRemove.clear()
     const channels = [...this.wanted]
     for (let i = 0; i < channels.length; i += subscribeBatchMax)

@@ -11,7 +11,7 @@
  * half-set-up connection to callers and resubscribe without telling.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createClient, RESP_TYPES } from 'redis'
+import { createClient, ErrorReply, RESP_TYPES } from 'redis'
 import type { Logger } from '../../logger.ts'
 import { describeCause, toTidemarkError, unavailable } from './failure.ts'
 
@@ -100,12 +100,17 @@ export class Connection {
 
   /** Replies with strings. Rejects with what Redis said, or `log_unavailable` at once while down. */
   async command(args: readonly (string | Buffer)[]): Promise<unknown> {
-    return this.live.sendCommand(args)
+    return this.live.sendCommand(args).catch((error: unknown) => this.refuse(error))
   }
 
   /** Like `command`, but byte strings in the reply are Buffers: views of larger memory. */
   async commandForBuffers(args: readonly (string | Buffer)[]): Promise<unknown> {
-    return this.live.sendCommand(args, buffers)
+    return this.live.sendCommand(args, buffers).catch((error: unknown) => this.refuse(error))
+  }
+
+  /** What Redis said goes to the caller; of a lost connection, the reason. */
+  private refuse(error: unknown): never {
+    throw error instanceof ErrorReply ? error : unavailable(this.why ?? describeCause(error))
   }
 
   private async keepAlive(): Promise<void> {

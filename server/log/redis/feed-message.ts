@@ -26,7 +26,7 @@ export function decodeFeedMessage(message: Buffer, node: Buffer): FeedMessage {
     case 0x65:
       return decodeEntries(message, body)
     case 0x70:
-      return { kind: 'ephemeral', bytes: Uint8Array.prototype.slice.call(message, body) }
+      return { kind: 'ephemeral', bytes: new Uint8Array(message.subarray(body)) }
     default:
       throw new RangeError(`unknown message ${message[0]}`)
   }
@@ -38,7 +38,7 @@ function decodeEntries(message: Buffer, start: number): FeedMessage {
   for (let at = start + 8; at < message.length; ) {
     const end = at + 4 + message.readUInt32BE(at)
     if (end > message.length) throw new RangeError('a message ends early')
-    const bytes = Uint8Array.prototype.slice.call(message, at + 4, end)
+    const bytes = new Uint8Array(message.subarray(at + 4, end))
     entries.push(decodeEntry(bytes, toOffset(first + entries.length)))
     at = end
   }

@@ -47,20 +47,19 @@ local function streamHead(log)
 end
 
 local function snapshotOffset(log)
-  return tonumber(redis.call('HGET', sibling(log, 'snapshot'), 'offset') or '0')
+  local offset = tonumber(redis.call('HGET', sibling(log, 'snapshot'), 'offset') or '0')
+  if not offset then error(redis.error_reply('CORRUPT the snapshot has no offset'), 0) end
+  return offset
 end
 
 local function add(log, entry)
   local offset = offsetOf(redis.call('XADD', log, '0-*', 'e', entry))
   if offset > 1 then return offset end
-  local found = redis.pcall('HGET', sibling(log, 'snapshot'), 'offset')
-  if type(found) == 'table' then
-    redis.call('DEL', log)
-    error(found, 0)
-  end
-  if not found or found == '0' then return offset end
+  local ok, found = pcall(snapshotOffset, log)
+  if ok and found == 0 then return offset end
   redis.call('DEL', log)
-  return offsetOf(redis.call('XADD', log, '0-' .. text(tonumber(found) + 1), 'e', entry))
+  if not ok then error(found, 0) end
+  return offsetOf(redis.call('XADD', log, '0-' .. text(found + 1), 'e', entry))
 end
 
 -- Appends the entries of one document; gives the reply line, the first offset and the new entries.

@@ -23,8 +23,7 @@ export async function readServerFacts(client: Client, logger: Logger): Promise<S
   const server = await info(client, 'server')
   const version = server.get('redis_version') ?? 'of unknown version'
   if (!(Number.parseInt(version, 10) >= serverMajorMin)) throw new UnsupportedServer(version)
-  if ((await info(client, 'replication')).get('role') !== 'master')
-    throw unavailable('Redis is a read-only replica')
+  await requireMaster(client)
   const config = await readConfig(client)
   const durability = config === null ? await durabilityFromInfo(client) : durabilityOf(config)
   if (durability === 'memory')
@@ -40,6 +39,12 @@ export async function readServerFacts(client: Client, logger: Logger): Promise<S
       'Redis may evict documents when it runs out of memory: set maxmemory-policy noeviction',
     )
   return { version, durability }
+}
+
+/** A replica takes no appends, and what it passes on may be old. */
+export async function requireMaster(client: Client): Promise<void> {
+  if ((await info(client, 'replication')).get('role') !== 'master')
+    throw unavailable('Redis is a read-only replica')
 }
 
 async function info(client: Client, section: string): Promise<Map<string, string>> {

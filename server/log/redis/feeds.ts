@@ -1,0 +1,194 @@
+/**
+ * All followed documents of this node: their subscriptions, and the reads that keep each feed whole.
+ *
+ * Redis may come back with less than it acked (power loss with appendfsync everysec, a failover). So
+ * after every reconnect each followed document's head and last delivered entry are compared with the
+ * stored ones; where they differ, followers are told to load anew rather than to trust offsets that now
+ * mean something else. The regular check of all heads bounds how long a message that was lost without any
+ * sign can hold a follower back.
+ */
+import type { DocumentId } from '../../../core/document-id.ts'
+import type { Offset } from '../../../core/offset.ts'
+import type { Logger } from '../../logger.ts'
+import type { Appended, Entry, Follower, NewEntry, Subscription } from '../log.ts'
+import type { Channels } from './channels.ts'
+import { toTidemarkError } from './failure.ts'
+import { Feed, type FeedLimits, type Fingerprint, fingerprintOf } from './feed.ts'
+import { decodeFeedMessage } from './feed-message.ts'
+import { feedChannel } from './keys.ts'
+import { readEntry, type Stored } from './stored.ts'
+
+export interface FeedsLimits extends FeedLimits {
+  /** How often the heads of all followed documents are compared with the stored ones. */
+  readonly headCheckIntervalMs: number
+  readonly headCheckDocumentsMax: number
+}
+
+interface Followed {
+  readonly document: DocumentId
+  readonly feed: Feed
+}
+
+export interface FeedsOptions {
+  readonly node: Buffer
+  readonly logger: Logger
+  readonly limits: FeedsLimits
+  readonly channels: Channels
+  readonly stored: Stored
+  /** Resolves when the appends now under way have ended. */
+  batchesSettled(): Promise<void>
+}
+
+export class Feeds {
+  private readonly options: FeedsOptions
+  private readonly feeds = new Map<string, Followed>()
+  private timer: NodeJS.Timeout | null = null
+  private ended = false
+
+  constructor(options: FeedsOptions) {
+    this.options = options
+  }
+
+  start(): void {
+    this.timer = setInterval(() => this.check(false), this.options.limits.headCheckIntervalMs)
+  }
+
+  /** Silences every follower at once. */
+  end(): void {
+    this.ended = true
+    if (this.timer !== null) clearInterval(this.timer)
+    for (const { feed } of this.feeds.values()) feed.end()
+    this.feeds.clear()
+  }
+
+  async follow(document: DocumentId, after: Offset, follower: Follower): Promise<Subscription> {
+    const { channels, stored } = this.options
+    const channel = feedChannel(document)
+    const feed = this.feedOf(channel, document)
+    const following = feed.add(follower, after)
+    const close = () => {
+      if (!feed.includes(following)) return
+      feed.remove(following)
+      if (feed.size === 0) this.retire(channel, feed)
+    }
+    try {
+      await channels.subscribe(channel)
+      while (following.state === 'joining') {
+        const page = await stored.read(document, following.position)
+        if (page === null) {
+          following.compactedPast()
+          break
+        }
+        following.deliver(page.entries)
+        if (following.position >= page.head) feed.meet(following)
+      }
+    } catch (error) {
+      close()
+      throw error
+    }
+    return { close }
+  }
+
+  offerOwn(document: DocumentId, entries: readonly NewEntry[], acks: readonly Appended[]): void {
+    const feed = this.feeds.get(feedChannel(document))?.feed
+    if (feed === undefined) return
+    const fresh: Entry[] = []
+    for (const [i, ack] of acks.entries())
+      if (!ack.duplicate) fresh.push({ ...entries[i]!, offset: ack.offset })
+    feed.offer(fresh)
+  }
+
+  onMessage(channel: string, message: Buffer): void {
+    const followed = this.feeds.get(channel)
+    if (followed === undefined) return
+    const { node, logger } = this.options
+    try {
+      const decoded = decodeFeedMessage(message, node)
+      if (decoded.kind === 'entries') followed.feed.offer(decoded.entries)
+      else if (decoded.kind === 'ephemeral') followed.feed.ephemeral(decoded.bytes)
+    } catch (error) {
+      logger.error({ document: followed.document, err: error }, 'unreadable message on a channel')
+    }
+  }
+
+  /** Compares what was delivered with what is stored; `entries`: also the last delivered entry. */
+  check(entries: boolean): void {
+    const { limits, logger } = this.options
+    const followed = [...this.feeds.values()].filter(({ feed }) => feed.head !== null)
+    for (let i = 0; i < followed.length; i += limits.headCheckDocumentsMax) {
+      const some = followed.slice(i, i + limits.headCheckDocumentsMax)
+      this.checkSome(some, entries).catch((error: unknown) => {
+        // Redis is not there now; the check after the reconnect or the next regular one follows.
+        logger.debug({ err: error }, 'could not compare heads')
+      })
+    }
+  }
+
+  private async checkSome(followed: readonly Followed[], entries: boolean): Promise<void> {
+    const { logger, stored } = this.options
+    const before = followed.map(({ feed: { head, fingerprint } }) => ({ head: head ?? 0, fingerprint }))
+    const found = await stored.heads(
+      followed.map(({ document }) => document),
+      before.map(({ head, fingerprint }) => (entries && fingerprint !== null ? head : 0)),
+    )
+    for (const [i, { document, feed }] of followed.entries()) {
+      const { head, fingerprint } = before[i]!
+      const { head: storedHead, entry } = found[i]!
+      if (feed.head === null) continue
+      if (storedHead < head || (entry !== null && isAnother(entry, head, fingerprint))) {
+        logger.error({ document, delivered: head, stored: storedHead }, 'Redis lost acknowledged entries')
+        feed.lost()
+      } else feed.noticeHead(storedHead)
+    }
+  }
+
+  private feedOf(channel: string, document: DocumentId): Feed {
+    const found = this.feeds.get(channel)
+    if (found !== undefined) return found.feed
+    const feed = new Feed(this.options.limits, () => void this.repair(document, feed))
+    this.feeds.set(channel, { document, feed })
+    return feed
+  }
+
+  private retire(channel: string, feed: Feed): void {
+    if (this.ended || this.feeds.get(channel)?.feed !== feed) return
+    const { channels, batchesSettled } = this.options
+    this.feeds.delete(channel)
+    // A batch under way may say "my own subscription is the only one": let it end first.
+    channels.renounce(channel)
+    void batchesSettled().then(() => {
+      if (!this.ended && !this.feeds.has(channel)) channels.unsubscribe(channel)
+    })
+  }
+
+  /** Reads on from the feed's head until it is no longer behind. Does not reject. */
+  private async repair(document: DocumentId, feed: Feed): Promise<void> {
+    const { logger, stored } = this.options
+    feed.repairing = true
+    try {
+      while (!this.ended && feed.behind) {
+        const head = feed.head!
+        const page = await stored.read(document, head)
+        if (page !== null && page.entries.length > 0) feed.offer(page.entries)
+        // Unless others filled the gap since the read was sent.
+        else if (feed.head === head && feed.behind) feed.lost()
+      }
+    } catch (error) {
+      // An absent Redis is checked against after the reconnect, or by the next regular check.
+      if (toTidemarkError(error).code !== 'document_unreadable') return
+      logger.error({ document, err: error }, 'a followed document cannot be read')
+      feed.lost()
+    } finally {
+      feed.repairing = false
+    }
+  }
+}
+
+function isAnother(bytes: Buffer, offset: number, fingerprint: Fingerprint | null): boolean {
+  try {
+    return fingerprint !== null && fingerprintOf(readEntry(bytes, offset)) !== fingerprint
+  } catch {
+    // Damaged: the load that follows names the cause.
+    return true
+  }
+}

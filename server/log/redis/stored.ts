@@ -1,0 +1,147 @@
+/**
+ * Reads what is stored: the function library is called here, loaded again when the server does not
+ * know it, and its replies become entries and snapshots, or `document_unreadable` (P3). A reply that does
+ * not continue where it should is never passed on.
+ */
+import type { DocumentId } from '../../../core/document-id.ts'
+import { noOffset, type Offset, toOffset } from '../../../core/offset.ts'
+import { TidemarkError } from '../../../core/protocol/errors.ts'
+import { decodeEntry } from '../entry-codec.ts'
+import type { Entry, Loaded, Snapshot } from '../log.ts'
+import type { Client, Connection } from './connection.ts'
+import { isUnknownFunction, unavailable } from './failure.ts'
+import { logKey } from './keys.ts'
+import { type FunctionName, functionNames, libraryCode, libraryName } from './library.ts'
+
+export interface StoredLimits {
+  /** Bytes of entries after which one read of a stream ends; the next one goes on from there. */
+  readonly readBytesMax: number
+  /** Loads begun anew because a compaction came between their reads. */
+  readonly loadAttemptsMax: number
+}
+
+export const storedLimits: StoredLimits = { readBytesMax: 8 * 1024 * 1024, loadAttemptsMax: 5 }
+
+export interface Page {
+  readonly entries: readonly Entry[]
+  /** The log's head at the time of the read. */
+  readonly head: Offset
+  readonly snapshot: Snapshot | null
+}
+
+export interface StoredHead {
+  readonly head: Offset
+  /** The entry at the offset asked for; null when it is gone or was not asked for. */
+  readonly entry: Buffer | null
+}
+
+export async function loadLibrary(client: Client): Promise<void> {
+  const found = await client.sendCommand(['FUNCTION', 'LIST', 'LIBRARYNAME', libraryName])
+  if (Array.isArray(found) && found.length > 0) return
+  await client.sendCommand(['FUNCTION', 'LOAD', 'REPLACE', libraryCode])
+}
+
+export class Stored {
+  private readonly commands: Connection
+  private readonly limits: StoredLimits
+  private loadingLibrary: Promise<void> | null = null
+
+  constructor(commands: Connection, limits: StoredLimits) {
+    this.commands = commands
+    this.limits = limits
+  }
+
+  async load(document: DocumentId): Promise<Loaded> {
+    let before: Offset | null = null
+    for (let attempt = 0; attempt < this.limits.loadAttemptsMax; attempt++) {
+      const loaded = await this.tryLoad(document)
+      if (typeof loaded !== 'number') return loaded
+      // No compaction explains what is missing.
+      if (loaded === before) throw lacksEntries()
+      before = loaded
+    }
+    throw unavailable('Compactions kept coming between the reads of a load')
+  }
+
+  /** The snapshot's offset alone when the entries after it broke off, as a compaction between two reads does. */
+  private async tryLoad(document: DocumentId): Promise<Loaded | Offset> {
+    const page = await this.readFrom(document, noOffset, true)
+    if (page === null) throw lacksEntries()
+    const { snapshot } = page
+    const tail = [...page.entries]
+    const reached = () => tail.at(-1)?.offset ?? snapshot?.offset ?? noOffset
+    while (reached() < page.head) {
+      const next = await this.read(document, reached())
+      if (next === null) return snapshot?.offset ?? noOffset
+      for (const entry of next.entries) tail.push(entry)
+    }
+    return { snapshot, tail, offset: reached() }
+  }
+
+  /** The entries after `after`, as many as one read gives; null when the next one is not there. */
+  read(document: DocumentId, after: Offset): Promise<Page | null> {
+    return this.readFrom(document, after, false)
+  }
+
+  private async readFrom(document: DocumentId, after: Offset, withState: boolean): Promise<Page | null> {
+    const args = [String(after), String(this.limits.readBytesMax), withState ? 'state' : '']
+    const reply = (await this.call('read', [logKey(document)], args, true)) as unknown[]
+    const [head, , first, found] = reply as [number, number, number, Buffer[]]
+    const snapshot = withState ? snapshotOf(reply.slice(4) as (Buffer | null)[]) : null
+    const start = snapshot?.offset ?? after
+    if (found.length === 0 ? head !== start : first !== start + 1) return null
+    return { head: toOffset(head), snapshot, entries: found.map((bytes, i) => readEntry(bytes, first + i)) }
+  }
+
+  /** The heads of many documents, each with the entry at `offsets[i]` unless that is 0. */
+  async heads(documents: readonly DocumentId[], offsets: readonly number[]): Promise<readonly StoredHead[]> {
+    const keys = documents.map(logKey)
+    const reply = (await this.call('heads', keys, offsets.map(String), true)) as (number | Buffer | null)[]
+    return documents.map((_, i) => ({
+      head: toOffset(reply[2 * i] as number),
+      entry: reply[2 * i + 1] as Buffer | null,
+    }))
+  }
+
+  /** Rejects with what Redis said. With `buffers`, byte strings in the reply are views of larger memory. */
+  async call(
+    name: FunctionName,
+    keys: readonly string[],
+    args: readonly (string | Buffer)[],
+    buffers = false,
+  ): Promise<unknown> {
+    const verb = name === 'read' || name === 'heads' ? 'FCALL_RO' : 'FCALL'
+    const command = [verb, functionNames[name], String(keys.length), ...keys, ...args]
+    const send = () => (buffers ? this.commands.commandForBuffers(command) : this.commands.command(command))
+    try {
+      return await send()
+    } catch (error) {
+      if (!isUnknownFunction(error)) throw error
+    }
+    this.loadingLibrary ??= loadLibrary(this.commands.live).finally(() => {
+      this.loadingLibrary = null
+    })
+    await this.loadingLibrary
+    return send()
+  }
+}
+
+const lacksEntries = (): TidemarkError =>
+  new TidemarkError('document_unreadable', 'The stored document lacks entries after its snapshot')
+
+export function readEntry(bytes: Buffer, offset: number): Entry {
+  try {
+    // A copy: the view would keep the whole chunk that came from the socket alive.
+    return decodeEntry(new Uint8Array(bytes), toOffset(offset))
+  } catch (error) {
+    throw new TidemarkError('document_unreadable', `Entry ${offset} is damaged`, { cause: error })
+  }
+}
+
+function snapshotOf([offset, bytes, index]: readonly (Buffer | null | undefined)[]): Snapshot | null {
+  if (!offset && !bytes && !index) return null
+  const number = Number(offset?.toString())
+  if (!offset || !bytes || !index || !Number.isSafeInteger(number) || number < 1)
+    throw new TidemarkError('document_unreadable', 'The stored snapshot is damaged')
+  return { offset: toOffset(number), bytes, index }
+}
