@@ -1,0 +1,127 @@
+/**
+ * What is checkpointed, in LMDB: four databases in one environment.
+ *
+ *   chunks     [document, first offset] → entries
+ *   snapshots  document → offset, index, bytes
+ *   documents  document → head, snapshot offset, replicas
+ *   marks      'journal' → the LSN up to which the journal is in here
+ *
+ * `write` is one transaction that is on the disk when it resolves (no overlapping sync: one
+ * commit, one fdatasync, and an error reaches the caller). Writes run in LMDB's own thread; the caller
+ * sees to it that one is under way at a time, and keeps the buffers unchanged until then.
+ */
+import { type Database, open, type RootDatabase } from 'lmdb'
+import type { DocumentId } from '../../../core/document-id.ts'
+import { decodeDocument, decodeMark, encodeMark, type StoredDocument } from './values.ts'
+
+type Bytes = Database<Uint8Array, string>
+type Chunks = Database<Uint8Array, [string, number]>
+
+export interface StoreWrite {
+  chunk(document: DocumentId, firstOffset: number, value: Uint8Array): void
+  removeChunk(document: DocumentId, firstOffset: number): void
+  snapshot(document: DocumentId, value: Uint8Array): void
+  document(document: DocumentId, value: Uint8Array): void
+  mark(lsn: number): void
+}
+
+const markKey = 'journal'
+
+export class Store {
+  private readonly root: RootDatabase<Uint8Array, string>
+  private readonly chunks: Chunks
+  private readonly snapshots: Bytes
+  private readonly documents: Bytes
+  private readonly marks: Bytes
+
+  constructor(directory: string) {
+    this.root = open<Uint8Array, string>({
+      path: directory,
+      noSubdir: false,
+      maxDbs: 4,
+      encoding: 'binary',
+      overlappingSync: false,
+    })
+    const bytes = (name: string): Bytes => this.root.openDB({ name, encoding: 'binary' })
+    this.chunks = this.root.openDB({ name: 'chunks', encoding: 'binary' })
+    this.snapshots = bytes('snapshots')
+    this.documents = bytes('documents')
+    this.marks = bytes('marks')
+  }
+
+  /** Null for a document LMDB knows nothing of. Throws `CorruptValue`. */
+  document(document: DocumentId): StoredDocument | null {
+    const value = this.documents.getBinary(document)
+    return value === undefined ? null : decodeDocument(value)
+  }
+
+  snapshot(document: DocumentId): Uint8Array | null {
+    return exactly(this.snapshots.getBinary(document))
+  }
+
+  mark(): number {
+    const value = this.marks.getBinary(markKey)
+    return value === undefined ? 0 : decodeMark(value)
+  }
+
+  /** First offsets of the document's chunks from the one that holds `offset`, ascending. */
+  chunksFrom(document: DocumentId, offset: number): number[] {
+    const holding = this.chunks.getKeys({
+      start: [document, offset],
+      end: [document, -1],
+      reverse: true,
+      limit: 1,
+    })
+    let start = offset
+    for (const [, first] of holding) start = first
+    const firsts: number[] = []
+    for (const [, first] of this.chunks.getKeys({
+      start: [document, start],
+      end: [document, Number.POSITIVE_INFINITY],
+    }))
+      firsts.push(first)
+    return firsts
+  }
+
+  chunk(document: DocumentId, firstOffset: number): Uint8Array | null {
+    return exactly(this.chunks.getBinary([document, firstOffset]))
+  }
+
+  async write(fill: (write: StoreWrite) => void): Promise<void> {
+    try {
+      // Inside a batch the puts give no promises of their own: the batch's stands for all.
+      await this.root.batch(() =>
+        fill({
+          chunk: (document, first, value) => void this.chunks.put([document, first], value),
+          removeChunk: (document, first) => void this.chunks.remove([document, first]),
+          snapshot: (document, value) => void this.snapshots.put(document, value),
+          document: (document, value) => void this.documents.put(document, value),
+          mark: (lsn) => void this.marks.put(markKey, encodeMark(lsn)),
+        }),
+      )
+    } catch (error) {
+      throw await causeOf(error)
+    } finally {
+      // Reads from here on see what was written, whatever read transaction was open.
+      this.root.resetReadTxn()
+    }
+  }
+
+  close(): Promise<void> {
+    return this.root.close()
+  }
+}
+
+/** LMDB may hand out a buffer whose length is only nominal. */
+function exactly(value: Buffer | undefined): Uint8Array | null {
+  return value === undefined ? null : new Uint8Array(value.buffer, value.byteOffset, value.length)
+}
+
+/** lmdb rejects with a generic error and puts the reason into a promise on it, which nobody else owns. */
+async function causeOf(error: unknown): Promise<unknown> {
+  if (!(error instanceof Error) || !('commitError' in error)) return error
+  return Promise.resolve(error.commitError).then(
+    () => error,
+    (cause: unknown) => cause,
+  )
+}
