@@ -16,8 +16,7 @@ export const b4: Question = async (asked) => {
     kind: 'trace',
     traceFile,
     window: 2000,
-    // Only the relay has a metrics page, and only it compacts.
-    compactionDeadlineMs: server.metricsUrl === null ? 0 : settings.quick ? 20_000 : 60_000,
+    compactionDeadlineMs: 60_000,
   }))
   const withRatio = samples.map((sample) => {
     const bytes = sample.figures['joinBytesCompacted']

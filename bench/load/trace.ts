@@ -3,8 +3,9 @@
  * reader. An edit counts as arrived when the reader has its clock, or the deletion of its target; a
  * server that passes on only what is durable has then made it durable.
  *
- * Afterwards a newcomer joins, again and again until what it is sent stops shrinking: the bytes of its
- * step 2 are what the server keeps for the document, and must make the text of the trace.
+ * Afterwards a newcomer joins, at once and again when the server's metrics say that compaction has come
+ * to rest: the bytes of its step 2 are what the server keeps for the document, and must make the text of
+ * the trace.
  */
 import { createHash } from 'node:crypto'
 import * as Y from 'yjs'
@@ -18,6 +19,7 @@ import { syncMessage, visitUpdate } from './updates.ts'
 
 const deliveredDeadlineMs = 120_000
 const joinDeadlineMs = 60_000
+const compactionQuietMs = 3000
 
 export async function trace(spec: TraceSpec, document: string): Promise<LoadResult> {
   const errors: string[] = []
@@ -108,22 +110,18 @@ export async function trace(spec: TraceSpec, document: string): Promise<LoadResu
     const before = await coldJoin(spec, document)
     figures['joinBytesAtOnce'] = before.bytes.length
     figures['joinMsAtOnce'] = before.milliseconds
-    const from = performance.now()
-    let smallest = before
-    let settledAt = from
-    while (performance.now() - from < spec.compactionDeadlineMs) {
-      await sleep(1000)
-      const next = await coldJoin(spec, document)
-      if (next.bytes.length < smallest.bytes.length * 0.995) settledAt = performance.now()
-      if (next.bytes.length <= smallest.bytes.length) smallest = next
-      if (smallest.bytes.length < before.bytes.length * 0.5 && performance.now() - settledAt > 3000) break
-      if (spec.compactionDeadlineMs < 1500) break
+    let compacted = before
+    if (spec.metricsUrl !== null) {
+      const rest = await untilCompacted(spec.metricsUrl, spec.compactionDeadlineMs)
+      if (!rest.settled) errors.push(`no end of compaction in ${spec.compactionDeadlineMs} ms`)
+      figures['compactions'] = rest.compactions
+      figures['compactedAfterMs'] = rest.afterMs
+      compacted = await coldJoin(spec, document)
     }
-    figures['joinBytesCompacted'] = smallest.bytes.length
-    figures['joinMsCompacted'] = smallest.milliseconds
-    figures['compactedAfterMs'] = settledAt - from
+    figures['joinBytesCompacted'] = compacted.bytes.length
+    figures['joinMsCompacted'] = compacted.milliseconds
     const replica = new Y.Doc()
-    Y.applyUpdate(replica, smallest.bytes)
+    Y.applyUpdate(replica, compacted.bytes)
     if (digest(replica.getText('text').toString()) !== digest(text))
       errors.push('a newcomer has another text than the trace')
   }
@@ -132,6 +130,36 @@ export async function trace(spec: TraceSpec, document: string): Promise<LoadResu
 
 function digest(text: string): string {
   return createHash('sha256').update(text).digest('hex')
+}
+
+/**
+ * Nobody has the document open: a joiner would keep it from resting. It rests when its room is gone and
+ * for a while no compaction was counted.
+ */
+async function untilCompacted(
+  metricsUrl: string,
+  deadlineMs: number,
+): Promise<{ settled: boolean; compactions: number; afterMs: number }> {
+  const from = performance.now()
+  let compactions = -1
+  let changedAt = from
+  while (performance.now() - from < deadlineMs) {
+    await sleep(250)
+    const page = await (await fetch(metricsUrl)).text()
+    const now = sum(page, 'tidemark_compactions_total')
+    if (now !== compactions || sum(page, 'tidemark_rooms') > 0) changedAt = performance.now()
+    compactions = now
+    if (performance.now() - changedAt > compactionQuietMs)
+      return { settled: true, compactions, afterMs: changedAt - from }
+  }
+  return { settled: false, compactions, afterMs: deadlineMs }
+}
+
+function sum(page: string, metric: string): number {
+  const lines = page
+    .split('\n')
+    .filter((line) => line.startsWith(`${metric}{`) || line.startsWith(`${metric} `))
+  return lines.reduce((total, line) => total + Number(line.slice(line.lastIndexOf(' ') + 1)), 0)
 }
 
 async function coldJoin(spec: TraceSpec, document: string): Promise<{ bytes: Buffer; milliseconds: number }> {
