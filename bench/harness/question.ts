@@ -89,10 +89,23 @@ export async function interleave(
 async function once(name: ServerName, settings: Settings, specFor: SpecFor): Promise<LoadResult> {
   const running = await startServer(name, settings)
   try {
-    return await runLoad(specFor(running))
+    const result = await runLoad(specFor(running))
+    return { ...result, errors: [...result.errors, ...loggedErrors(running.output())] }
   } finally {
     await running.stop()
   }
+}
+
+/** What a server logged as an error: somebody must look. Numbers that differ each time are left out. */
+function loggedErrors(output: string): string[] {
+  const found = new Set<string>()
+  for (const line of output.split('\n')) {
+    const match = /"level":(?:50|60|"error"|"fatal").*/.exec(line)
+    if (match === null || !line.endsWith('}')) continue
+    const record = JSON.parse(line.slice(line.indexOf('{'))) as { msg?: string; err?: { message?: string } }
+    found.add(`logged: ${record.msg ?? ''} ${record.err?.message ?? ''}`.trim())
+  }
+  return [...found]
 }
 
 export function rowsOf(samples: readonly Sample[]): Row[] {

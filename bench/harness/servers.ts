@@ -23,6 +23,8 @@ export interface RunningServer {
   readonly logPid: number | null
   readonly metricsUrl: string | null
   readonly dataDir: string
+  /** The end of what it wrote: its errors are the run's. */
+  output(): string
   stop(): Promise<void>
 }
 
@@ -72,6 +74,7 @@ async function start(
         address: addressOf(url),
         handshake: false,
         serverPid: server.pid,
+        output: server.output,
         logPid: null,
         metricsUrl: null,
       }
@@ -84,7 +87,14 @@ async function start(
       )
       stops.push(server.stop)
       const address = { host: '127.0.0.1', port }
-      return { address, handshake: true, serverPid: server.pid, logPid: null, metricsUrl: null }
+      return {
+        address,
+        handshake: true,
+        serverPid: server.pid,
+        output: server.output,
+        logPid: null,
+        metricsUrl: null,
+      }
     }
     case 'embedded':
       return startRelay(dataDir, {}, null, options, stops)
@@ -118,7 +128,14 @@ async function startRelay(
   const [server, url] = await startProcess(process.execPath, [...profile, relayEntry], env, listening)
   stops.push(server.stop)
   const metricsUrl = new URL('/metrics', url.replace(/^ws/, 'http')).href
-  return { address: addressOf(url), handshake: true, serverPid: server.pid, logPid, metricsUrl }
+  return {
+    address: addressOf(url),
+    handshake: true,
+    serverPid: server.pid,
+    output: server.output,
+    logPid,
+    metricsUrl,
+  }
 }
 
 export async function startRedis(
@@ -148,7 +165,6 @@ function addressOf(url: string): Address {
   return { host: hostname, port: Number(port) }
 }
 
-/** Bytes on disk under a folder as the log's files have them. */
 export function versionOf(packageName: string): string {
   const path = new URL(`../../../node_modules/${packageName}/package.json`, import.meta.url)
   return (JSON.parse(readFileSync(path, 'utf8')) as { version: string }).version

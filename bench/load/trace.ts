@@ -115,6 +115,7 @@ export async function trace(spec: TraceSpec, document: string): Promise<LoadResu
       const rest = await untilCompacted(spec.metricsUrl, spec.compactionDeadlineMs)
       if (!rest.settled) errors.push(`no end of compaction in ${spec.compactionDeadlineMs} ms`)
       figures['compactions'] = rest.compactions
+      figures['compactionsFailed'] = rest.failed
       figures['compactedAfterMs'] = rest.afterMs
       compacted = await coldJoin(spec, document)
     }
@@ -139,20 +140,22 @@ function digest(text: string): string {
 async function untilCompacted(
   metricsUrl: string,
   deadlineMs: number,
-): Promise<{ settled: boolean; compactions: number; afterMs: number }> {
+): Promise<{ settled: boolean; compactions: number; failed: number; afterMs: number }> {
   const from = performance.now()
   let compactions = -1
+  let failed = 0
   let changedAt = from
   while (performance.now() - from < deadlineMs) {
     await sleep(250)
     const page = await (await fetch(metricsUrl)).text()
     const now = sum(page, 'tidemark_compactions_total')
+    failed = sum(page, 'tidemark_compactions_total{result="failed"}')
     if (now !== compactions || sum(page, 'tidemark_rooms') > 0) changedAt = performance.now()
     compactions = now
     if (performance.now() - changedAt > compactionQuietMs)
-      return { settled: true, compactions, afterMs: changedAt - from }
+      return { settled: true, compactions, failed, afterMs: changedAt - from }
   }
-  return { settled: false, compactions, afterMs: deadlineMs }
+  return { settled: false, compactions, failed, afterMs: deadlineMs }
 }
 
 function sum(page: string, metric: string): number {
