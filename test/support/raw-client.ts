@@ -8,8 +8,18 @@ import * as encoding from 'lib0/encoding'
 import WebSocket from 'ws'
 import * as Y from 'yjs'
 
+export interface RawClientOptions {
+  readonly doc?: Y.Doc
+  /** False: does not send step 1. */
+  readonly handshake?: boolean
+  /** Called with each update received, after it was applied. */
+  readonly onUpdate?: (update: Uint8Array) => void
+  /** Called with the server's version, which counts what is durable. */
+  readonly onVersion?: (version: Map<number, number>) => void
+}
+
 export class RawClient {
-  readonly doc = new Y.Doc()
+  readonly doc: Y.Doc
   /** Updates received, in order. */
   readonly received: Uint8Array[] = []
   readonly awareness: Uint8Array[] = []
@@ -21,8 +31,12 @@ export class RawClient {
   /** Resolves when the socket has closed. */
   readonly closed: Promise<void>
 
-  private constructor(socket: WebSocket) {
+  private readonly options: RawClientOptions
+
+  private constructor(socket: WebSocket, options: RawClientOptions) {
     this.socket = socket
+    this.doc = options.doc ?? new Y.Doc()
+    this.options = options
     socket.binaryType = 'nodebuffer'
     socket.on('message', (data: Buffer) => this.receive(data))
     socket.on('error', () => undefined)
@@ -35,12 +49,12 @@ export class RawClient {
     })
   }
 
-  /** Resolves when the socket is open; `handshake` sends step 1. */
-  static async connect(url: string, handshake = true): Promise<RawClient> {
+  /** Resolves when the socket is open. */
+  static async connect(url: string, options: RawClientOptions = {}): Promise<RawClient> {
     const socket = new WebSocket(url)
-    const client = new RawClient(socket)
+    const client = new RawClient(socket, options)
     await once(socket, 'open')
-    if (handshake) client.sendStep1()
+    if (options.handshake !== false) client.sendStep1()
     return client
   }
 
@@ -74,11 +88,14 @@ export class RawClient {
     } else if (type === 0) {
       const step = decoding.readVarUint(decoder)
       const payload = decoding.readVarUint8Array(decoder).slice()
-      if (step === 0) this.sendSync(1, Y.encodeStateAsUpdate(this.doc, payload))
-      else {
+      if (step === 0) {
+        this.options.onVersion?.(Y.decodeStateVector(payload))
+        this.sendSync(1, Y.encodeStateAsUpdate(this.doc, payload))
+      } else {
         this.received.push(payload)
         Y.applyUpdate(this.doc, payload, this)
         if (step === 1) this.synced = true
+        this.options.onUpdate?.(payload)
       }
     }
     if (decoding.hasContent(decoder)) throw new Error('more than one message in a frame')
