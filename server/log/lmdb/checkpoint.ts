@@ -13,7 +13,7 @@
  * with backoff; nothing in memory or journal was given up meanwhile.
  */
 import { setTimeout as delay } from 'node:timers/promises'
-import type { Logger } from 'pino'
+import type { Logger } from '../../logger.ts'
 import type { Chunk, DocumentState } from './document-state.ts'
 import type { Exclusive } from './exclusive.ts'
 import type { Journal } from './journal.ts'

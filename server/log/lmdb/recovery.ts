@@ -51,13 +51,19 @@ export async function recover(
   let bytes = 0
   let entries = 0
   const past: PastSegment[] = []
-  for (const { path, buffer, records } of found) {
+  let before: ReadSegment | null = null
+  for (const segment of found) {
+    const { path, buffer, records } = segment
     const live = records.filter((record) => record.lsn > mark)
     if (live.length > 0) {
       const slab = parts.slabs.add(buffer)
       for (const record of live) {
         if (record.lsn !== lsn + 1)
-          throw new CorruptJournal(path, record.start, `LSN ${record.lsn} where ${lsn + 1} is due`)
+          throw new CorruptJournal(
+            before?.path ?? path,
+            before?.records.at(-1)?.end ?? record.start,
+            `LSN ${lsn + 1} is missing, ${path} begins with ${record.lsn}`,
+          )
         slab.lastLsn = lsn = record.lsn
         bytes += record.end - record.start
         readRecord(buffer, record, (document, offset, at) => {
@@ -72,6 +78,7 @@ export async function recover(
       }
     }
     past.push({ path, lastLsn: lsn })
+    before = segment
   }
   return { durableLsn: lsn, bytes, entries, past }
 }

@@ -41,6 +41,8 @@ export class Store {
       maxDbs: 4,
       encoding: 'binary',
       overlappingSync: false,
+      // Else every turn's writes get an outer batch, whose rejected promise nobody could handle.
+      eventTurnBatching: false,
     })
     const bytes = (name: string): Bytes => this.root.openDB({ name, encoding: 'binary' })
     this.chunks = this.root.openDB({ name: 'chunks', encoding: 'binary' })

@@ -2,18 +2,16 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { pino } from 'pino'
 import { createEmbeddedLog, type EmbeddedLog } from '../../../../server/log/lmdb/embedded-log.ts'
 import type { EmbeddedLogLimits } from '../../../../server/log/lmdb/limits.ts'
 import type { LogUnderTest } from '../../../contract/log.ts'
+import { silentLogger } from '../../../support/silent-logger.ts'
 
 export interface EmbeddedLogUnderTest extends LogUnderTest {
   readonly log: EmbeddedLog
   readonly directory: string
   reopen(): Promise<EmbeddedLog>
 }
-
-export const silent = pino({ level: 'silent' })
 
 export async function embeddedLogUnderTest(
   limits: Partial<EmbeddedLogLimits> = {},
@@ -26,7 +24,7 @@ export async function embeddedLogUnderTest(
     throw new Error(`stopped at ${step}`)
   }
   const open = async (): Promise<EmbeddedLog> => {
-    const log = createEmbeddedLog({ directory, logger: silent, onStep, ...limits })
+    const log = createEmbeddedLog({ directory, logger: silentLogger, onStep, ...limits })
     await log.start()
     return log
   }
