@@ -13,10 +13,11 @@ import { encodeEntry } from '../entry-codec.ts'
 import type { Appended, NewEntry } from '../log.ts'
 import { decodeLine, type EncodedEntry, encodeRequest, withKey } from './append-request.ts'
 import { toTidemarkError, unavailable } from './failure.ts'
-import { feedChannel, logKey } from './keys.ts'
 
 export interface AppendLimits {
   readonly batchesInFlightMax: number
+  /** A second batch waits for the first unless it has so many appends: few large ones cost less than many small. */
+  readonly overlapAppendsMin: number
   /** Documents of a batch; each is an argument, and Lua's stack is finite. */
   readonly batchDocumentsMax: number
   /** A batch is closed once it holds so many bytes; a single append may exceed it. */
@@ -27,6 +28,7 @@ export interface AppendLimits {
 
 export const appendLimits: AppendLimits = {
   batchesInFlightMax: 2,
+  overlapAppendsMin: 100,
   batchDocumentsMax: 500,
   batchBytesMax: 4 * 1024 * 1024,
   pendingBytesMax: 256 * 1024 * 1024,
@@ -39,8 +41,9 @@ export interface AppendQueueOptions {
   down(): string | null
   call(keys: readonly string[], args: readonly (string | Buffer)[]): Promise<unknown>
   sentinel(): string
-  /** Whether this node's own subscription to the channel is confirmed. */
-  listens(channel: string): boolean
+  /** Whether this node's own subscription to the document's channel is confirmed. */
+  listens(document: DocumentId): boolean
+  keyOf(document: DocumentId): string
   appended(document: DocumentId, entries: readonly NewEntry[], acks: readonly Appended[]): void
   /** After each batch: null, or why it failed. */
   outcome(error: unknown): void
@@ -116,13 +119,18 @@ export class AppendQueue {
     return null
   }
 
+  private maySend(): boolean {
+    const { batchesInFlightMax, overlapAppendsMin } = this.options.limits
+    if (this.queue.length === 0 || this.inFlight.size >= batchesInFlightMax) return false
+    return this.inFlight.size === 0 || this.queue.length >= overlapAppendsMin
+  }
+
   private schedule(): void {
-    if (this.scheduled || this.queue.length === 0) return
-    if (this.inFlight.size >= this.options.limits.batchesInFlightMax) return
+    if (this.scheduled || !this.maySend()) return
     this.scheduled = true
     setImmediate(() => {
       this.scheduled = false
-      while (this.queue.length > 0 && this.inFlight.size < this.options.limits.batchesInFlightMax) {
+      while (this.maySend()) {
         const batch = this.send(this.takeBatch())
         this.inFlight.add(batch)
         // `send` does not reject: every failure goes to the jobs.
@@ -154,16 +162,16 @@ export class AppendQueue {
   }
 
   private async send(documents: Map<DocumentId, Job[]>): Promise<void> {
-    const { node, call, sentinel, listens, appended, outcome, step } = this.options
+    const { node, call, sentinel, listens, keyOf, appended, outcome, step } = this.options
     const jobs = [...documents.values()]
     try {
       step('append:send')
       const keys: string[] = []
       const requests = []
       for (const [document, ofDocument] of documents) {
-        keys.push(logKey(document))
+        keys.push(keyOf(document))
         requests.push({
-          own: listens(feedChannel(document)),
+          own: listens(document),
           entries:
             ofDocument.length === 1 ? ofDocument[0]!.encoded : ofDocument.flatMap((job) => job.encoded),
           messages: ofDocument.flatMap((job) => job.message ?? []),

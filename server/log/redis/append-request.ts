@@ -3,7 +3,8 @@
  * function `append`, and the one reply that comes back. All integers big endian:
  *
  *   request   = document*                         -- in the order of the keys
- *   document  = own:u8 entries:u32 messages:u32 entry* message*
+ *   document  = own:u8 entries:u32 size:u32 messages:u32 entry* message*
+ *               -- size: of all its entries, in bytes
  *   entry     = bytes:u32 replica:u16 [replica sequence:u64] bytes
  *               -- replica: 0 without an idempotency key, else the length of the replica's name + 1
  *   message   = bytes:u32 bytes
@@ -44,7 +45,7 @@ export function withKey(entry: NewEntry, bytes: Uint8Array): EncodedEntry {
 export function encodeRequest(documents: readonly DocumentRequest[]): Buffer {
   let size = 0
   for (const { entries, messages } of documents) {
-    size += 9
+    size += 13
     for (const { bytes, replica } of entries)
       size += 6 + bytes.length + (replica === null ? 0 : replica.length + 8)
     for (const bytes of messages) size += 4 + bytes.length
@@ -54,7 +55,8 @@ export function encodeRequest(documents: readonly DocumentRequest[]): Buffer {
   for (const { own, entries, messages } of documents) {
     at = request.writeUInt8(own ? 1 : 0, at)
     at = request.writeUInt32BE(entries.length, at)
-    at = request.writeUInt32BE(messages.length, at)
+    const sizeAt = at
+    at = request.writeUInt32BE(messages.length, at + 4)
     for (const { bytes, replica, sequence } of entries) {
       at = request.writeUInt32BE(bytes.length, at)
       at = request.writeUInt16BE(replica === null ? 0 : replica.length + 1, at)
@@ -66,6 +68,7 @@ export function encodeRequest(documents: readonly DocumentRequest[]): Buffer {
       request.set(bytes, at)
       at += bytes.length
     }
+    request.writeUInt32BE(at - sizeAt - 8, sizeAt)
     for (const bytes of messages) {
       at = request.writeUInt32BE(bytes.length, at)
       request.set(bytes, at)

@@ -32,10 +32,17 @@ export const feedLimits: FeedLimits = {
 }
 
 /** What tells an entry from another one that got its offset after Redis lost the first. */
-export type Fingerprint = string
+export interface Fingerprint {
+  readonly timeMs: number
+  readonly origin: string
+  readonly updateBytes: number
+}
 
-export const fingerprintOf = (entry: Entry): Fingerprint =>
-  `${entry.timeMs} ${entry.update.length} ${entry.origin}`
+export const fingerprintOf = ({ timeMs, origin, update }: Entry): Fingerprint => ({
+  timeMs,
+  origin,
+  updateBytes: update.length,
+})
 
 /** Entries that wait for those before them. Refuses what exceeds its bounds. */
 class Waiting {
@@ -46,6 +53,10 @@ class Waiting {
 
   constructor(limits: FeedLimits) {
     this.limits = limits
+  }
+
+  get isEmpty(): boolean {
+    return this.runs.size === 0
   }
 
   add(entries: readonly Entry[]): void {
@@ -162,7 +173,7 @@ export class Feed {
       this.early.add(entries)
     } else {
       this.advance(entries)
-      for (const run of this.early.take()) {
+      for (const run of this.early.isEmpty ? [] : this.early.take()) {
         if (this.head !== null && run[0]!.offset <= this.head + 1) this.advance(run)
         else this.early.add(run)
       }
@@ -177,7 +188,8 @@ export class Feed {
     const last = fresh.at(-1)!
     this.head = last.offset
     this.fingerprint = fingerprintOf(last)
-    for (const following of [...this.followings]) {
+    // Whoever joins from within a delivery reads these entries anyway.
+    for (const following of this.followings) {
       if (following.state === 'live') following.deliver(fresh)
       else if (following.state === 'joining') following.meanwhile.add(fresh)
     }

@@ -15,7 +15,7 @@ import type { Channels } from './channels.ts'
 import { toTidemarkError } from './failure.ts'
 import { Feed, type FeedLimits, type Fingerprint, fingerprintOf } from './feed.ts'
 import { decodeFeedMessage } from './feed-message.ts'
-import { feedChannel } from './keys.ts'
+import { feedChannel, logKey } from './keys.ts'
 import { readEntry, type Stored } from './stored.ts'
 
 export interface FeedsLimits extends FeedLimits {
@@ -26,6 +26,8 @@ export interface FeedsLimits extends FeedLimits {
 
 interface Followed {
   readonly document: DocumentId
+  readonly channel: string
+  readonly key: string
   readonly feed: Feed
 }
 
@@ -41,7 +43,8 @@ export interface FeedsOptions {
 
 export class Feeds {
   private readonly options: FeedsOptions
-  private readonly feeds = new Map<string, Followed>()
+  private readonly byDocument = new Map<DocumentId, Followed>()
+  private readonly byChannel = new Map<string, Followed>()
   private timer: NodeJS.Timeout | null = null
   private ended = false
 
@@ -57,19 +60,31 @@ export class Feeds {
   end(): void {
     this.ended = true
     if (this.timer !== null) clearInterval(this.timer)
-    for (const { feed } of this.feeds.values()) feed.end()
-    this.feeds.clear()
+    for (const { feed } of this.byDocument.values()) feed.end()
+    this.byDocument.clear()
+    this.byChannel.clear()
+  }
+
+  /** Whether Redis has confirmed this node's own subscription to the document's channel. */
+  listens(document: DocumentId): boolean {
+    const followed = this.byDocument.get(document)
+    return followed !== undefined && this.options.channels.has(followed.channel)
+  }
+
+  /** The name of the document's log, made once for those that are followed. */
+  keyOf(document: DocumentId): string {
+    return this.byDocument.get(document)?.key ?? logKey(document)
   }
 
   async follow(document: DocumentId, after: Offset, follower: Follower): Promise<Subscription> {
     const { channels, stored } = this.options
-    const channel = feedChannel(document)
-    const feed = this.feedOf(channel, document)
+    const followed = this.followedOf(document)
+    const { channel, feed } = followed
     const following = feed.add(follower, after)
     const close = () => {
       if (!feed.includes(following)) return
       feed.remove(following)
-      if (feed.size === 0) this.retire(channel, feed)
+      if (feed.size === 0) this.retire(followed)
     }
     try {
       await channels.subscribe(channel)
@@ -90,16 +105,16 @@ export class Feeds {
   }
 
   offerOwn(document: DocumentId, entries: readonly NewEntry[], acks: readonly Appended[]): void {
-    const feed = this.feeds.get(feedChannel(document))?.feed
+    const feed = this.byDocument.get(document)?.feed
     if (feed === undefined) return
     const fresh: Entry[] = []
-    for (const [i, ack] of acks.entries())
-      if (!ack.duplicate) fresh.push({ ...entries[i]!, offset: ack.offset })
+    for (let i = 0; i < acks.length; i++)
+      if (!acks[i]!.duplicate) fresh.push(placed(entries[i]!, acks[i]!.offset))
     feed.offer(fresh)
   }
 
   onMessage(channel: string, message: Buffer): void {
-    const followed = this.feeds.get(channel)
+    const followed = this.byChannel.get(channel)
     if (followed === undefined) return
     const { node, logger } = this.options
     try {
@@ -114,7 +129,7 @@ export class Feeds {
   /** Compares what was delivered with what is stored; `entries`: also the last delivered entry. */
   check(entries: boolean): void {
     const { limits, logger } = this.options
-    const followed = [...this.feeds.values()].filter(({ feed }) => feed.head !== null)
+    const followed = [...this.byDocument.values()].filter(({ feed }) => feed.head !== null)
     for (let i = 0; i < followed.length; i += limits.headCheckDocumentsMax) {
       const some = followed.slice(i, i + limits.headCheckDocumentsMax)
       this.checkSome(some, entries).catch((error: unknown) => {
@@ -142,22 +157,26 @@ export class Feeds {
     }
   }
 
-  private feedOf(channel: string, document: DocumentId): Feed {
-    const found = this.feeds.get(channel)
-    if (found !== undefined) return found.feed
-    const feed = new Feed(this.options.limits, () => void this.repair(document, feed))
-    this.feeds.set(channel, { document, feed })
-    return feed
+  private followedOf(document: DocumentId): Followed {
+    const found = this.byDocument.get(document)
+    if (found !== undefined) return found
+    const feed: Feed = new Feed(this.options.limits, () => void this.repair(document, feed))
+    const followed = { document, channel: feedChannel(document), key: logKey(document), feed }
+    this.byDocument.set(document, followed)
+    this.byChannel.set(followed.channel, followed)
+    return followed
   }
 
-  private retire(channel: string, feed: Feed): void {
-    if (this.ended || this.feeds.get(channel)?.feed !== feed) return
+  private retire(followed: Followed): void {
+    const { document, channel } = followed
+    if (this.ended || this.byDocument.get(document) !== followed) return
     const { channels, batchesSettled } = this.options
-    this.feeds.delete(channel)
+    this.byDocument.delete(document)
+    this.byChannel.delete(channel)
     // A batch under way may say "my own subscription is the only one": let it end first.
     channels.renounce(channel)
     void batchesSettled().then(() => {
-      if (!this.ended && !this.feeds.has(channel)) channels.unsubscribe(channel)
+      if (!this.ended && !this.byDocument.has(document)) channels.unsubscribe(channel)
     })
   }
 
@@ -184,9 +203,22 @@ export class Feeds {
   }
 }
 
+/** Field by field: a spread costs several times as much, on a path taken by every append. */
+function placed({ timeMs, author, origin, key, update }: NewEntry, offset: Offset): Entry {
+  return key === undefined
+    ? { offset, timeMs, author, origin, update }
+    : { offset, timeMs, author, origin, key, update }
+}
+
 function isAnother(bytes: Buffer, offset: number, fingerprint: Fingerprint | null): boolean {
   try {
-    return fingerprint !== null && fingerprintOf(readEntry(bytes, offset)) !== fingerprint
+    if (fingerprint === null) return false
+    const { timeMs, origin, updateBytes } = fingerprintOf(readEntry(bytes, offset))
+    return (
+      timeMs !== fingerprint.timeMs ||
+      origin !== fingerprint.origin ||
+      updateBytes !== fingerprint.updateBytes
+    )
   } catch {
     // Damaged: the load that follows names the cause.
     return true

@@ -52,79 +52,71 @@ local function snapshotOffset(log)
   return offset
 end
 
-local function add(log, entry)
-  local offset = offsetOf(redis.call('XADD', log, '0-*', 'e', entry))
-  if offset > 1 then return offset end
+-- The stream has just numbered its first entry 1: right, unless a snapshot stands and the stream was lost.
+local function beginBehindSnapshot(log, entry)
   local ok, found = pcall(snapshotOffset, log)
-  if ok and found == 0 then return offset end
+  if ok and found == 0 then return '1' end
   redis.call('DEL', log)
   if not ok then error(found, 0) end
-  return offsetOf(redis.call('XADD', log, '0-' .. text(found + 1), 'e', entry))
+  return string.sub(redis.call('XADD', log, '0-' .. text(found + 1), 'e', entry), 3)
+end
+
+local function lastPush(log, replica)
+  local found = redis.call('HGET', sibling(log, 'replicas'), replica)
+  local sequence, offset = string.match(found or '', '^(%d+):(%d+)$')
+  return { tonumber(sequence or '-1'), offset or '0' }
 end
 
 -- Appends the entries of one document; gives the reply line, the first offset and the new entries.
 local function appendTo(log, request, at, count)
-  local first, fresh, offsets, known, changed = nil, {}, {}, {}, {}
-  for _ = 1, count do
-    local size, replicaSize, entry, replica, sequence
+  local first, fresh, offsets, known, changed
+  for i = 1, count do
+    local size, replicaSize, replica, sequence, offset, entry
     size, replicaSize, at = struct.unpack('>I4I2', request, at)
     if replicaSize > 0 then
+      known, changed = known or {}, changed or {}
       replica = string.sub(request, at, at + replicaSize - 2)
       sequence, at = struct.unpack('>I8', request, at + replicaSize - 1)
-      if not known[replica] then
-        local found = redis.call('HGET', sibling(log, 'replicas'), replica)
-        local last, offset = string.match(found or '', '^(%d+):(%d+)$')
-        known[replica] = { tonumber(last or '-1'), tonumber(offset or '0') }
-      end
+      known[replica] = known[replica] or lastPush(log, replica)
     end
-    entry = string.sub(request, at, at + size - 1)
-    at = at + size
     if replica and sequence <= known[replica][1] then
-      offsets[#offsets + 1] = '-' .. text(known[replica][2])
+      if not offsets then
+        offsets = {}
+        for j = 1, i - 1 do offsets[j] = text(tonumber(first) + j - 1) end
+      end
+      offsets[i] = '-' .. known[replica][2]
     else
-      local offset = add(log, entry)
-      first = first or offset
-      fresh[#fresh + 1] = entry
-      offsets[#offsets + 1] = text(offset)
+      entry = string.sub(request, at, at + size - 1)
+      offset = string.sub(redis.call('XADD', log, '0-*', 'e', entry), 3)
+      if offset == '1' then offset = beginBehindSnapshot(log, entry) end
+      if first then fresh[#fresh + 1] = entry else first, fresh = offset, { entry } end
+      if offsets then offsets[i] = offset end
       if replica then
         known[replica] = { sequence, offset }
         changed[replica] = true
       end
     end
+    at = at + size
   end
-  for replica in pairs(changed) do
-    local last = text(known[replica][1]) .. ':' .. text(known[replica][2])
+  for replica in pairs(changed or {}) do
+    local last = text(known[replica][1]) .. ':' .. known[replica][2]
     redis.call('HSET', sibling(log, 'replicas'), replica, last)
   end
-  if first and #fresh == count then return text(first), first, fresh end
-  return table.concat(offsets, ' '), first, fresh
-end
-
--- Bytes of a request that belong to 'count' entries from 'at' on.
-local function skip(request, at, count)
-  for _ = 1, count do
-    local size, replicaSize, next = struct.unpack('>I4I2', request, at)
-    at = next + size
-    if replicaSize > 0 then at = at + replicaSize + 7 end
-  end
-  return at
+  return offsets and table.concat(offsets, ' ') or first, first, fresh
 end
 
 local function append(keys, args)
   local node, request = args[1], args[3]
   if #keys == 0 then return '' end
-  local channels = { 'PUBSUB', 'SHARDNUMSUB' }
-  if args[2] ~= '' then channels[3] = args[2] end
-  local shift = #channels
-  for k = 1, #keys do channels[shift + k] = sibling(keys[k], 'feed') end
+  local channels = { 'PUBSUB', 'SHARDNUMSUB', args[2] }
+  for k = 1, #keys do channels[3 + k] = sibling(keys[k], 'feed') end
   local listeners = redis.call(unpack(channels))
-  local heard = shift == 3 and listeners[2] == 1
+  local heard = listeners[2] == 1
   local sender = struct.pack('>B', #node) .. node
   local lines, at = {}, 1
   for k = 1, #keys do
-    local own, entries, passing
-    own, entries, passing, at = struct.unpack('>BI4I4', request, at)
-    local after = skip(request, at, entries)
+    local own, entries, size, messages
+    own, entries, size, messages, at = struct.unpack('>BI4I4I4', request, at)
     local ok, line, first, fresh = true, '', nil, nil
     if entries > 0 then
       ok, line, first, fresh = pcall(appendTo, keys[k], request, at, entries)
@@ -133,20 +125,19 @@ local function append(keys, args)
       end
     end
     lines[k] = line
-    at = after
-    local count = listeners[2 * (shift - 2 + k)]
+    at = at + size
+    local count = listeners[2 + 2 * k]
     local publish = count > 0 and not (heard and own == 1 and count == 1)
     if publish and ok and first then
-      local message = { 'e', sender, struct.pack('>I8', first) }
+      local message = { 'e', sender, struct.pack('>I8', tonumber(first)) }
       for i = 1, #fresh do message[3 + i] = struct.pack('>I4', #fresh[i]) .. fresh[i] end
-      redis.call('SPUBLISH', channels[shift + k], table.concat(message))
+      redis.call('SPUBLISH', channels[3 + k], table.concat(message))
     end
-    for _ = 1, passing do
-      local size
+    for _ = 1, messages do
       size, at = struct.unpack('>I4', request, at)
       if publish then
         local bytes = string.sub(request, at, at + size - 1)
-        redis.call('SPUBLISH', channels[shift + k], 'p' .. sender .. bytes)
+        redis.call('SPUBLISH', channels[3 + k], 'p' .. sender .. bytes)
       end
       at = at + size
     end

@@ -57,15 +57,9 @@ it('encodes a request as the function reads it', () => {
     { own: false, entries: [withKey(entry, Uint8Array.of(204))], messages: [Uint8Array.of(1, 2)] },
   ])
   expect(hex(request)).toBe(
-    '01' +
-      '00000001' +
-      '00000000' +
-      '00000002' +
-      '0002' +
-      '72' +
-      '0000000000000007' +
-      'aabb' +
-      ('00' + '00000001' + '00000001' + '00000001' + '0000' + 'cc' + '00000002' + '0102'),
+    ['01', '00000001', '00000011', '00000000', '00000002', '0002', '72', '0000000000000007', 'aabb'].join(
+      '',
+    ) + ['00', '00000001', '00000007', '00000001', '00000001', '0000', 'cc', '00000002', '0102'].join(''),
   )
   expect(decodeLine('7', 2)).toEqual([
     { offset: 7, duplicate: false },
