@@ -83,6 +83,11 @@ export class Compactor {
     this.next()
   }
 
+  /** Resolves when nothing runs or waits. */
+  async idle(): Promise<void> {
+    while (this.running.size > 0) await Promise.all(this.running.values())
+  }
+
   /** Ends without waiting for what runs: nothing depends on it. */
   async close(): Promise<void> {
     this.stopping.abort()

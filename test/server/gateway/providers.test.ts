@@ -7,6 +7,7 @@ import WebSocket from 'ws'
 import { WebsocketProvider as ProviderV3 } from 'y-websocket'
 import { WebsocketProvider as ProviderV2 } from 'y-websocket-2'
 import * as Y from 'yjs'
+import { metric } from '../../support/metric.ts'
 import { type RedisServer, startRedisServer } from '../../support/redis-server.ts'
 import { type RelayProcess, startRelay } from '../../support/relay-process.ts'
 import { until } from '../../support/wait.ts'
@@ -132,7 +133,7 @@ for (const log of ['embedded', 'redis'] as const) {
         a.text.delete(2, 3)
         const b = open(id)
         await until('b has it', () => b.text.toString() === a.text.toString())
-        const before = await appends(relay.url)
+        const before = await metric(relay.url, 'appends_total')
         for (let i = 0; i < 3; i++) {
           b.provider.disconnect()
           b.provider.connect()
@@ -141,13 +142,8 @@ for (const log of ['embedded', 'redis'] as const) {
         // An edit through the same connection orders this read after whatever the reconnect sent.
         b.text.insert(0, '!')
         await until('a has it', () => a.text.toString() === b.text.toString())
-        expect((await appends(relay.url)) - before).toBe(1)
+        expect((await metric(relay.url, 'appends_total')) - before).toBe(1)
       })
     },
   )
-}
-
-async function appends(url: string): Promise<number> {
-  const text = await (await fetch(`${url}/metrics`)).text()
-  return Number(/^tidemark_appends_total (\d+)/m.exec(text)?.[1])
 }

@@ -1,0 +1,115 @@
+/** Compaction through the real pool, over the real embedded log. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import * as Y from 'yjs'
+import type { DocumentId } from '../../../core/document-id.ts'
+import { yjsEngine } from '../../../core/engine/yjs/yjs-engine.ts'
+import { type CompactionResult, Compactor } from '../../../server/compaction/compactor.ts'
+import { createEmbeddedLog } from '../../../server/log/lmdb/embedded-log.ts'
+import type { Log } from '../../../server/log/log.ts'
+import { Metrics } from '../../../server/metrics.ts'
+import { silentLogger } from '../../support/silent-logger.ts'
+import { until } from '../../support/wait.ts'
+
+const document = 'a/b' as DocumentId
+let folder: string
+let log: Log
+let compactor: Compactor
+let results: CompactionResult[]
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'tidemark-'))
+  log = createEmbeddedLog({ directory: folder, logger: silentLogger })
+  await log.start()
+  results = []
+  compactor = new Compactor({
+    log,
+    engine: yjsEngine,
+    limits: { tailBytesMax: 1_000_000, tailCountMax: 10, tailAgeMsMax: 1e12, idleTailCountMin: 2 },
+    threads: 1,
+    timeoutMs: 30_000,
+    workerMemoryMb: 512,
+    logger: silentLogger,
+    metrics: new Metrics(),
+    onCompacted: (_document, result) => results.push(result),
+  })
+})
+afterEach(async () => {
+  await compactor.close()
+  await log.close()
+  rmSync(folder, { recursive: true })
+})
+
+const stats = (tailCount: number) => ({ tailCount, tailBytes: 0, snapshotBytes: 0, oldestMs: Date.now() })
+
+async function type(doc: Y.Doc, edit: (text: Y.Text) => void): Promise<void> {
+  const updates: Uint8Array[] = []
+  const collect = (update: Uint8Array): number => updates.push(update)
+  doc.on('update', collect)
+  edit(doc.getText('t'))
+  doc.off('update', collect)
+  const entries = updates.map((update) => ({ timeMs: Date.now(), author: '', origin: 'o', update }))
+  await log.append(document, entries)
+}
+
+test('a long tail becomes a snapshot of the same state, without what was deleted, and the tail is gone', async () => {
+  const doc = new Y.Doc()
+  for (let i = 0; i < 30; i++) await type(doc, (text) => text.insert(0, `secret-${i} `))
+  await type(doc, (text) => text.delete(0, text.length))
+  await type(doc, (text) => text.insert(0, 'what is left'))
+  compactor.consider(document, stats(32))
+  await until('a result', () => results.length === 1)
+  const { snapshot, tail, offset } = await log.load(document)
+  expect(offset).toBe(32)
+  expect(tail).toEqual([])
+  expect(snapshot?.offset).toBe(32)
+  const restored = new Y.Doc()
+  Y.applyUpdate(restored, snapshot!.bytes)
+  expect(restored.getText('t').toString()).toBe('what is left')
+  expect(Buffer.from(snapshot!.bytes).includes('secret')).toBe(false)
+  expect(yjsEngine.coverageOf(snapshot).version()).toEqual(Y.encodeStateVector(doc))
+  expect(results).toEqual([
+    { snapshotBytes: snapshot!.bytes.length, droppedCount: 32, droppedBytes: expect.any(Number) },
+  ])
+})
+
+test('it builds on the snapshot before, and leaves what was appended meanwhile', async () => {
+  const doc = new Y.Doc()
+  for (let round = 1; round <= 3; round++) {
+    for (let i = 0; i < 10; i++) await type(doc, (text) => text.insert(text.length, 'x'))
+    compactor.consider(document, stats(10))
+    await type(doc, (text) => text.insert(text.length, 'y'))
+    await until('a result', () => results.length === round)
+  }
+  const { snapshot, tail } = await log.load(document)
+  const restored = new Y.Doc()
+  for (const update of [snapshot!.bytes, ...tail.map((entry) => entry.update)])
+    Y.applyUpdate(restored, update)
+  expect(restored.getText('t').toString()).toBe(doc.getText('t').toString())
+})
+
+test('a document whose lease somebody holds is left alone, and compacted once it is free', async () => {
+  const doc = new Y.Doc()
+  for (let i = 0; i < 10; i++) await type(doc, (text) => text.insert(0, 'x'))
+  const lease = await log.lease(document, 60_000)
+  compactor.consider(document, stats(10))
+  await compactor.idle()
+  expect((await log.load(document)).snapshot).toBe(null)
+  await lease?.release()
+  compactor.consider(document, stats(10))
+  await until('a result', () => results.length === 1)
+})
+
+test('an entry that cannot be read fails the compaction, and nothing is lost', async () => {
+  const doc = new Y.Doc()
+  for (let i = 0; i < 10; i++) await type(doc, (text) => text.insert(0, 'x'))
+  await log.append(document, [{ timeMs: 0, author: '', origin: 'o', update: Uint8Array.of(9, 9, 9) }])
+  compactor.consider(document, stats(11))
+  await compactor.idle()
+  const { snapshot, tail } = await log.load(document)
+  expect(snapshot).toBe(null)
+  expect(tail).toHaveLength(11)
+  expect(results).toEqual([])
+})
