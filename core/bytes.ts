@@ -128,7 +128,23 @@ export class ByteWriter {
   }
 
   varString(text: string): this {
-    return this.varBytes(utf8Encoder.encode(text))
+    return this.shortAscii(text) ? this : this.varBytes(utf8Encoder.encode(text))
+  }
+
+  /** Ids and names mostly are: without the encoder, whose call costs more than their bytes. */
+  private shortAscii(text: string): boolean {
+    const count = text.length
+    if (count > 0x7f) return false
+    this.reserve(count + 1)
+    const start = this.length + 1
+    for (let i = 0; i < count; i++) {
+      const code = text.charCodeAt(i)
+      if (code > 0x7f) return false
+      this.bytes[start + i] = code
+    }
+    this.bytes[this.length] = count
+    this.length = start + count
+    return true
   }
 
   /** A view of what was written; later writes may move to other memory, never change these bytes. */
