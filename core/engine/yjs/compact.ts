@@ -1,18 +1,23 @@
 /**
- * The heavy work, with Yjs itself; for workers. Compaction applies everything to one Y.Doc in one transaction and encodes it: deleted content is
- * dropped as Yjs drops it, structs and deletes that still wait for others are kept. The transaction is
- * marked local, because after remote ones Yjs tidies up formatting with deletes of its own, which no
- * client has sent. The result is then checked: it must cover every struct and delete of every input.
+ * The heavy work, with Yjs itself; for workers. Compaction applies everything to a Y.Doc and encodes it:
+ * deleted content is dropped as Yjs drops it, structs and deletes that still wait for others are kept.
+ * The result is then checked: it must cover every struct and delete of every input.
  *
- * Merging first, in a tree, was tried and is slower: merged updates keep their structs apart, so that the
- * document integrates as many, after all the copying. See `merge` for why a tree at all.
+ * - A transaction takes `updatesPerTransaction` updates, merged into one. Of 260,000 single-character
+ *   edits, in CPU seconds: 0.5 so, 0.7 without merging, 2.1 with a transaction for each edit; one
+ *   transaction for all is slower again, because Yjs joins neighbouring items only at its end.
+ * - Transactions are marked local: after remote ones Yjs tidies up formatting with deletes of its own,
+ *   which no client has sent.
  */
 import * as Y from 'yjs'
 import { TidemarkError } from '../../protocol/errors.ts'
 import type { IndexedState } from '../engine.ts'
 import { coverageOf } from './coverage.ts'
 import { outlineOf, scanStored } from './scan.ts'
+import { merge } from './splice.ts'
 import { indexOf } from './state-index.ts'
+
+const updatesPerTransaction = 1000
 
 export function compact(updates: readonly Uint8Array[]): IndexedState {
   const document = documentOf(updates)
@@ -29,12 +34,15 @@ export function compact(updates: readonly Uint8Array[]): IndexedState {
 
 export function documentOf(updates: readonly Uint8Array[]): Y.Doc {
   const document = new Y.Doc()
-  orUnreadable(() =>
-    document.transact((transaction) => {
-      for (const update of updates) Y.applyUpdate(document, update)
-      transaction.local = true
-    }),
-  )
+  for (let i = 0; i < updates.length; i += updatesPerTransaction) {
+    const update = merge(updates.slice(i, i + updatesPerTransaction))
+    orUnreadable(() =>
+      document.transact((transaction) => {
+        Y.applyUpdate(document, update)
+        transaction.local = true
+      }),
+    )
+  }
   return document
 }
 
