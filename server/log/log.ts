@@ -15,7 +15,8 @@ import type { Offset } from '../../core/offset.ts'
 
 /**
  * What an ack is worth. `fsync`: on the disk of this machine. `aof-always`: on the disk of the
- * Redis machine. `aof-everysec`: survives a kill of Redis; a power loss takes up to a second.
+ * Redis machine. `aof-everysec`: survives a kill of Redis, except what it holds back, for two seconds
+ * at most, while its disk is slow to sync; a power loss takes as much.
  * `memory`: lost with the Redis process.
  */
 export type Durability = 'fsync' | 'aof-always' | 'aof-everysec' | 'memory'

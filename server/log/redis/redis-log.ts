@@ -39,7 +39,7 @@ import { feedLimits } from './feed.ts'
 import { Feeds, type FeedsLimits } from './feeds.ts'
 import { leaseKey, logKey } from './keys.ts'
 import { functionNames } from './library.ts'
-import { readServerFacts, UnsupportedServer } from './server-facts.ts'
+import { clusterUnsupported, readServerFacts, UnsupportedServer } from './server-facts.ts'
 import { loadLibrary, Stored, type StoredLimits, storedLimits } from './stored.ts'
 
 export interface RedisLogLimits extends ConnectionLimits, AppendLimits, FeedsLimits, StoredLimits {
@@ -79,6 +79,7 @@ export function createRedisLog(options: RedisLogOptions): Log {
 }
 
 class RedisLog implements Log {
+  private readonly url: string
   private readonly logger: Logger
   private readonly limits: RedisLogLimits
   private readonly step: (step: RedisLogStep) => void
@@ -95,6 +96,7 @@ class RedisLog implements Log {
 
   constructor(options: RedisLogOptions) {
     const { url, logger } = options
+    this.url = url
     this.logger = logger
     this.limits = { ...redisLogLimits, ...options.limits }
     this.step = options.onStep ?? (() => {})
@@ -151,6 +153,7 @@ class RedisLog implements Log {
   // --- life ------------------------------------------------------------------------------------
 
   async start(): Promise<void> {
+    if (this.url.startsWith('redis+cluster:')) throw unavailable(clusterUnsupported)
     this.commands.start()
     this.channels.connection.start()
     try {

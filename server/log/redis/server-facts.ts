@@ -7,12 +7,15 @@ import { unavailable } from './failure.ts'
 /** 7.0 brought functions, shard channels and `XADD key 0-*`. */
 export const serverMajorMin = 7
 
+/** A server that no retry makes fit. */
 export class UnsupportedServer extends Error {
-  constructor(version: string) {
-    super(`Redis ${version} is too old: the log needs ${serverMajorMin}.0 or newer`)
+  constructor(message: string) {
+    super(message)
     this.name = 'UnsupportedServer'
   }
 }
+
+export const clusterUnsupported = 'The log does not support Redis Cluster yet: give it a single server'
 
 export interface ServerFacts {
   readonly version: string
@@ -22,7 +25,10 @@ export interface ServerFacts {
 export async function readServerFacts(client: Client, logger: Logger): Promise<ServerFacts> {
   const server = await info(client, 'server')
   const version = server.get('redis_version') ?? 'of unknown version'
-  if (!(Number.parseInt(version, 10) >= serverMajorMin)) throw new UnsupportedServer(version)
+  if (!(Number.parseInt(version, 10) >= serverMajorMin))
+    throw new UnsupportedServer(`Redis ${version} is too old: the log needs ${serverMajorMin}.0 or newer`)
+  if ((await info(client, 'cluster')).get('cluster_enabled') === '1')
+    throw new UnsupportedServer(clusterUnsupported)
   await requireMaster(client)
   const config = await readConfig(client)
   const durability = config === null ? await durabilityFromInfo(client) : durabilityOf(config)

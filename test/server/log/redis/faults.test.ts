@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { noOffset, toOffset } from '../../../../core/offset.ts'
 import { TidemarkError } from '../../../../core/protocol/errors.ts'
 import { encodeEntry } from '../../../../server/log/entry-codec.ts'
-import { logKey, replicasKey, snapshotKey } from '../../../../server/log/redis/keys.ts'
+import { feedChannel, logKey, replicasKey, snapshotKey } from '../../../../server/log/redis/keys.ts'
 import {
   compactTo,
   contentsOf,
@@ -42,6 +42,9 @@ const hidden = (document: ReturnType<typeof freshDocument>, text: string) =>
   // An append whose message nobody gets: straight into the stream.
   redis.command('XADD', logKey(document), '0-*', 'e', Buffer.from(encodeEntry(entryOf(text))))
 
+const listenersOf = async (document: ReturnType<typeof freshDocument>) =>
+  ((await redis.command('PUBSUB', 'SHARDNUMSUB', feedChannel(document))) as unknown[])[1]
+
 describe('messages that do not arrive', () => {
   it('repairs a gap from the stream when the next message shows it', async () => {
     const [one, two] = [await nodes.open({ headCheckIntervalMs: 60_000 }), await nodes.open()]
@@ -76,6 +79,7 @@ describe('messages that do not arrive', () => {
     }
     for (const follower of followers) await follower.reaches(60)
     await until(() => expect(one.unavailable()).toBeNull())
+    for (const document of documents) await until(async () => expect(await listenersOf(document)).toBe(1))
   })
 
   it('publishes nothing while no other node listens', async () => {
@@ -97,12 +101,7 @@ describe('messages that do not arrive', () => {
     expect(await redis.command('INFO', 'commandstats')).toContain('cmdstat_spublish:calls=1,')
     other.close(subscription)
     await until(async () => {
-      const reply = (await redis.command(
-        'PUBSUB',
-        'SHARDNUMSUB',
-        `${logKey(document).slice(0, -3)}feed`,
-      )) as unknown[]
-      expect(reply[1]).toBe(1)
+      expect(await listenersOf(document)).toBe(1)
     })
     await one.append(document, entriesOf('d', 1))
     await follower.reaches(8)

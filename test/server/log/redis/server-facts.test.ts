@@ -75,6 +75,15 @@ it('refuses a server older than 7.0 at once, naming both versions', async () => 
   old.close()
 })
 
+it('refuses a cluster at once, under either kind of URL', async () => {
+  redis = await startRedisServer({ 'cluster-enabled': 'yes' })
+  await expect(nodes.open({ startMsMax: 20_000 })).rejects.toThrow('does not support Redis Cluster')
+  const { port } = redis
+  const cluster = nodesOn(() => `redis+cluster://127.0.0.1:${port}`)
+  await expect(cluster.open()).rejects.toThrow('does not support Redis Cluster')
+  await cluster.closeAll()
+})
+
 /** Enough of a server to be asked for its version: `OK` to everything else. */
 function answerAsVersion(socket: Socket, version: string): void {
   const info = `# Server\r\nredis_version:${version}\r\nrole:master\r\n`
