@@ -21,15 +21,13 @@ import type { Offset } from '../../../core/offset.ts'
 import { TidemarkError } from '../../../core/protocol/errors.ts'
 import type { Logger } from '../../logger.ts'
 import type { Appended, Follower, Lease, Loaded, Log, NewEntry, Snapshot, Subscription } from '../log.ts'
+import { Appends } from './appends.ts'
 import { Checkpointer } from './checkpoint.ts'
 import { compactDocument } from './compaction.ts'
 import { type DirectoryLock, lockDirectory } from './directory-lock.ts'
-import type { DocumentState } from './document-state.ts'
 import { Documents } from './documents.ts'
-import { entryBytesMax, stringBytesMax } from './entry-bytes.ts'
 import { Exclusive } from './exclusive.ts'
 import { Feed } from './feed.ts'
-import type { Group, Waiter } from './group.ts'
 import { Journal } from './journal.ts'
 import { Leases } from './leases.ts'
 import { type EmbeddedLogLimits, embeddedLogLimits, type Step } from './limits.ts'
@@ -75,14 +73,6 @@ interface Opened {
   readonly checkpointer: Checkpointer
 }
 
-interface Waiting {
-  readonly document: DocumentId
-  readonly entries: readonly NewEntry[]
-  readonly bytes: number
-  readonly resolve: Waiter['resolve']
-  readonly reject: Waiter['reject']
-}
-
 class LmdbLog implements EmbeddedLog {
   readonly durability = 'fsync'
   private readonly options: EmbeddedLogOptions
@@ -90,18 +80,17 @@ class LmdbLog implements EmbeddedLog {
   private readonly step: Step
   private readonly leases = new Leases()
   private readonly exclusive = new Exclusive()
+  private readonly appends: Appends
   private state: 'new' | 'started' | 'closing' | 'closed' = 'new'
   private starting: Promise<void> | null = null
   private closing: Promise<void> | null = null
   private parts: Opened | null = null
-  /** Appends that wait for the checkpoint. */
-  private waiting: Waiting[] = []
-  private queuedBytes = 0
 
   constructor(options: EmbeddedLogOptions) {
     this.options = options
     this.limits = { ...embeddedLogLimits, ...options }
     this.step = options.onStep ?? (() => {})
+    this.appends = new Appends(this.limits, options.logger)
   }
 
   start(): Promise<void> {
@@ -112,7 +101,7 @@ class LmdbLog implements EmbeddedLog {
 
   private async begin(): Promise<void> {
     const { directory, logger } = this.options
-    const { limits, step, exclusive } = this
+    const { limits, step, exclusive, appends } = this
     await mkdir(join(directory, 'log'), { recursive: true })
     const lock = await lockDirectory(directory)
     const endings: (() => Promise<void>)[] = [() => lock.release()]
@@ -122,11 +111,12 @@ class LmdbLog implements EmbeddedLog {
       const documents = new Documents(store, limits.documentsMax)
       const slabs = new Slabs()
       const pool = new SegmentPool(join(directory, 'journal'), limits, step)
-      const journal = new Journal(pool, slabs, limits, this, step)
+      const journal = new Journal(pool, slabs, limits, appends, step)
       endings.unshift(() => journal.close())
-      const onEnd = (): void => this.admitWaiting()
+      const onEnd = (): void => appends.checkpointEnded()
       const checkpointer = new Checkpointer({ journal, slabs, store, exclusive, limits, step, logger, onEnd })
       endings.unshift(() => checkpointer.close(false))
+      appends.attach({ documents, journal, checkpointer })
       const recovered = await recover(pool.recover(), store.mark(), {
         slabs,
         limits,
@@ -157,7 +147,7 @@ class LmdbLog implements EmbeddedLog {
     })
     this.state = 'closing'
     const parts = this.parts
-    this.refuseWaiting(new TidemarkError('shutting_down', 'The log is closing'))
+    this.appends.refuseWaiting(new TidemarkError('shutting_down', 'The log is closing'))
     if (parts !== null) {
       const { journal, checkpointer, store, lock, documents } = parts
       await journal.flush()
@@ -178,15 +168,14 @@ class LmdbLog implements EmbeddedLog {
 
   unavailable(): string | null {
     if (this.state !== 'started') return this.state === 'new' ? 'not started' : 'closed'
-    const { journal, checkpointer } = this.opened()
-    return journal.unavailable ?? (this.backlogged() ? checkpointer.failure : null)
+    return this.appends.unavailable
   }
 
   stats(): EmbeddedLogStats {
     const { journal, checkpointer, documents } = this.opened()
     return {
       uncheckpointedBytes: checkpointer.uncheckpointedBytes,
-      queuedBytes: this.queuedBytes,
+      queuedBytes: this.appends.queuedBytes,
       segments: journal.segments,
       documents: documents.count,
       groupEntriesLast: journal.groupEntriesLast,
@@ -196,149 +185,10 @@ class LmdbLog implements EmbeddedLog {
   }
 
   append(document: DocumentId, entries: readonly NewEntry[]): Promise<readonly Appended[]> {
-    return new Promise((resolve, reject) => {
-      const unavailable = this.unavailable()
-      if (unavailable !== null) {
-        const code = this.state === 'started' ? 'log_unavailable' : 'shutting_down'
-        reject(new TidemarkError(code, `The log takes no writes: ${unavailable}`))
-        return
-      }
-      let bytes = stringBytesMax(document)
-      for (const entry of entries) bytes += entryBytesMax(entry) + 2 * 8
-      const { appendBytesMax, queuedBytesMax } = this.limits
-      if (bytes > appendBytesMax) {
-        reject(
-          new TidemarkError('update_too_large', `An append of ${bytes} bytes; ${appendBytesMax} at most`),
-        )
-      } else if (this.queuedBytes + bytes > queuedBytesMax) {
-        reject(new TidemarkError('overloaded', `More than ${queuedBytesMax} bytes wait for the disk`))
-      } else if (this.waiting.length > 0 || this.backlogged()) {
-        this.queuedBytes += bytes
-        this.waiting.push({ document, entries, bytes, resolve, reject })
-      } else this.enqueue(document, entries, bytes, resolve, reject)
-    })
-  }
-
-  private enqueue(
-    document: DocumentId,
-    entries: readonly NewEntry[],
-    bytes: number,
-    resolve: Waiter['resolve'],
-    reject: Waiter['reject'],
-  ): void {
-    const { documents, journal } = this.opened()
-    let state: DocumentState
-    try {
-      state = documents.get(document)
-    } catch (error) {
-      reject(error)
-      return
-    }
-    const group = journal.groupFor(bytes)
-    const before = group.end
-    const appended: Appended[] = []
-    for (const entry of entries) {
-      const key = entry.key
-      if (key === undefined) {
-        group.add(state, ++state.head, entry, null)
-        appended.push({ offset: state.head as Offset, duplicate: false })
-        continue
-      }
-      const replica = state.replica(key.replica, this.limits.replicasMax)
-      if (key.sequence <= replica.sequence) {
-        appended.push({ offset: replica.offset as Offset, duplicate: true })
-        continue
-      }
-      group.add(state, ++state.head, entry, replica)
-      replica.sequence = key.sequence
-      replica.offset = state.head
-      appended.push({ offset: state.head as Offset, duplicate: false })
-    }
-    this.queuedBytes += group.end - before
-    group.waiters.push({ appended, resolve, reject })
-  }
-
-  /** Called by the journal. */
-  onDurable(group: Group): void {
-    const { checkpointer } = this.opened()
-    const { states, entries, addresses, replicas, waiters } = group
-    const told: DocumentState[] = []
-    for (let i = 0; i < states.length; i++) {
-      const state = states[i]!
-      const entry = entries[i]!
-      const replica = replicas[i]!
-      const offset = ++state.durableHead as Offset
-      state.addresses.push(addresses[i]!)
-      if (replica !== null) {
-        replica.durableSequence = entry.key!.sequence
-        replica.durableOffset = offset
-      }
-      if (!state.dirty) checkpointer.add(state)
-      if (state.feeds.length === 0) continue
-      if (state.deliveries === null) {
-        state.deliveries = []
-        told.push(state)
-      }
-      const { timeMs, author, origin, key, update } = entry
-      state.deliveries.push(
-        key === undefined
-          ? { offset, timeMs, author, origin, update }
-          : { offset, timeMs, author, origin, key, update },
-      )
-    }
-    this.queuedBytes -= group.payloadBytes
-    for (const waiter of waiters) waiter.resolve(waiter.appended)
-    for (const state of told) {
-      const deliveries = state.deliveries!
-      state.deliveries = null
-      for (const feed of [...state.feeds]) feed.deliver(deliveries)
-    }
-    if (checkpointer.uncheckpointedBytes >= this.limits.checkpointBytes) checkpointer.request()
-  }
-
-  /** Called by the journal: none of these groups became durable, as far as anybody will be told. */
-  onFailed(groups: readonly Group[], error: Error): void {
-    this.options.logger.error({ err: error }, 'journal write failed')
-    const refusal = new TidemarkError('log_unavailable', `The log could not be written: ${error.message}`, {
-      cause: error,
-    })
-    for (const group of groups) {
-      for (const [i, state] of group.states.entries()) {
-        state.rollBack()
-        const replica = group.replicas[i]!
-        if (replica !== null) state.rollBackReplica(replica)
-      }
-      this.queuedBytes -= group.payloadBytes
-    }
-    for (const { waiters } of groups) for (const { reject } of waiters) reject(refusal)
-    this.refuseWaiting(refusal)
-  }
-
-  private backlogged(): boolean {
-    return this.opened().checkpointer.uncheckpointedBytes > this.limits.uncheckpointedBytesMax
-  }
-
-  private admitWaiting(): void {
-    if (this.state !== 'started' || this.waiting.length === 0) return
-    const { failure } = this.opened().checkpointer
-    if (!this.backlogged()) {
-      const admitted = this.waiting
-      this.waiting = []
-      for (const { document, entries, bytes, resolve, reject } of admitted) {
-        this.queuedBytes -= bytes
-        this.enqueue(document, entries, bytes, resolve, reject)
-      }
-    } else if (failure !== null)
-      this.refuseWaiting(new TidemarkError('log_unavailable', `The log takes no writes: ${failure}`))
-  }
-
-  private refuseWaiting(error: TidemarkError): void {
-    const refused = this.waiting
-    this.waiting = []
-    for (const { bytes, reject } of refused) {
-      this.queuedBytes -= bytes
-      reject(error)
-    }
+    const unavailable = this.unavailable()
+    if (unavailable === null) return this.appends.append(document, entries)
+    const code = this.state === 'started' ? 'log_unavailable' : 'shutting_down'
+    return Promise.reject(new TidemarkError(code, `The log takes no writes: ${unavailable}`))
   }
 
   /** No other node, nobody to tell. */

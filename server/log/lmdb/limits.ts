@@ -41,7 +41,7 @@ export const embeddedLogLimits: EmbeddedLogLimits = {
   checkpointBytes: 64 * mebibyte,
   checkpointAgeMs: 60_000,
   uncheckpointedBytesMax: 256 * mebibyte,
-  sliceBytes: 4 * mebibyte,
+  sliceBytes: 2 * mebibyte,
   chunkBytes: mebibyte,
   spareSegmentsMax: 6,
   documentsMax: 20_000,

@@ -7,7 +7,7 @@
  *             replicas:varUint  (replica:varString  last sequence:varUint  offset:varUint)*
  *   mark      format:u8  0 0 0  crc32:u32  lsn:u64    -- the journal up to here is in LMDB
  *
- * A checksum costs about 0.5 ms per megabyte, also when a snapshot is loaded: cheap beside serving
+ * A checksum costs 0.5 to 1 ms per megabyte, also when a snapshot is loaded: cheap beside serving
  * a document that is not what was stored. Change these bytes only together with `valueFormat`.
  */
 import { crc32 } from 'node:zlib'

@@ -41,19 +41,19 @@ describe('a failed write', () => {
       const log = await make({ slabBytes: 512 })
       const follower = new RecordingFollower()
       await log.follow(document, noOffset, follower)
-      await log.append(document, [entryOf('kept')])
+      await log.append(document, [entryOf('kept', { replica: 'r', sequence: 1 })])
       subject.failAt(step)
       const refused = await Promise.allSettled(
         Array.from({ length: 10 }, (_, i) =>
           log.append(document, [
-            entryOf(`refused ${i}${'.'.repeat(200)}`, { replica: 'r', sequence: i + 1 }),
+            entryOf(`refused ${i}${'.'.repeat(200)}`, { replica: 'r', sequence: i + 2 }),
           ]),
         ),
       )
       for (const outcome of refused)
         expect(outcome).toMatchObject({ status: 'rejected', reason: { code: 'log_unavailable' } })
       await until('the log is available again', () => log.unavailable() === null)
-      const [again] = await log.append(document, [entryOf('again', { replica: 'r', sequence: 1 })])
+      const [again] = await log.append(document, [entryOf('again', { replica: 'r', sequence: 2 })])
       expect(again).toEqual({ offset: 2, duplicate: false })
       await follower.reaches(2)
       expect(contentsOf(await log.load(document))).toEqual(['kept', 'again'])
