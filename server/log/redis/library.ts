@@ -5,7 +5,7 @@
  *   append   KEYS log…  ARGV node, sentinel, request      → one line per key (append-request.ts)
  *            for each key: leave out pushes the replicas hash knows, XADD the rest, and publish them
  *            with the offset of the first, unless this node's own subscription is the only one
- *   read     KEYS log   ARGV after, bytesMax, 'state'?    → head, snapshot offset, first, entries[, bytes, index]
+ *   read     KEYS log   ARGV after, bytesMax, 'tail'?     → head, snapshot offset, first, entries
  *   heads    KEYS log…  ARGV offset…                      → per key: head, the entry at that offset or false
  *   compact  KEYS log   ARGV expected, offset, bytes, index, replicasMax → 1 or 0
  *   release  KEYS lease ARGV token                        → 1 or 0
@@ -148,7 +148,7 @@ end
 local function read(keys, args)
   local log, after, bytesMax = keys[1], tonumber(args[1]), tonumber(args[2])
   local offset = snapshotOffset(log)
-  if args[3] == 'state' and after < offset then after = offset end
+  if args[3] == 'tail' and after < offset then after = offset end
   local entries, first, bytes, last, found = {}, 0, 0, after, nil
   repeat
     found = redis.call('XRANGE', log, '0-' .. text(last + 1), '+', 'COUNT', '32')
@@ -163,9 +163,7 @@ local function read(keys, args)
     end
   until #found < 32 or bytes >= bytesMax
   local head = math.max(streamHead(log), offset)
-  if args[3] ~= 'state' then return { head, offset, first, entries } end
-  local state = redis.call('HMGET', sibling(log, 'snapshot'), 'offset', 'bytes', 'index')
-  return { head, offset, first, entries, state[1], state[2], state[3] }
+  return { head, offset, first, entries }
 end
 
 local function heads(keys, args)

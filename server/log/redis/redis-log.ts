@@ -6,7 +6,7 @@
  *            after the append-only file was written, and synced with appendfsync always
  *   follow   subscribe, then read what is missing, then listen (feeds.ts); a feed merges own acks, the
  *            channel and reads into one order and repairs gaps from the stream (feed.ts)
- *   load     snapshot and tail as of one moment, read inside Redis (stored.ts)
+ *   load     the tail in one function, the snapshot beside it, tried again if they differ (stored.ts)
  *   compact  compare-and-set, snapshot and trim in one function: nothing to crash between
  *
  * Two connections: commands, and channels, whose backlog must not stand before replies. Each is kept
