@@ -588,6 +588,28 @@ export function logContract(
           expect((await log.load(document)).offset).toBe(0)
         })
 
+        it('loads everything while another node appends and compacts', async () => {
+          let working = true
+          const work = async () => {
+            try {
+              for (let i = 1; i <= 150; i++) {
+                await second.append(document, [entryOf(`a${i}`)])
+                await compactTo(second, document)
+              }
+            } finally {
+              working = false
+            }
+          }
+          const load = async () => {
+            while (working) {
+              const contents = contentsOf(await log.load(document))
+              expect(contents).toEqual(contents.map((_, i) => `a${i + 1}`))
+            }
+          }
+          await Promise.all([work(), load(), load()])
+          expect(contentsOf(await log.load(document)).length).toBe(150)
+        })
+
         it('shares duplicates, snapshots and leases', async () => {
           const push = entryOf('r1', { replica: 'r', sequence: 1 })
           await log.append(document, [push])
