@@ -42,6 +42,27 @@ test('compaction adds no struct and no delete that Yjs does not imply', () => {
   )
 })
 
+test('compaction does not tidy up formatting with deletes that no client has sent', () => {
+  const documents = [1, 2].map((clientID) => {
+    const document = new Y.Doc()
+    document.clientID = clientID
+    return document
+  })
+  const [one, two] = documents as [Y.Doc, Y.Doc]
+  one.getMap('map').set('text', new Y.Text('abc'))
+  const created = Y.encodeStateAsUpdate(one)
+  Y.applyUpdate(two, created)
+  for (const document of documents)
+    (document.getMap('map').get('text') as Y.Text).format(0, 3, { bold: true })
+  // Enough before them that the text exists when the formatting comes: only then Yjs tidies up.
+  const updates = Array.from({ length: 1000 }, () => created)
+  for (const document of documents) updates.push(Y.encodeStateAsUpdate(document))
+  expect(normalOutline(yjsEngine.compact(updates).bytes).deletes).toEqual({})
+  const tidied = new Y.Doc()
+  for (const update of updates) Y.applyUpdate(tidied, update)
+  expect(normalOutline(Y.encodeStateAsUpdate(tidied)).deletes).not.toEqual({})
+})
+
 test('deleted content is gone from a compacted state', () => {
   const document = new Y.Doc()
   const updates: Uint8Array[] = []

@@ -106,7 +106,7 @@ test('what survives damage to an update can be applied, kept pending, merged and
         yjsEngine.toJson(order)
       }
     }),
-    runs(400),
+    runs(200),
   )
   expect(accepted).toBeGreaterThan(0)
 })
