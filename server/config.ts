@@ -22,7 +22,7 @@ const schema = z.object({
   DATA_DIR: z.string().min(1, 'a folder').default('./data'),
   REDIS_URL: z
     .string()
-    .regex(/^(redis|rediss|redis\+cluster):\/\//, 'a redis://, rediss:// or redis+cluster:// URL')
+    .regex(/^rediss?:\/\//, 'a redis:// or rediss:// URL')
     .optional(),
   LOG_LEVEL: z
     .enum(['silent', 'error', 'warn', 'info', 'debug'], 'one of silent, error, warn, info, debug')

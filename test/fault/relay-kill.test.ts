@@ -169,9 +169,11 @@ describe(`the relay is killed at random moments (seed ${seed})`, () => {
       }
       const trials = new Trials()
       let relay = await startRelay(environment)
+      let compactions = 0
       for (let trial = 0; trial < 40; trial++) {
         await trials.connect(relay)
         await trials.progress(1 + Math.floor(random() * 150))
+        compactions += await compactionsDone(relay)
         await relay.kill9()
         const promised = trials.promised()
         const log =
@@ -183,6 +185,7 @@ describe(`the relay is killed at random moments (seed ${seed})`, () => {
         await log.close()
         relay = await startRelay(environment)
       }
+      expect(compactions, 'compactions under load').toBeGreaterThan(0)
       await trials.connect(relay)
       await trials.converge(relay)
       trials.promised()
@@ -193,35 +196,39 @@ describe(`the relay is killed at random moments (seed ${seed})`, () => {
 })
 
 describe(`redis-server is killed at random moments (seed ${seed})`, () => {
-  test.each(['always', 'everysec'] as const)(
-    'with appendfsync %s, 15 times',
-    { timeout: 300_000 },
-    async (appendfsync) => {
-      const redis = await startRedisServer({ appendonly: 'yes', appendfsync })
-      const relay = await startRelay({ ...busyCompaction, REDIS_URL: redis.url })
-      const trials = new Trials()
-      for (let trial = 0; trial < 15; trial++) {
-        await trials.connect(relay)
-        await trials.progress(1 + Math.floor(random() * 150))
-        await redis.kill9()
-        // What reaches anybody after the kill must have been durable before it.
-        await new Promise((resolve) => setImmediate(resolve))
-        const promised = trials.promised()
-        await redis.restart()
-        const log = createRedisLog({ url: redis.url, logger: silentLogger })
-        await log.start()
-        await trials.verify(log, promised)
-        await log.close()
-        await until('the relay has recovered', async () => (await fetch(`${relay.url}/readyz`)).ok)
-      }
+  // With everysec Redis may hold a write back for up to 2 s while the disk is slow, so that level promises less;
+  // test/server/log/redis/kill.test.ts holds it to that.
+  test('with appendfsync always, 30 times', { timeout: 300_000 }, async () => {
+    const redis = await startRedisServer({ appendonly: 'yes', appendfsync: 'always' })
+    const relay = await startRelay({ ...busyCompaction, REDIS_URL: redis.url })
+    const trials = new Trials()
+    for (let trial = 0; trial < 30; trial++) {
       await trials.connect(relay)
-      await trials.converge(relay)
-      trials.promised()
-      expect(await relay.stop()).toBe(0)
-      await redis.stop()
-    },
-  )
+      await trials.progress(1 + Math.floor(random() * 150))
+      await redis.kill9()
+      // What reaches anybody after the kill must have been durable before it.
+      await new Promise((resolve) => setImmediate(resolve))
+      const promised = trials.promised()
+      await redis.restart()
+      const log = createRedisLog({ url: redis.url, logger: silentLogger })
+      await log.start()
+      await trials.verify(log, promised)
+      await log.close()
+      await until('the relay has recovered', async () => (await fetch(`${relay.url}/readyz`)).ok)
+    }
+    await trials.connect(relay)
+    await trials.converge(relay)
+    trials.promised()
+    expect(await relay.stop()).toBe(0)
+    await redis.stop()
+  })
 })
+
+async function compactionsDone(relay: RelayProcess): Promise<number> {
+  const text = await (await fetch(`${relay.url}/metrics`)).text()
+  expect(text).not.toMatch(/compactions_total{result="failed"} [1-9]/)
+  return Number(/compactions_total{result="done"} (\d+)/.exec(text)?.[1] ?? 0)
+}
 
 /** Source: mulberry32 by Tommy Ettinger, public domain. */
 function mulberry32(start: number): () => number {

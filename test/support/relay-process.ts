@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { dieTogether } from './die-together.ts'
 
 const main = fileURLToPath(new URL('../../dist/server/main.js', import.meta.url))
 const startMsMax = 30_000
@@ -26,6 +27,7 @@ export async function startRelay(environment: Record<string, string>): Promise<R
     env: { PATH: process.env['PATH'], PORT: '0', LOG_LEVEL: 'info', ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
+  dieTogether(child)
   const exited = new Promise<number | null>((resolve) => child.once('exit', resolve))
   const lines: Record<string, unknown>[] = []
   let errors = ''
