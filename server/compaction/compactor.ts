@@ -25,7 +25,7 @@ export interface CompactorOptions {
   readonly engine: Engine
   readonly limits: CompactionLimits
   readonly threads: number
-  /** One compaction may take this long, and its lease lasts as long. */
+  /** One compaction may take this long. */
   readonly timeoutMs: number
   readonly workerMemoryMb: number
   readonly logger: Logger
@@ -39,6 +39,8 @@ export interface CompactionResult {
   readonly droppedBytes: number
 }
 
+/** Longer than most compactions take, short enough that a node's death holds nobody up. */
+const leaseMs = 15_000
 const retryMsMin = 1_000
 const retryMsMax = 600_000
 const waitingMax = 100_000
@@ -110,10 +112,10 @@ export class Compactor {
 
   /** Never rejects. */
   private async run(document: DocumentId, reason: CompactionReason): Promise<void> {
-    const { log, logger, metrics, timeoutMs } = this.options
+    const { log, logger, metrics } = this.options
     const startedMs = performance.now()
     try {
-      const lease = await log.lease(document, timeoutMs)
+      const lease = await log.lease(document, leaseMs)
       if (lease === null) return metrics.compacted('leased', 0)
       try {
         const result = await this.compact(document, reason)
