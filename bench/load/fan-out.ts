@@ -15,6 +15,9 @@ import { joinInTurns, openPeer, type Peer, sleep, until } from './peer.ts'
 import type { FanOutSpec, LoadCase, LoadResult } from './spec.ts'
 import { syncMessage, visitUpdate } from './updates.ts'
 
+/** Few updates at a time, so that what is compiled is what runs later. */
+const pacedWarmUpWindow = 64
+
 const client = 3_123_456_789
 const deliveredDeadlineMs = 30_000
 
@@ -35,7 +38,6 @@ export async function fanOut(spec: FanOutSpec, document: string): Promise<LoadRe
   let sent = 0
   let measuring = false
   let deliveries = 0
-  let window = 0
   let wake: (() => void) | null = null
   let parsedEnd = 0
 
@@ -152,29 +154,35 @@ export async function fanOut(spec: FanOutSpec, document: string): Promise<LoadRe
       errors.push(`${sent - slowest()} of ${sent} updates never reached the slowest reader`)
   }
 
+  /** Keeps at most `windowMax` updates undelivered to the slowest reader while `during` runs. */
+  const windowed = async <T>(windowMax: number, during: () => Promise<T>): Promise<T> => {
+    let scheduled = false
+    const pump = () => {
+      scheduled = false
+      const room = windowMax - (sent - slowest())
+      if (room > 0 && wake !== null) send(room)
+    }
+    wake = () => {
+      if (!scheduled) setImmediate(pump)
+      scheduled = true
+    }
+    wake()
+    const result = await during()
+    wake = null
+    await settle()
+    return result
+  }
+
   const cases: LoadCase[] = []
   if (spec.updatesPerSecond !== undefined) {
+    // A server that has run for a while is compiled; at a few updates a second that alone would take minutes.
+    await windowed(pacedWarmUpWindow, () => sleep(spec.warmUpMs))
     const stop = pace(spec.updatesPerSecond, send)
     cases.push(await measure(''))
     stop()
     await settle()
   } else {
-    for (window of spec.windows) {
-      let scheduled = false
-      const pump = () => {
-        scheduled = false
-        const room = window - (sent - slowest())
-        if (room > 0 && wake !== null) send(room)
-      }
-      wake = () => {
-        if (!scheduled) setImmediate(pump)
-        scheduled = true
-      }
-      wake()
-      cases.push(await measure(`window ${window}`))
-      wake = null
-      await settle()
-    }
+    for (const window of spec.windows) cases.push(await windowed(window, () => measure(`window ${window}`)))
   }
   for (const peer of [...peers, writer!]) peer.socket.end()
   return { cases, errors }

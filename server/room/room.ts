@@ -77,6 +77,7 @@ const unlimited = {
 export class Room implements Flushable, Follower {
   readonly document: DocumentId
   readonly sessions = new Set<Session>()
+  private readonly byId = new Map<string, Session>()
   /** Resolves when the room is open, rejects with `document_unreadable` or `log_unavailable`. */
   readonly opened: Promise<void>
   readonly stats: TailStats
@@ -139,6 +140,7 @@ export class Room implements Flushable, Follower {
 
   enter(session: Session): void {
     this.sessions.add(session)
+    this.byId.set(session.id, session)
     const states = this.presence.states()
     if (states.length > 0) session.write(session.dialect.awareness(encodeAwareness(states)), Date.now())
   }
@@ -146,6 +148,7 @@ export class Room implements Flushable, Follower {
   leave(session: Session): void {
     session.state = 'closed'
     this.sessions.delete(session)
+    this.byId.delete(session.id)
     if (this.presence.removeOwnedBy(session, Date.now())) this.presenceChanged()
   }
 
@@ -278,12 +281,13 @@ export class Room implements Flushable, Follower {
   private fanOut(entries: readonly Entry[]): void {
     const nowMs = Date.now()
     const head = entries.at(-1)!.offset
-    const origin = soleOrigin(entries)
+    // Compared once here: comparing strings for each session costs more than all else but the write.
+    const author = this.byId.get(soleOrigin(entries) ?? '')
     const encoded = new Map<Dialect, Uint8Array>()
     let deliveries = 0
     for (const session of this.sessions) {
       if (session.state !== 'live') continue
-      if (session.id === origin && !session.echo) {
+      if (session === author && !session.echo) {
         session.offset = head
         continue
       }
