@@ -15,7 +15,7 @@ export const fanOut: Question = async (settings) => {
       ...server,
       kind: 'fan-out',
       readers: 100,
-      windows: settings.quick ? [32, 256, 1024] : [32, 128, 512, 1024, 2048],
+      windows: settings.quick ? [32, 256, 1024, 4096] : [32, 128, 512, 1024, 2048, 4096],
       warmUpMs: settings.quick ? 400 : 600,
       measureMs: settings.quick ? 1000 : 2000,
     }),

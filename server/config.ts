@@ -39,6 +39,7 @@ const schema = z.object({
   COMPACTION_TAIL_COUNT_MAX: wholeNumber(2, 10_000_000, 10_000),
   COMPACTION_AGE_SECONDS_MAX: wholeNumber(1, 31_536_000, 600),
   COMPACTION_IDLE_COUNT_MIN: wholeNumber(1, 10_000_000, 16),
+  COMPACTION_INTERVAL_MS: wholeNumber(0, 3_600_000, 2_000),
   COMPACTION_MEMORY_MB: wholeNumber(64, 65_536, 4096),
 })
 

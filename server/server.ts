@@ -43,6 +43,7 @@ export class Server {
         tailCountMax: config.COMPACTION_TAIL_COUNT_MAX,
         tailAgeMsMax: config.COMPACTION_AGE_SECONDS_MAX * 1000,
         idleTailCountMin: config.COMPACTION_IDLE_COUNT_MIN,
+        intervalMs: config.COMPACTION_INTERVAL_MS,
       },
       threads: config.COMPACTION_THREADS,
       timeoutMs: compactionTimeoutMs,

@@ -178,5 +178,6 @@ function statsOf(loaded: Loaded): TailStats {
     tailCount: loaded.tail.length,
     snapshotBytes: loaded.snapshot?.bytes.length ?? 0,
     oldestMs: loaded.tail[0]?.timeMs ?? 0,
+    compactedMs: 0,
   }
 }

@@ -1,7 +1,8 @@
 /**
  * When a tail becomes a snapshot. The limit on bytes grows with the snapshot, so that all compactions
  * of a document together rewrite a constant number of bytes per byte written, and the log stays
- * bounded at about twice the state, however long people type.
+ * bounded at about twice the state, however long people type. A pause between two compactions of one
+ * document keeps a burst of a hundred thousand small edits a second from compacting ten times in it.
  */
 export interface TailStats {
   tailBytes: number
@@ -9,6 +10,8 @@ export interface TailStats {
   snapshotBytes: number
   /** Server time of the oldest entry of the tail, 0 without one. */
   oldestMs: number
+  /** When this node last saw a compaction of the document end, 0 when it saw none. */
+  compactedMs: number
 }
 
 export interface CompactionLimits {
@@ -16,6 +19,8 @@ export interface CompactionLimits {
   readonly tailBytesMax: number
   readonly tailCountMax: number
   readonly tailAgeMsMax: number
+  /** The least time between two compactions of a document. */
+  readonly intervalMs: number
   /** A document nobody has open is compacted when its tail has at least this many entries. */
   readonly idleTailCountMin: number
 }
@@ -28,7 +33,7 @@ export function compactionDue(
   nowMs: number,
   idle = false,
 ): CompactionReason | null {
-  if (stats.tailCount === 0) return null
+  if (stats.tailCount === 0 || nowMs - stats.compactedMs < limits.intervalMs) return null
   if (stats.tailBytes >= Math.max(limits.tailBytesMax, stats.snapshotBytes)) return 'bytes'
   if (stats.tailCount >= limits.tailCountMax) return 'count'
   // One entry is as good a tail as any: there is nothing to win.

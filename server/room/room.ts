@@ -99,7 +99,7 @@ export class Room implements Flushable, Follower {
     this.context = context
     this.presence = new Presence(context.limits)
     this.image = new Image(document, context.engine, context.log, context.images)
-    this.stats = { tailBytes: 0, tailCount: 0, snapshotBytes: 0, oldestMs: 0 }
+    this.stats = { tailBytes: 0, tailCount: 0, snapshotBytes: 0, oldestMs: 0, compactedMs: 0 }
     this.opened = this.open()
     // Whoever joins handles the rejection; without anybody there is nobody to tell.
     this.opened.catch(() => undefined)
@@ -396,6 +396,7 @@ export class Room implements Flushable, Follower {
     stats.tailCount = Math.max(0, stats.tailCount - result.droppedCount)
     stats.tailBytes = Math.max(0, stats.tailBytes - result.droppedBytes)
     stats.oldestMs = stats.tailCount === 0 ? 0 : Date.now()
+    stats.compactedMs = Date.now()
     this.image.drop()
   }
 

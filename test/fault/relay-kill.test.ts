@@ -28,6 +28,7 @@ const random = mulberry32(seed)
 const busyCompaction = {
   COMPACTION_TAIL_COUNT_MAX: '150',
   COMPACTION_TAIL_BYTES_MAX: '4096',
+  COMPACTION_INTERVAL_MS: '0',
   LOG_LEVEL: 'info',
 }
 

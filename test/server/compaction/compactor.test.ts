@@ -27,7 +27,13 @@ beforeEach(async () => {
   compactor = new Compactor({
     log,
     engine: yjsEngine,
-    limits: { tailBytesMax: 1_000_000, tailCountMax: 10, tailAgeMsMax: 1e12, idleTailCountMin: 2 },
+    limits: {
+      tailBytesMax: 1_000_000,
+      tailCountMax: 10,
+      tailAgeMsMax: 1e12,
+      idleTailCountMin: 2,
+      intervalMs: 0,
+    },
     threads: 1,
     timeoutMs: 30_000,
     workerMemoryMb: 512,
@@ -42,7 +48,13 @@ afterEach(async () => {
   rmSync(folder, { recursive: true })
 })
 
-const stats = (tailCount: number) => ({ tailCount, tailBytes: 0, snapshotBytes: 0, oldestMs: Date.now() })
+const stats = (tailCount: number) => ({
+  tailCount,
+  tailBytes: 0,
+  snapshotBytes: 0,
+  oldestMs: Date.now(),
+  compactedMs: 0,
+})
 
 async function type(doc: Y.Doc, edit: (text: Y.Text) => void): Promise<void> {
   const updates: Uint8Array[] = []

@@ -3,12 +3,19 @@ import { expect, test } from 'vitest'
 import { pack, unpack } from '../../../server/compaction/packed.ts'
 import { compactionDue, type TailStats } from '../../../server/compaction/policy.ts'
 
-const limits = { tailBytesMax: 1_000, tailCountMax: 100, tailAgeMsMax: 60_000, idleTailCountMin: 8 }
+const limits = {
+  tailBytesMax: 1_000,
+  tailCountMax: 100,
+  tailAgeMsMax: 60_000,
+  idleTailCountMin: 8,
+  intervalMs: 0,
+}
 const stats = (part: Partial<TailStats>): TailStats => ({
   tailBytes: 10,
   tailCount: 2,
   snapshotBytes: 0,
   oldestMs: 0,
+  compactedMs: 0,
   ...part,
 })
 
@@ -26,6 +33,12 @@ test.each([
   ['idle with too few', stats({ tailCount: 7 }), 0, true, null],
 ] as const)('%s', (_name, tail, nowMs, idle, expected) => {
   expect(compactionDue(tail, limits, nowMs, idle)).toBe(expected)
+})
+
+test('after a compaction the next one waits', () => {
+  const tail = stats({ tailBytes: 1_000, compactedMs: 50 })
+  expect(compactionDue(tail, { ...limits, intervalMs: 10 }, 59)).toBe(null)
+  expect(compactionDue(tail, { ...limits, intervalMs: 10 }, 60)).toBe('bytes')
 })
 
 test('constant typing rewrites a bounded number of bytes per byte typed', () => {
