@@ -6,7 +6,6 @@
  * What comes before the room is open waits here, at most `earlyBytesMax`. Whatever is refused closes
  * the socket with a row of the error table and its reason, and concerns nobody else.
  */
-import { randomUUID } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { WebSocket } from 'ws'
@@ -17,7 +16,7 @@ import type { Logger } from '../logger.ts'
 import type { Metrics } from '../metrics.ts'
 import type { Room } from '../room/room.ts'
 import type { Rooms } from '../room/rooms.ts'
-import { Session, type SessionLimits } from '../room/session.ts'
+import { newSessionId, Session, type SessionLimits } from '../room/session.ts'
 import { frame } from './websocket-frame.ts'
 import { yWebsocketDialect } from './y-websocket-dialect.ts'
 
@@ -53,7 +52,7 @@ export function acceptYWebsocket(
 ): Session {
   const query = new URLSearchParams(request.url?.split('?', 2)[1] ?? '')
   const session = new Session({
-    id: randomUUID(),
+    id: newSessionId(),
     author: '',
     dialect: yWebsocketDialect,
     socket,

@@ -10,6 +10,7 @@
  *
  * A session in `joining` or `behind` costs no memory per update: the log keeps what it misses.
  */
+import { randomBytes } from 'node:crypto'
 import type { Socket } from 'node:net'
 import type { Offset } from '../../core/offset.ts'
 import { noOffset } from '../../core/offset.ts'
@@ -38,6 +39,16 @@ export interface SessionLimits {
   readonly sessionBufferBytesMax: number
   /** Bytes of updates taken in and not yet durable, past which reading from the socket stops. */
   readonly sessionUnackedBytesMax: number
+}
+
+const nodeId = randomBytes(6).toString('base64url')
+let sessionCount = 0
+
+/** Unique over all nodes and restarts, and short: every entry of the log carries one. */
+export function newSessionId(): string {
+  const id = `${nodeId}.${(sessionCount++).toString(36)}`
+  // Through bytes: a concatenated string stays a tree in V8, which every later reader would walk.
+  return Buffer.from(id, 'latin1').toString('latin1')
 }
 
 export class Session {
