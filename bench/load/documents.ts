@@ -139,8 +139,20 @@ export async function documents(spec: DocumentsSpec, prefix: string): Promise<Lo
       errors.push(`updates of ${missing().length} documents never reached their reader`)
   }
 
+  /** Keeps at most `size` updates of each document undelivered while `during` runs. */
+  const windowed = async <T>(size: number, during: () => Promise<T>): Promise<T> => {
+    window = size
+    for (const load of loads) wake(load)
+    const result = await during()
+    window = 0
+    await settle()
+    return result
+  }
+
   const cases: LoadCase[] = []
   if (spec.updatesPerSecond !== undefined) {
+    // A server that has run for a while is compiled; at a few updates a second that alone would take minutes.
+    await windowed(1, () => sleep(spec.warmUpMs))
     let next = 0
     const stop = pace(spec.updatesPerSecond, (count) => {
       for (let i = 0; i < count; i++) send(loads[next++ % loads.length]!, 1)
@@ -149,13 +161,7 @@ export async function documents(spec: DocumentsSpec, prefix: string): Promise<Lo
     stop()
     await settle()
   } else {
-    for (const size of spec.windows) {
-      window = size
-      for (const load of loads) wake(load)
-      cases.push(await measure(`window ${size}`))
-      window = 0
-      await settle()
-    }
+    for (const size of spec.windows) cases.push(await windowed(size, () => measure(`window ${size}`)))
   }
   for (const peer of [...readers, ...writers]) peer.socket.end()
   return { cases, errors: errors.slice(0, 20) }

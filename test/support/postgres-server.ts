@@ -14,10 +14,11 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chownSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { findProgram, programs } from '../../scripts/programs.mjs'
+import { dieTogether } from './die-together.ts'
+import { freePort } from './free-port.ts'
 
 export type PostgresServer = Readonly<{
   url: string
@@ -105,12 +106,8 @@ async function attemptRun(
       stdio: ['ignore', 'ignore', 'pipe'],
     },
   )
-  const watchdog = spawn('sh', ['-c', `read -r _; kill -9 ${child.pid}; rm -rf "$0"`, data], {
-    detached: true,
-    stdio: ['pipe', 'ignore', 'ignore'],
-  })
-  watchdog.unref()
-  const exited = once(child, 'exit').finally(() => watchdog.kill('SIGKILL'))
+  dieTogether(child, data)
+  const exited = once(child, 'exit')
   let output = ''
   const isReady = new Promise<boolean>((resolve, reject) => {
     const deadline = setTimeout(() => {
@@ -141,16 +138,6 @@ function unprivilegedOwner(): Owner {
     throw new Error('PostgreSQL cannot run as root, and there is no user postgres or nobody')
   const [, , uid, gid] = user.split(':')
   return { uid: Number(uid), gid: Number(gid) }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  if (address === null || typeof address === 'string') throw new Error('a TCP server without a port')
-  return address.port
 }
 
 function givenServer(url: string): PostgresServer {

@@ -14,12 +14,14 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { connect, createServer } from 'node:net'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createClient } from 'redis'
 import { findProgram, programs } from '../../scripts/programs.mjs'
+import { dieTogether } from './die-together.ts'
+import { freePort } from './free-port.ts'
 
 export interface RedisServer {
   readonly url: string
@@ -110,19 +112,6 @@ async function runServer(
   }
 }
 
-function dieTogether(server: ChildProcess, folder: string): void {
-  const script = 'read -r done && exit 0; kill -9 "$1"; sleep 0.2; rm -rf "$2"'
-  const watcher = spawn('sh', ['-c', script, 'sh', String(server.pid), folder], {
-    stdio: ['pipe', 'ignore', 'ignore'],
-    detached: true,
-  })
-  watcher.unref()
-  const pipe = watcher.stdin
-  // The watcher may be gone first when the whole group is signalled.
-  pipe?.on('error', () => {})
-  server.once('exit', () => pipe?.end('done\n'))
-}
-
 /** True once the server has loaded its data; false when its process ended first. */
 async function answers(server: ChildProcess, port: number): Promise<boolean> {
   const deadline = performance.now() + startDeadlineMs
@@ -175,15 +164,4 @@ async function givenServer(url: string): Promise<RedisServer> {
     resume: cannot,
     stop: async () => {},
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  if (address === null || typeof address === 'string') throw new Error('no port')
-  return address.port
 }

@@ -5,6 +5,8 @@ import { fileURLToPath } from 'node:url'
 import { dieTogether } from './die-together.ts'
 
 const main = fileURLToPath(new URL('../../dist/server/main.js', import.meta.url))
+/** For `startRelay`: a relay whose embedded log has the limits in LOG_LIMITS. */
+export const smallRelay = fileURLToPath(new URL('./small-relay.mjs', import.meta.url))
 const startMsMax = 30_000
 
 export interface RelayProcess {
@@ -22,8 +24,11 @@ export interface RelayProcess {
 }
 
 /** Rejects with what the process printed when it ends instead of listening. */
-export async function startRelay(environment: Record<string, string>): Promise<RelayProcess> {
-  const child = spawn(process.execPath, [main], {
+export async function startRelay(
+  environment: Record<string, string>,
+  program = main,
+): Promise<RelayProcess> {
+  const child = spawn(process.execPath, [program], {
     env: { PATH: process.env['PATH'], PORT: '0', LOG_LEVEL: 'info', ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   })

@@ -82,7 +82,7 @@ export function play(history: readonly Command[]): History {
   return { updates, documents }
 }
 
-function edit(document: Y.Doc, kind: number, place: number, choice: number): void {
+export function edit(document: Y.Doc, kind: number, place: number, choice: number): void {
   const text = document.getText('text')
   const map = document.getMap('map')
   const array = document.getArray('array')
