@@ -1,7 +1,7 @@
 /**
  * Everything the environment can set, with its default, unit and what it accepts: the only file that
- * reads the environment. An invalid value stops the start with the variable's name and what it takes;
- * an unknown TIDEMARK-looking variable is left alone. docs/operations.md shows the same list.
+ * reads the environment. An invalid value stops the start with the variable's name and what it takes.
+ * docs/operations.md shows the same list.
  */
 import { z } from 'zod'
 
@@ -22,7 +22,8 @@ const schema = z.object({
   DATA_DIR: z.string().min(1, 'a folder').default('./data'),
   REDIS_URL: z
     .string()
-    .regex(/^rediss?:\/\//, 'a redis:// or rediss:// URL')
+    // Redis's channels know no databases: two deployments on one server would hear each other.
+    .regex(/^rediss?:\/\/[^/]+(\/0?)?$/, 'a redis:// or rediss:// URL with database 0')
     .optional(),
   LOG_LEVEL: z
     .enum(['silent', 'error', 'warn', 'info', 'debug'], 'one of silent, error, warn, info, debug')

@@ -25,12 +25,6 @@ export const errorTable = {
     retryable: false,
     advice: 'Use 1 to 512 bytes of UTF-8 without control characters or empty path segments.',
   },
-  first_message_timeout: {
-    closeCode: 4408,
-    httpStatus: 408,
-    retryable: false,
-    advice: 'Send the first frame as soon as the socket opens.',
-  },
   update_too_large: {
     closeCode: 4413,
     httpStatus: 413,

@@ -26,7 +26,7 @@ export interface GatewayOptions extends DoorContext {
 const listenBacklog = 8192
 const pingEveryMs = 15_000
 /** y-websocket clients drop a connection on which no message came for 30 s. */
-const silenceMsMax = 20_000
+const silenceMsMax = 15_000
 const heartbeatMs = 5_000
 
 interface Connection {

@@ -32,6 +32,9 @@ const earlyBytesMax = 4 * 1024 * 1024
 /** A close frame holds at most 125 bytes, two of them the code. */
 const closeReasonBytesMax = 123
 
+/** Paths that other doors will have; no document may hide behind them. */
+const reservedPaths: ReadonlySet<string> = new Set(['automerge', 'hocuspocus'])
+
 /** The id in a request's path; throws `invalid_document_id`. */
 export function documentIdOf(request: IncomingMessage): DocumentId {
   const path = (request.url ?? '/').slice(1).split('?', 1)[0] ?? ''
@@ -40,6 +43,9 @@ export function documentIdOf(request: IncomingMessage): DocumentId {
     decoded = decodeURIComponent(path)
   } catch {
     throw new TidemarkError('invalid_document_id', 'Document id is not valid percent-encoding')
+  }
+  if (reservedPaths.has(decoded)) {
+    throw new TidemarkError('invalid_document_id', `The path ${decoded} is reserved for another dialect`)
   }
   return parseDocumentId(decoded)
 }

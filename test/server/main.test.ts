@@ -63,6 +63,7 @@ describe('configuration', () => {
     ['PORT', '65536', 'a whole number from 0 to 65535'],
     ['PORT', '-1', 'a whole number from 0 to 65535'],
     ['REDIS_URL', 'localhost:6379', 'a redis://'],
+    ['REDIS_URL', 'redis://localhost:6379/1', 'database 0'],
     ['LOG_LEVEL', 'loud', 'one of silent, error, warn, info, debug'],
     ['UPDATE_BYTES_MAX', '1e6', 'a whole number'],
   ])('%s=%s is refused with the name and what it takes', (name, value, accepted) => {

@@ -38,6 +38,11 @@ export async function readServerFacts(client: Client, logger: Logger): Promise<S
       'REDIS KEEPS NO APPEND-ONLY FILE: acknowledged edits are lost with its process. ' +
         'Set appendonly yes and appendfsync everysec or always.',
     )
+  if (config?.get('no-appendfsync-on-rewrite') === 'yes' && durability !== 'memory')
+    logger.warn(
+      {},
+      'Redis does not sync its append-only file while it rewrites it: set no-appendfsync-on-rewrite no',
+    )
   const policy = config?.get('maxmemory-policy')
   if (policy !== undefined && policy !== 'noeviction')
     logger.warn(
@@ -66,7 +71,14 @@ async function info(client: Client, section: string): Promise<Map<string, string
 /** Null where the user may not read the configuration, as with managed services. */
 async function readConfig(client: Client): Promise<Map<string, string> | null> {
   try {
-    const reply = await client.sendCommand(['CONFIG', 'GET', 'appendonly', 'appendfsync', 'maxmemory-policy'])
+    const reply = await client.sendCommand([
+      'CONFIG',
+      'GET',
+      'appendonly',
+      'appendfsync',
+      'maxmemory-policy',
+      'no-appendfsync-on-rewrite',
+    ])
     const flat: unknown[] = Array.isArray(reply) ? reply : Object.entries(reply as object).flat()
     const config = new Map<string, string>()
     for (let i = 0; i + 1 < flat.length; i += 2) config.set(String(flat[i]), String(flat[i + 1]))

@@ -83,3 +83,28 @@ test('stored updates that Yjs cannot read are an unreadable document, not an emp
       expect.objectContaining({ code: 'document_unreadable' }),
     )
 })
+
+test('types nested too deep for Yjs to take apart are kept, and still compacted', () => {
+  const source = new Y.Doc()
+  let inner = new Y.Map<unknown>()
+  source.getMap('m').set('k', inner)
+  for (let depth = 0; depth < 12_000; depth++) {
+    const next = new Y.Map<unknown>()
+    inner.set('k', next)
+    inner = next
+  }
+  const nested = Y.encodeStateAsUpdate(source)
+  // The deletion alone, as a hostile client would send it: our own Yjs could not make it.
+  const root = Y.parseUpdateMeta(nested).from.keys().next().value!
+  const deletion = Uint8Array.from([0, 1, ...varUint(root), 1, 0, 1])
+  const state = yjsEngine.compact([nested, deletion])
+  const coverage = yjsEngine.coverageOf(state)
+  for (const update of [nested, deletion]) expect(yjsEngine.isSubsumed(update, coverage)).toBe(true)
+})
+
+function varUint(value: number): number[] {
+  const bytes: number[] = []
+  let rest = value
+  for (; rest > 0x7f; rest = Math.floor(rest / 128)) bytes.push(0x80 | (rest % 128))
+  return [...bytes, rest]
+}
