@@ -24,10 +24,7 @@ export interface RelayProcess {
 }
 
 /** Rejects with what the process printed when it ends instead of listening. */
-export async function startRelay(
-  environment: Record<string, string>,
-  program = main,
-): Promise<RelayProcess> {
+export async function startRelay(environment: Record<string, string>, program = main): Promise<RelayProcess> {
   const child = spawn(process.execPath, [program], {
     env: { PATH: process.env['PATH'], PORT: '0', LOG_LEVEL: 'info', ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
