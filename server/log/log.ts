@@ -55,7 +55,7 @@ export interface Snapshot extends IndexedState {
 
 export interface Loaded {
   readonly snapshot: Snapshot | null
-  /** Entries after the snapshot, in order. */
+  /** Entries after the snapshot (or after the offset that `load` was given), in order. */
   readonly tail: readonly Entry[]
   /** The log's head: offset of the last entry, or of the snapshot, or 0. */
   readonly offset: Offset
@@ -90,7 +90,11 @@ export interface Log {
   append(document: DocumentId, entries: readonly NewEntry[]): Promise<readonly Appended[]>
   /** Presence and the like: to followers on other nodes, at most once, never stored. */
   publish(document: DocumentId, bytes: Uint8Array): void
-  load(document: DocumentId): Promise<Loaded>
+  /**
+   * The whole state; or, for a reader that has everything up to `after` (an offset it was given), only
+   * what follows, with `snapshot` null, unless that was compacted away.
+   */
+  load(document: DocumentId, after?: Offset): Promise<Loaded>
   /** Resolves once every entry after `after` is sure to reach the follower. */
   follow(document: DocumentId, after: Offset, follower: Follower): Promise<Subscription>
   /**

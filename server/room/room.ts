@@ -336,12 +336,11 @@ export class Room implements Flushable, Follower {
   private async resync(session: Session): Promise<void> {
     if (session.state !== 'behind') return
     const { log, engine } = this.context
-    const loaded = await log.load(this.document)
+    const loaded = await log.load(this.document, session.offset)
     if ((session.state as string) !== 'behind') return
-    const compactedPast = loaded.snapshot !== null && loaded.snapshot.offset > session.offset
     const missing = loaded.tail.filter((entry) => entry.offset > session.offset)
     const nowMs = Date.now()
-    if (compactedPast) {
+    if (loaded.snapshot !== null) {
       const chunks = engine.join(
         loaded.snapshot,
         loaded.tail.map((entry) => entry.update),

@@ -243,6 +243,32 @@ export function logContract(
         expect(contentsOf(await log.load(document))).toEqual(['a1', 'a2', 'a3', 'a4', 'a5'])
       })
 
+      it('loads only what follows an offset, without the snapshot, while that is still there', async () => {
+        await appendTexts('a', 3)
+        await compactTo(log, document)
+        await appendTexts('b', 3)
+        for (const again of [false, true]) {
+          if (again) await reopen()
+          for (const [after, texts] of [
+            [3, ['b1', 'b2', 'b3']],
+            [5, ['b3']],
+            [6, []],
+          ] as const) {
+            const loaded = await log.load(document, toOffset(after))
+            expect([loaded.snapshot, textsOf(loaded.tail), loaded.offset]).toEqual([null, texts, 6])
+          }
+        }
+      })
+
+      it('loads the whole state for an offset that was compacted away, or that nobody was given', async () => {
+        await appendTexts('a', 6)
+        await compactTo(log, document, 4)
+        for (const after of [0, 1, 3, 7, 1_000]) {
+          const loaded = await log.load(document, toOffset(after))
+          expect(contentsOf(loaded)).toEqual(['a1', 'a2', 'a3', 'a4', 'a5', 'a6'])
+        }
+      })
+
       it('keeps a snapshot byte for byte, the empty and the large', async () => {
         await appendTexts('a', 2)
         const empty = { offset: toOffset(1), bytes: new Uint8Array(0), index: new Uint8Array(0) }

@@ -17,7 +17,7 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import type { DocumentId } from '../../../core/document-id.ts'
-import type { Offset } from '../../../core/offset.ts'
+import { noOffset, type Offset } from '../../../core/offset.ts'
 import { TidemarkError } from '../../../core/protocol/errors.ts'
 import type { Logger } from '../../logger.ts'
 import type { Appended, Follower, Lease, Loaded, Log, NewEntry, Snapshot, Subscription } from '../log.ts'
@@ -194,11 +194,11 @@ class LmdbLog implements EmbeddedLog {
   /** No other node, nobody to tell. */
   publish(): void {}
 
-  async load(document: DocumentId): Promise<Loaded> {
+  async load(document: DocumentId, after = noOffset): Promise<Loaded> {
     // A turn of the event loop, so that whoever loads in a loop lets appends and others go on.
     await setImmediate()
     const parts = this.usable()
-    return loadDocument(parts.documents.get(document), parts)
+    return loadDocument(parts.documents.get(document), after, parts)
   }
 
   async follow(document: DocumentId, after: Offset, follower: Follower): Promise<Subscription> {

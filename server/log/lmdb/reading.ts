@@ -4,7 +4,7 @@
  * must be whole: checksums right and offsets without a gap from the snapshot to the head. Two chunks
  * may overlap (a checkpoint that was cut short and repeated); they hold the same entries.
  */
-import { toOffset } from '../../../core/offset.ts'
+import { type Offset, toOffset } from '../../../core/offset.ts'
 import { decodeEntry } from '../entry-codec.ts'
 import type { Entry, Loaded, Snapshot } from '../log.ts'
 import type { DocumentState } from './document-state.ts'
@@ -19,8 +19,10 @@ export interface ReadingParts {
 }
 
 /** Throws `document_unreadable`. */
-export function loadDocument(state: DocumentState, parts: ReadingParts): Loaded {
+export function loadDocument(state: DocumentState, after: Offset, parts: ReadingParts): Loaded {
   try {
+    if (after > 0 && after <= state.durableHead && holdsAfter(state, after, parts.store))
+      return { snapshot: null, tail: readEntries(state, after, parts), offset: toOffset(state.durableHead) }
     const snapshot = readSnapshot(state, parts.store)
     const tail = readEntries(state, snapshot?.offset ?? 0, parts)
     return { snapshot, tail, offset: toOffset(state.durableHead) }
@@ -36,6 +38,11 @@ export function entriesAfter(state: DocumentState, after: number, parts: Reading
   } catch (error) {
     throw unreadable(state.id, error)
   }
+}
+
+/** A compaction that is committed may not yet have been told to `state`: LMDB is asked. */
+function holdsAfter(state: DocumentState, after: Offset, store: Store): boolean {
+  return (store.document(state.id)?.snapshotOffset ?? state.snapshotOffset) <= after
 }
 
 function readSnapshot(state: DocumentState, store: Store): Snapshot | null {

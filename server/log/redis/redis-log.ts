@@ -17,7 +17,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import type { DocumentId } from '../../../core/document-id.ts'
-import type { Offset } from '../../../core/offset.ts'
+import { noOffset, type Offset } from '../../../core/offset.ts'
 import { TidemarkError } from '../../../core/protocol/errors.ts'
 import type { Logger } from '../../logger.ts'
 import type {
@@ -256,8 +256,8 @@ class RedisLog implements Log {
     if (this.closed === null) this.queue.publish(document, bytes)
   }
 
-  load(document: DocumentId): Promise<Loaded> {
-    return this.guarded(() => this.stored.load(document))
+  load(document: DocumentId, after = noOffset): Promise<Loaded> {
+    return this.guarded(() => this.stored.load(document, after))
   }
 
   compact(document: DocumentId, snapshot: Snapshot, expected: Offset): Promise<boolean> {

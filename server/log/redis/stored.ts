@@ -51,7 +51,11 @@ export class Stored {
     this.limits = limits
   }
 
-  async load(document: DocumentId): Promise<Loaded> {
+  async load(document: DocumentId, after: Offset): Promise<Loaded> {
+    if (after > noOffset) {
+      const tail = await this.readAll(document, after)
+      if (tail !== null) return { snapshot: null, tail, offset: tail.at(-1)?.offset ?? after }
+    }
     let before: Offset | null = null
     for (let attempt = 0; attempt < this.limits.loadAttemptsMax; attempt++) {
       const loaded = await this.tryLoad(document)
@@ -72,13 +76,25 @@ export class Stored {
     if (page === null) throw lacksEntries()
     if (page.snapshotOffset !== (snapshot?.offset ?? noOffset)) return page.snapshotOffset
     const tail = [...page.entries]
-    const reached = () => tail.at(-1)?.offset ?? snapshot?.offset ?? noOffset
-    while (reached() < page.head) {
-      const next = await this.read(document, reached())
-      if (next === null) return snapshot?.offset ?? noOffset
-      for (const entry of next.entries) tail.push(entry)
+    const reached = tail.at(-1)?.offset ?? snapshot?.offset ?? noOffset
+    const rest = reached < page.head ? await this.readAll(document, reached) : []
+    if (rest === null) return snapshot?.offset ?? noOffset
+    for (const entry of rest) tail.push(entry)
+    return { snapshot, tail, offset: tail.at(-1)?.offset ?? reached }
+  }
+
+  /** All entries after `after` up to the head of the first read; null when one is not there. */
+  private async readAll(document: DocumentId, after: Offset): Promise<Entry[] | null> {
+    const entries: Entry[] = []
+    let reached = after
+    for (let head = Number.POSITIVE_INFINITY; reached < head; ) {
+      const page = await this.read(document, reached)
+      if (page === null) return null
+      head = Math.min(head, page.head)
+      for (const entry of page.entries) entries.push(entry)
+      reached = entries.at(-1)?.offset ?? after
     }
-    return { snapshot, tail, offset: reached() }
+    return entries
   }
 
   /** The entries after `after`, as many as one read gives; null when the next one is not there. */
