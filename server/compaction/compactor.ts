@@ -41,6 +41,7 @@ export interface CompactionResult {
 
 /** Longer than most compactions take, short enough that a node's death holds nobody up. */
 const leaseMs = 15_000
+const closeMsMax = 2_000
 const retryMsMin = 1_000
 const retryMsMax = 600_000
 const waitingMax = 100_000
@@ -62,6 +63,7 @@ export class Compactor {
   private readonly running = new Map<DocumentId, Promise<void>>()
   private readonly failing = new Map<DocumentId, Failing>()
   private readonly stopping = new AbortController()
+  private closing = false
 
   constructor(options: CompactorOptions) {
     this.options = options
@@ -79,7 +81,7 @@ export class Compactor {
     if (this.running.has(document) || this.waiting.has(document)) return
     const nowMs = Date.now()
     const reason = compactionDue(stats, this.options.limits, nowMs, idle)
-    if (reason === null || this.waiting.size >= waitingMax || this.stopping.signal.aborted) return
+    if (reason === null || this.waiting.size >= waitingMax || this.closing) return
     if ((this.failing.get(document)?.notBeforeMs ?? 0) > nowMs) return
     this.waiting.set(document, reason)
     this.next()
@@ -90,11 +92,16 @@ export class Compactor {
     while (this.running.size > 0) await Promise.all(this.running.values())
   }
 
-  /** Ends without waiting for what runs: nothing depends on it. */
+  /**
+   * Lets what runs end, at most `closeMsMax`; nothing depends on it, but Node 20 can crash as a whole when a
+   * worker is terminated while it is still loading its modules.
+   */
   async close(): Promise<void> {
-    this.stopping.abort()
+    this.closing = true
     this.waiting.clear()
+    const deadline = setTimeout(() => this.stopping.abort(), closeMsMax)
     await Promise.all(this.running.values())
+    clearTimeout(deadline)
     await this.pool.destroy()
   }
 
@@ -129,7 +136,7 @@ export class Compactor {
       }
       this.failing.delete(document)
     } catch (error) {
-      if (this.stopping.signal.aborted) return
+      if (this.closing) return
       const waitMs = Math.min(retryMsMax, (this.failing.get(document)?.waitMs ?? retryMsMin / 2) * 2)
       this.failing.set(document, { waitMs, notBeforeMs: Date.now() + waitMs })
       metrics.compacted('failed', performance.now() - startedMs)

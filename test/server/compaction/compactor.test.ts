@@ -24,7 +24,16 @@ beforeEach(async () => {
   log = createEmbeddedLog({ directory: folder, logger: silentLogger })
   await log.start()
   results = []
-  compactor = new Compactor({
+  compactor = makeCompactor()
+})
+afterEach(async () => {
+  await compactor.close()
+  await log.close()
+  rmSync(folder, { recursive: true })
+})
+
+const makeCompactor = (): Compactor =>
+  new Compactor({
     log,
     engine: yjsEngine,
     limits: {
@@ -41,12 +50,6 @@ beforeEach(async () => {
     metrics: new Metrics(),
     onCompacted: (_document, result) => results.push(result),
   })
-})
-afterEach(async () => {
-  await compactor.close()
-  await log.close()
-  rmSync(folder, { recursive: true })
-})
 
 const stats = (tailCount: number) => ({
   tailCount,
@@ -124,4 +127,16 @@ test('an entry that cannot be read fails the compaction, and nothing is lost', a
   expect(snapshot).toBe(null)
   expect(tail).toHaveLength(11)
   expect(results).toEqual([])
+})
+
+test('closing while a worker is starting ends it in good order, again and again', async () => {
+  const doc = new Y.Doc()
+  for (let i = 0; i < 10; i++) await type(doc, (text) => text.insert(0, 'x'))
+  for (let i = 0; i < 15; i++) {
+    const other = makeCompactor()
+    other.consider(document, stats(10))
+    await new Promise((resolve) => setTimeout(resolve, i * 8))
+    await other.close()
+  }
+  expect((await log.load(document)).offset).toBe(10)
 })
