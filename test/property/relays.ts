@@ -1,0 +1,171 @@
+/**
+ * What the model of the relay runs against, behind one interface: some addresses that serve the same
+ * documents, and `fail`, which makes something go wrong and is over when all addresses serve again.
+ *
+ *   embedded    one server in this process; fails at a step of its log, or shuts down and starts again
+ *   killed      one relay process over an embedded log; fails by kill -9
+ *   two nodes   two relay processes over one Redis that syncs each append; a node or Redis is killed
+ *
+ * Segments, checkpoints and compactions are so small that they go on all the time. `fail` takes a number
+ * that chooses what fails, so that a run can be repeated.
+ */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { readConfig } from '../../server/config.ts'
+import { createEmbeddedLog } from '../../server/log/lmdb/embedded-log.ts'
+import { Server } from '../../server/server.ts'
+import { startRedisServer } from '../support/redis-server.ts'
+import { type RelayProcess, smallRelay, startRelay } from '../support/relay-process.ts'
+import { silentLogger } from '../support/silent-logger.ts'
+import { until } from '../support/wait.ts'
+
+export interface Relays {
+  /** ws:// URLs; they change with `fail`. */
+  urls(): readonly string[]
+  /** What fails comes back by itself, or is back when this resolves. */
+  fail(choice: number): Promise<void>
+  /** Nothing fails any more. */
+  heal(): void
+  /** Compactions since the start, those before a kill that nobody counted left out. */
+  compactions(): Promise<number>
+  close(): Promise<void>
+}
+
+const logLimits = {
+  segmentBytes: 4096,
+  slabBytes: 2048,
+  checkpointBytes: 1024,
+  uncheckpointedBytesMax: 16_384,
+  sliceBytes: 512,
+  chunkBytes: 256,
+  spareSegmentsMax: 2,
+  documentsMax: 2,
+  retryMs: 1,
+  retryMsMax: 10,
+}
+
+const environmentOf = (choice: number): Record<string, string> => ({
+  PORT: '0',
+  COMPACTION_TAIL_COUNT_MAX: String(2 + (choice % 9)),
+  COMPACTION_INTERVAL_MS: '0',
+  // Rooms close and open again within a run.
+  ROOM_LINGER_MS: choice % 2 === 0 ? '0' : '10000',
+})
+
+const failingSteps = [
+  'append.write',
+  'append.written',
+  'rotate.filled',
+  'rotate.switched',
+  'checkpoint.start',
+  'checkpoint.slice',
+  'checkpoint.sliced',
+  'checkpoint.marked',
+  'checkpoint.trimmed',
+  'compact.begin',
+  'compact.committed',
+  'compact.forgotten',
+]
+
+export async function embeddedRelays(): Promise<Relays> {
+  const directory = mkdtempSync(join(tmpdir(), 'tidemark-property-'))
+  let failing: string | null = null
+  let compactions = 0
+  let url = ''
+  const onStep = (step: string): void => {
+    if (step === 'compact.forgotten') compactions++
+    if (step !== failing) return
+    failing = null
+    throw new Error(`stopped at ${step}`)
+  }
+  const start = async (choice: number): Promise<Server> => {
+    const log = createEmbeddedLog({ directory, logger: silentLogger, onStep, ...logLimits })
+    const server = new Server(readConfig(environmentOf(choice)), log, silentLogger)
+    url = (await server.start()).replace('http', 'ws')
+    return server
+  }
+  let server = await start(0)
+  return {
+    urls: () => [url],
+    async fail(choice) {
+      failing = failingSteps[choice % (failingSteps.length * 2)] ?? null
+      if (failing !== null) return
+      await server.close()
+      server = await start(choice)
+    },
+    heal() {
+      failing = null
+    },
+    compactions: async () => compactions,
+    async close() {
+      await server.close()
+      rmSync(directory, { recursive: true, force: true })
+    },
+  }
+}
+
+export async function killedRelays(): Promise<Relays> {
+  const directory = mkdtempSync(join(tmpdir(), 'tidemark-property-'))
+  const start = (choice: number): Promise<RelayProcess> => {
+    const environment = {
+      ...environmentOf(choice),
+      DATA_DIR: directory,
+      LOG_LIMITS: JSON.stringify(logLimits),
+    }
+    return startRelay(environment, smallRelay)
+  }
+  let relay = await start(0)
+  let compactions = 0
+  return {
+    urls: () => [relay.webSocketUrl],
+    async fail(choice) {
+      compactions += await compactionsOf(relay)
+      await relay.kill9()
+      relay = await start(choice)
+    },
+    heal: () => undefined,
+    compactions: async () => compactions + (await compactionsOf(relay)),
+    async close() {
+      await relay.stop()
+      rmSync(directory, { recursive: true, force: true })
+    },
+  }
+}
+
+export async function twoNodes(): Promise<Relays> {
+  const redis = await startRedisServer({ appendfsync: 'always' })
+  const start = (choice: number) => startRelay({ ...environmentOf(choice), REDIS_URL: redis.url })
+  const nodes = [await start(0), await start(1)]
+  let compactions = 0
+  return {
+    urls: () => nodes.map((node) => node.webSocketUrl),
+    async fail(choice) {
+      const dying = choice % 3
+      if (dying < 2) {
+        compactions += await compactionsOf(nodes[dying]!)
+        await nodes[dying]!.kill9()
+        nodes[dying] = await start(choice)
+        return
+      }
+      await redis.kill9()
+      await redis.restart()
+      const ready = async (node: RelayProcess) => (await fetch(`${node.url}/readyz`)).ok
+      for (const node of nodes) await until('a node is ready again', () => ready(node))
+    },
+    heal: () => undefined,
+    async compactions() {
+      for (const node of nodes) compactions += await compactionsOf(node)
+      return compactions
+    },
+    async close() {
+      await Promise.all(nodes.map((node) => node.stop()))
+      await redis.stop()
+    },
+  }
+}
+
+async function compactionsOf(relay: RelayProcess): Promise<number> {
+  const text = await (await fetch(`${relay.url}/metrics`)).text()
+  return Number(/compactions_total{result="done"} (\d+)/.exec(text)?.[1] ?? 0)
+}
