@@ -31,8 +31,8 @@ export class Observed {
   /** What each connection got after the answer to its version, in order. */
   readonly sequences: Uint8Array[][] = []
   /**
-   * How often each update went out by itself. One that was under way when its device left counts twice: the
-   * next handshake sends it again, and whether both are stored is a race that nobody needs to win.
+   * How often each update went out. One that a handshake carries too counts twice where that is a race with
+   * its own sending, so that both may be stored: nobody needs to win it.
    */
   readonly timesSent = new Map<string, number>()
 
@@ -77,8 +77,9 @@ export class Device {
   readonly observed: Observed
   readonly produced: Uint8Array[] = []
   private held: Uint8Array[] = []
-  /** What was sent on this connection. */
+  /** What was sent on this connection, but for what its handshake had said already: that has no echo. */
   private sent: Uint8Array[] = []
+  private producedBefore = 0
   private client: RawClient | null = null
 
   constructor(observed: Observed, clientID: number) {
@@ -124,12 +125,14 @@ export class Device {
 
   private send(update: Uint8Array): void {
     this.observed.countSent(update)
-    this.sent.push(update)
+    if (this.produced.indexOf(update) >= this.producedBefore) this.sent.push(update)
+    else this.observed.countSent(update)
     this.client?.sendUpdate(update)
   }
 
   async connect(url: string): Promise<boolean> {
     this.disconnect()
+    this.producedBefore = this.produced.length
     this.client = await this.observed.connect(url, this.doc)
     return this.connected
   }
@@ -143,9 +146,19 @@ export class Device {
 
   /** All that was sent on this connection has come back from the relay, or the connection is gone. */
   async acknowledged(): Promise<void> {
-    const covered = () =>
-      this.sent.every((update) => this.observed.promisedCoverage.covers(outlineOf(update)))
-    await until('acknowledgements', () => !this.connected || covered())
+    const all = () => this.sent.every((update) => this.isAcknowledged(update))
+    await until('what was sent comes back', () => !this.connected || all())
+  }
+
+  /** Without a new handshake: all that anybody has been sent by now has come here, or the connection is gone. */
+  async caughtUp(): Promise<void> {
+    await this.acknowledged()
+    const promised = this.observed.promised.map(outlineOf)
+    const has = () => {
+      const coverage = coverageOf([Y.encodeStateAsUpdate(this.doc)])
+      return promised.every((outline) => coverage.covers(outline))
+    }
+    await until('a connected device has what others got', () => !this.connected || has())
   }
 
   private isAcknowledged(update: Uint8Array): boolean {

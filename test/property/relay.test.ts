@@ -6,6 +6,7 @@
  *   nothing lost      who joins has every update that the relay ever sent to anybody, and everything that
  *                     devices still hold; also in the middle of it, and though the author's device is lost
  *   nothing invented  every struct that the relay sent was produced by a device
+ *   nothing skipped   who is connected gets, without a new handshake, what others got and its own back
  *   one state         joiners, devices and a Y.Doc that applied the original updates are equal
  *   one order         any two connections got what both got in the same order, without gap
  *
@@ -68,7 +69,8 @@ describe.each(variants)('$name', ({ open, numRuns }) => {
     })
     await fc.assert(property, { ...runs(numRuns), ...timeLimit })
     expect(compared, 'updates that two connections got').toBeGreaterThan(numRuns)
-    expect(await relays.compactions(), 'compactions').toBeGreaterThan(numRuns)
+    // How many there are depends on when the kills came; a relay that is killed takes its count along.
+    expect(await relays.compactions(), 'compactions').toBeGreaterThan(0)
   })
 })
 
@@ -112,6 +114,7 @@ class Model {
   /** Everybody comes back; whatever was promised or is held by a device ends up everywhere. */
   async settle(): Promise<void> {
     this.relays.heal()
+    for (const device of this.devices) await device.caughtUp()
     await this.connectAll()
     for (const observed of this.documents) {
       const devices = this.devices.filter((device) => device.observed === observed)
