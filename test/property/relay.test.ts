@@ -106,7 +106,11 @@ class Model {
       device.disconnect()
       this.devices[index] = this.newDevice(device.observed)
     } else if (action < 95) await this.checkJoin(device.observed, choice)
-    else if (action < 98) await this.relays.fail(choice)
+    else if (action < 98) {
+      await this.relays.fail(choice)
+      // Before any device comes back and makes good what the relay had lost.
+      for (const observed of this.documents) await this.checkJoin(observed, choice)
+    }
     // What was sent travels while the next commands run, further with one choice than with another.
     for (let turn = choice % 4; turn > 0; turn--) await new Promise((resolve) => setImmediate(resolve))
   }
