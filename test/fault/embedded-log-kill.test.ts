@@ -12,6 +12,7 @@ import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { createEmbeddedLog } from '../../server/log/lmdb/embedded-log.ts'
 import { contentsOf, documentOf } from '../contract/log-model.ts'
+import { logSteps } from '../support/busy-log.ts'
 import { silentLogger } from '../support/silent-logger.ts'
 
 const writer = fileURLToPath(new URL('./embedded-log-writer.mjs', import.meta.url))
@@ -101,25 +102,8 @@ async function verify(): Promise<number> {
   return entries
 }
 
-const steps = [
-  'append.write',
-  'append.written',
-  'rotate.filled',
-  'rotate.header',
-  'rotate.renamed',
-  'rotate.switched',
-  'checkpoint.start',
-  'checkpoint.slice',
-  'checkpoint.sliced',
-  'checkpoint.marked',
-  'checkpoint.trimmed',
-  'compact.begin',
-  'compact.committed',
-  'compact.forgotten',
-]
-
 describe('the embedded log loses nothing that was acked or told when its process is killed', () => {
-  for (const step of steps)
+  for (const step of logSteps)
     it(`at ${step}`, async () => {
       await runWriter({ appends: 20 })
       // Fillings are rare once segments are recycled, so the first must do; others are hit in mid-flight.

@@ -15,6 +15,7 @@ import { join } from 'node:path'
 import { readConfig } from '../../server/config.ts'
 import { createEmbeddedLog } from '../../server/log/lmdb/embedded-log.ts'
 import { Server } from '../../server/server.ts'
+import { busyLogLimits, logSteps } from '../support/busy-log.ts'
 import { startRedisServer } from '../support/redis-server.ts'
 import { type RelayProcess, smallRelay, startRelay } from '../support/relay-process.ts'
 import { silentLogger } from '../support/silent-logger.ts'
@@ -32,18 +33,7 @@ export interface Relays {
   close(): Promise<void>
 }
 
-const logLimits = {
-  segmentBytes: 4096,
-  slabBytes: 2048,
-  checkpointBytes: 1024,
-  uncheckpointedBytesMax: 16_384,
-  sliceBytes: 512,
-  chunkBytes: 256,
-  spareSegmentsMax: 2,
-  documentsMax: 2,
-  retryMs: 1,
-  retryMsMax: 10,
-}
+const logLimits = { ...busyLogLimits, retryMs: 1, retryMsMax: 10 }
 
 const environmentOf = (choice: number): Record<string, string> => ({
   PORT: '0',
@@ -52,21 +42,6 @@ const environmentOf = (choice: number): Record<string, string> => ({
   // Rooms close and open again within a run.
   ROOM_LINGER_MS: choice % 2 === 0 ? '0' : '10000',
 })
-
-const failingSteps = [
-  'append.write',
-  'append.written',
-  'rotate.filled',
-  'rotate.switched',
-  'checkpoint.start',
-  'checkpoint.slice',
-  'checkpoint.sliced',
-  'checkpoint.marked',
-  'checkpoint.trimmed',
-  'compact.begin',
-  'compact.committed',
-  'compact.forgotten',
-]
 
 export async function embeddedRelays(): Promise<Relays> {
   const directory = mkdtempSync(join(tmpdir(), 'tidemark-property-'))
@@ -89,7 +64,7 @@ export async function embeddedRelays(): Promise<Relays> {
   return {
     urls: () => [url],
     async fail(choice) {
-      failing = failingSteps[choice % (failingSteps.length * 2)] ?? null
+      failing = logSteps[choice % (logSteps.length * 2)] ?? null
       if (failing !== null) return
       await server.close()
       server = await start(choice)
