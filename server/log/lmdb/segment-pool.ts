@@ -105,7 +105,7 @@ export class SegmentPool {
       }
       await file.sync()
     } catch (error) {
-      // What was filled so far must not keep a full disk full.
+      // What was filled so far must not keep a full disk full; the first error is the one to tell.
       await file.truncate(0).catch(() => {})
       await rm(path, { force: true })
       throw error
@@ -131,6 +131,7 @@ export class SegmentPool {
   }
 
   async close(): Promise<void> {
+    // A spare that could not be made was reported where it was wanted; here there is only nothing to close.
     const segment = await this.ready?.catch(() => null)
     await segment?.close()
     this.ready = null
