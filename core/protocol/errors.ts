@@ -25,11 +25,91 @@ export const errorTable = {
     retryable: false,
     advice: 'Use 1 to 512 bytes of UTF-8 without control characters or empty path segments.',
   },
+  invalid_request: {
+    closeCode: 4400,
+    httpStatus: 400,
+    retryable: false,
+    advice: 'Send parameters and body as /v1/openapi.json describes them.',
+  },
+  unauthenticated: {
+    closeCode: 4401,
+    httpStatus: 401,
+    retryable: false,
+    advice: 'Send a valid token: as `?token=` or as `Authorization: Bearer`.',
+  },
+  token_expired: {
+    closeCode: 4401,
+    httpStatus: 401,
+    retryable: false,
+    advice: 'Get a new token and connect again.',
+  },
+  revoked: {
+    closeCode: 4401,
+    httpStatus: 401,
+    retryable: false,
+    advice: 'An administrator ended the session. Sign in again, if you may.',
+  },
+  forbidden: {
+    closeCode: 4403,
+    httpStatus: 403,
+    retryable: false,
+    advice: 'The token does not allow this. Ask for one that does.',
+  },
+  read_only: {
+    closeCode: 4403,
+    httpStatus: 403,
+    retryable: false,
+    advice:
+      'The token allows reading only; nothing was stored. Disable editing, or get a token that may write.',
+  },
+  origin_forbidden: {
+    closeCode: 4403,
+    httpStatus: 403,
+    retryable: false,
+    advice: "Add the page's origin to ALLOWED_ORIGINS.",
+  },
+  not_found: {
+    closeCode: 4404,
+    httpStatus: 404,
+    retryable: false,
+    advice: 'There is no such document, route or entry. Check the name.',
+  },
+  document_removed: {
+    closeCode: 4404,
+    httpStatus: 410,
+    retryable: false,
+    advice: 'The document was deleted. Drop the local copy; create the document anew if it is wanted again.',
+  },
+  first_message_late: {
+    closeCode: 4408,
+    httpStatus: 408,
+    retryable: false,
+    advice: 'Send the first message within FIRST_MESSAGE_MS_MAX of the handshake.',
+  },
+  stale_replica: {
+    closeCode: 4409,
+    httpStatus: 409,
+    retryable: false,
+    advice:
+      'This replica comes from a lineage of the document that was deleted. Drop the local copy and join anew.',
+  },
+  already_exists: {
+    closeCode: 4409,
+    httpStatus: 409,
+    retryable: false,
+    advice: 'The document exists. Open it, or delete it first.',
+  },
   update_too_large: {
     closeCode: 4413,
     httpStatus: 413,
     retryable: false,
     advice: 'Split the change into several transactions, or raise UPDATE_BYTES_MAX.',
+  },
+  document_too_large: {
+    closeCode: 4413,
+    httpStatus: 413,
+    retryable: false,
+    advice: 'The document is at DOCUMENT_BYTES_MAX. Begin another one, or raise the limit.',
   },
   malformed_update: {
     closeCode: 4422,
@@ -66,6 +146,18 @@ export const errorTable = {
     httpStatus: 503,
     retryable: true,
     advice: 'The log cannot take writes now. Keep the edit and retry with backoff.',
+  },
+  authorization_unavailable: {
+    closeCode: 1013,
+    httpStatus: 503,
+    retryable: true,
+    advice: 'The service that knows who may do what gave no answer. Retry with backoff.',
+  },
+  rate_limited: {
+    closeCode: 1013,
+    httpStatus: 429,
+    retryable: true,
+    advice: 'A limit of this user or address is reached. Retry after the time given.',
   },
   overloaded: {
     closeCode: 1013,

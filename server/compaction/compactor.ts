@@ -168,7 +168,7 @@ export class Compactor {
       transferList: [task.updates.bytes.buffer],
       signal: AbortSignal.any([this.stopping.signal, AbortSignal.timeout(timeoutMs)]),
     })
-    const snapshot = { ...state, offset: loaded.offset }
+    const snapshot = { ...state, offset: loaded.offset, metadata: new Uint8Array() }
     if (!(await log.compact(document, snapshot, loaded.snapshot?.offset ?? noOffset))) return 'lost'
     onCompacted(document, {
       snapshotBytes: state.bytes.length,

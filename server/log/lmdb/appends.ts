@@ -10,6 +10,7 @@ import type { DocumentId } from '../../../core/document-id.ts'
 import type { Offset } from '../../../core/offset.ts'
 import { TidemarkError } from '../../../core/protocol/errors.ts'
 import type { Logger } from '../../logger.ts'
+import { placed } from '../entry-codec.ts'
 import type { Appended, NewEntry } from '../log.ts'
 import type { Checkpointer } from './checkpoint.ts'
 import type { DocumentState } from './document-state.ts'
@@ -139,12 +140,7 @@ export class Appends implements JournalListener {
         state.deliveries = []
         told.push(state)
       }
-      const { timeMs, author, origin, key, update } = entry
-      state.deliveries.push(
-        key === undefined
-          ? { offset, timeMs, author, origin, update }
-          : { offset, timeMs, author, origin, key, update },
-      )
+      state.deliveries.push(placed(entry, offset))
     }
     this.queuedBytes -= group.payloadBytes
     for (const waiter of waiters) waiter.resolve(waiter.appended)

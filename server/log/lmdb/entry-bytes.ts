@@ -2,6 +2,7 @@
  * Writes the bytes of `encodeEntry` straight into a journal record: a buffer and three strings per
  * entry cost more than everything else an append does. A test holds the two encoders equal.
  */
+import { entryFlags } from '../entry-codec.ts'
 import type { NewEntry } from '../log.ts'
 
 const integerBytesMax = 8
@@ -13,7 +14,7 @@ const loopCopyMax = 24
 export function entryBytesMax(entry: NewEntry): number {
   const key = entry.key
   const strings = entry.author.length + entry.origin.length + (key === undefined ? 0 : key.replica.length)
-  return entry.update.length + strings * utf8BytesPerUnit + 1 + 5 * integerBytesMax
+  return entry.update.length + strings * utf8BytesPerUnit + 1 + 6 * integerBytesMax
 }
 
 export function stringBytesMax(text: string): number {
@@ -23,7 +24,7 @@ export function stringBytesMax(text: string): number {
 /** Returns the position after the entry. */
 export function writeEntry(buffer: Buffer, start: number, entry: NewEntry): number {
   const key = entry.key
-  buffer[start] = key === undefined ? 0 : 1
+  buffer[start] = entryFlags(entry)
   let position = writeVarUint(buffer, start + 1, entry.timeMs)
   position = writeVarString(buffer, position, entry.author)
   position = writeVarString(buffer, position, entry.origin)
@@ -31,6 +32,7 @@ export function writeEntry(buffer: Buffer, start: number, entry: NewEntry): numb
     position = writeVarString(buffer, position, key.replica)
     position = writeVarUint(buffer, position, key.sequence)
   }
+  if (entry.epoch) position = writeVarUint(buffer, position, entry.epoch)
   const update = entry.update
   const length = update.length
   if (length <= loopCopyMax) for (let i = 0; i < length; i++) buffer[position + i] = update[i]!

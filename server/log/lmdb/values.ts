@@ -94,6 +94,7 @@ export function decodeSnapshot(stored: Uint8Array): Snapshot {
     offset: toOffset(readUint64(value, 8)),
     index: value.subarray(snapshotHeaderBytes, bytesStart),
     bytes: value.subarray(bytesStart),
+    metadata: new Uint8Array(),
   }
 }
 

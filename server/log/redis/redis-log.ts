@@ -22,6 +22,7 @@ import { TidemarkError } from '../../../core/protocol/errors.ts'
 import type { Logger } from '../../logger.ts'
 import type {
   Appended,
+  Change,
   Durability,
   Follower,
   Lease,
@@ -272,6 +273,14 @@ class RedisLog implements Log {
       this.step('compact:reply')
       return done === 1
     })
+  }
+
+  async list(): Promise<readonly DocumentId[]> {
+    throw new Error('not there yet')
+  }
+
+  async changes(): Promise<readonly Change[]> {
+    throw new Error('not there yet')
   }
 
   lease(document: DocumentId, leaseMs: number): Promise<Lease | null> {

@@ -171,5 +171,5 @@ function snapshotOf([offset, bytes, index]: readonly (Buffer | null | undefined)
   const number = Number(offset?.toString())
   if (!offset || !bytes || !index || !Number.isSafeInteger(number) || number < 1)
     throw new TidemarkError('document_unreadable', 'The stored snapshot is damaged')
-  return { offset: toOffset(number), bytes, index }
+  return { offset: toOffset(number), bytes, index, metadata: new Uint8Array() }
 }
