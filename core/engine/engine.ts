@@ -43,6 +43,14 @@ export interface Coverage {
   version(): Uint8Array
 }
 
+/** Lineages of a document that have ended: who still holds part of one must not bring it back. */
+export interface Ended {
+  /** True when some struct or delete of the update is of an ended lineage or builds on one. */
+  holds(outline: Outline): boolean
+  /** True when a replica at this version has part of one. Throws `malformed_frame` when it is no version. */
+  seenBy(version: Uint8Array): boolean
+}
+
 export interface Engine {
   readonly name: EngineName
   /** The version of a replica that has nothing. */
@@ -64,6 +72,8 @@ export interface Engine {
   join(state: IndexedState | null, tail: readonly Uint8Array[], version: Uint8Array): Uint8Array[]
   /** What `IndexedState` needs beside the bytes; reads all of them once. */
   index(bytes: Uint8Array): Uint8Array
+  /** From the versions that the lineages had at their end; throws `document_unreadable`. */
+  ended(versions: readonly Uint8Array[]): Ended
   isSubsumed(update: Uint8Array, coverage: Coverage): boolean
   /**
    * The update without what `coverage` already has, where leaving that out is cheap; the same bytes

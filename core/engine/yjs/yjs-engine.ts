@@ -7,6 +7,7 @@ import { TidemarkError } from '../../protocol/errors.ts'
 import type { Engine } from '../engine.ts'
 import { compact } from './compact.ts'
 import { coverageOf, YjsCoverage } from './coverage.ts'
+import { endedOf } from './ended.ts'
 import { outlineOf, scanStored, scanUpdate } from './scan.ts'
 import { join, merge, trim } from './splice.ts'
 import { indexOf } from './state-index.ts'
@@ -30,6 +31,7 @@ export const yjsEngine: Engine = {
   coverageOf,
   join: (state, tail, version) => join(state, tail, readVersion(version)),
   index: indexOf,
+  ended: endedOf,
   isSubsumed: (update, coverage) => coverage.covers(outlineOf(scanUpdate(update))),
   trim,
   merge: (updates) => merge(updates),
