@@ -4,6 +4,7 @@
  * docs/operations.md shows the same list.
  */
 import { z } from 'zod'
+import { algorithms, contradictionsIn, originOf } from './access/settings.ts'
 
 const wholeNumber = (min: number, max: number, fallback: number) =>
   z
@@ -12,6 +13,16 @@ const wholeNumber = (min: number, max: number, fallback: number) =>
     .transform(Number)
     .refine((value) => value >= min && value <= max, `a whole number from ${min} to ${max}`)
     .default(fallback)
+
+// `fetch` takes no credentials in a URL.
+const webAddress = z
+  .string()
+  .refine(
+    (value) => /^https?:\/\/[^/?#@]+([/?]|$)/.test(value) && URL.canParse(value),
+    'an http:// or https:// URL',
+  )
+
+const listOf = (value: string): string[] => value.split(',').map((part) => part.trim())
 
 const kib = 1024
 const mib = 1024 * kib
@@ -42,6 +53,36 @@ const schema = z.object({
   COMPACTION_IDLE_COUNT_MIN: wholeNumber(1, 10_000_000, 16),
   COMPACTION_INTERVAL_MS: wholeNumber(0, 3_600_000, 2_000),
   COMPACTION_MEMORY_MB: wholeNumber(64, 65_536, 4096),
+  // Access
+  JWT_SECRET: z
+    .string()
+    .refine((value) => Buffer.byteLength(value) >= 32, 'at least 32 bytes')
+    .optional(),
+  JWT_JWKS_URL: webAddress.optional(),
+  JWT_ALGORITHMS: z
+    .string()
+    .transform(listOf)
+    .refine((list) => list.every((name) => algorithms.includes(name)), `some of ${algorithms.join(', ')}`)
+    .optional(),
+  JWT_ISSUER: z.string().optional(),
+  JWT_AUDIENCE: z.string().optional(),
+  JWT_CLOCK_TOLERANCE_SECONDS: wholeNumber(0, 300, 5),
+  AUTHORIZE_URL: webAddress.optional(),
+  AUTHORIZE_CACHE_SECONDS: wholeNumber(1, 3_600, 30),
+  AUTHORIZE_TIMEOUT_MS: wholeNumber(100, 60_000, 3_000),
+  ALLOW_UNAUTHENTICATED: z
+    .enum(['true', 'false'], 'true or false')
+    .transform((value) => value === 'true')
+    .default(false),
+  ALLOWED_ORIGINS: z
+    .string()
+    .transform((value) => listOf(value).map(originOf))
+    .refine(
+      (list): list is string[] => list.every((origin) => origin !== null),
+      'origins such as https://example.com, separated by commas, or an asterisk for all',
+    )
+    .optional(),
+  REVOCATION_DAYS: wholeNumber(1, 3_650, 30),
 })
 
 export type Config = z.infer<typeof schema>
@@ -53,10 +94,18 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env): Config
   // An empty variable means "not set", as compose files and shells write it.
   const set = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''))
   const parsed = schema.safeParse(set)
-  if (parsed.success) return parsed.data
+  if (parsed.success) {
+    const contradictions = contradictionsIn(parsed.data)
+    if (contradictions.length > 0) throw new ConfigError(contradictions.join('\n'))
+    return parsed.data
+  }
   const lines = parsed.error.issues.map((issue) => {
     const name = issue.path.join('.')
-    return `${name}=${JSON.stringify(set[name])} is not valid: ${name} takes ${issue.message}`
+    const value = secrets.includes(name) ? '…' : JSON.stringify(set[name])
+    return `${name}=${value} is not valid: ${name} takes ${issue.message}`
   })
   throw new ConfigError(lines.join('\n'))
 }
+
+/** Never shown, not even to say what is wrong with them: they are, or may contain, passwords. */
+const secrets = ['REDIS_URL', 'JWT_SECRET', 'AUTHORIZE_URL']
