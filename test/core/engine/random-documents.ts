@@ -170,3 +170,13 @@ export function applyTo(document: Y.Doc, updates: readonly Uint8Array[]): void {
     transaction.local = true
   })
 }
+
+/**
+ * The document with everything integrated that can be. Yjs may keep a struct pending whose dependencies have
+ * come: for a struct that waits for client C while a later struct of C waits too, it notes only the clock
+ * before the later one (seed -685816601 in coverage.test.ts), and tries again when that clock
+ * has come, or when it is given the struct again.
+ */
+export function settled(document: Y.Doc): Y.Doc {
+  return replicaOf([Y.encodeStateAsUpdate(document)])
+}
