@@ -74,11 +74,9 @@ test('a join says exactly what the diff of the merged log says, for any version'
 test('the answer to one update is byte for byte that of Yjs, wherever it is cut', () => {
   fc.assert(
     fc.property(histories, fc.nat(), fc.nat(), ({ updates, documents }, which, at) => {
-      const update = Y.mergeUpdates(
-        [updates, updates.slice(which % 3), documents.map((d) => Y.encodeStateAsUpdate(d))][
-          which % 3
-        ]!.concat([Uint8Array.of(0, 0)]),
-      )
+      const parts = [updates, updates.slice(which % 3), documents.map((d) => Y.encodeStateAsUpdate(d))]
+      // Through the diff, because a merge that cuts structs leaves a flag on which Yjs drops when it writes them again.
+      const update = Y.diffUpdate(Y.mergeUpdates([emptyUpdate, ...parts[which % 3]!]), noVersion)
       for (const client of documents.map((document) => document.clientID)) {
         const version = versionOf([[client, at % 40]])
         const expected = Y.diffUpdate(update, version)
