@@ -9,6 +9,7 @@ import { type DocumentId, parseDocumentId } from '../../core/document-id.ts'
 import { noOffset, type Offset, toOffset } from '../../core/offset.ts'
 import type {
   Appended,
+  Change,
   Entry,
   Follower,
   IdempotencyKey,
@@ -48,7 +49,8 @@ export const textsOf = (entries: readonly Entry[]): string[] => entries.map((ent
 export function snapshotOf(offset: number, updates: readonly Uint8Array[]): Snapshot {
   const writer = new ByteWriter()
   for (const update of updates) writer.varBytes(update)
-  return { offset: toOffset(offset), bytes: writer.finish(), index: new TextEncoder().encode(`i${offset}`) }
+  const named = (letter: string) => new TextEncoder().encode(`${letter}${offset}`)
+  return { offset: toOffset(offset), bytes: writer.finish(), index: named('i'), metadata: named('m') }
 }
 
 /** Every update a load holds, as text, snapshot first; asserts that the tail is contiguous up to the head. */
@@ -60,6 +62,7 @@ export function contentsOf(loaded: Loaded): string[] {
     while (reader.remaining > 0) contents.push(textOf(reader.varBytes()))
     head = loaded.snapshot.offset
     expect(textOf(loaded.snapshot.index)).toBe(`i${head}`)
+    expect(textOf(loaded.snapshot.metadata)).toBe(`m${head}`)
     expect(contents.length).toBe(head)
   }
   for (const entry of loaded.tail) {
@@ -168,4 +171,23 @@ export class DocumentModel {
       expect(this.updates[i], `offset ${i + 1} was given to nobody`).toBeDefined()
     return this.updates
   }
+}
+
+/** Every change after `after`, read in pages of about `countMax`; asserts what holds of pages. */
+export async function changesFrom(log: Log, after: number, countMax = 100): Promise<Change[]> {
+  const changes: Change[] = []
+  for (let cursor = after; ; ) {
+    const page = await log.changes(cursor, countMax)
+    if (page.length === 0) return changes
+    expectAscending(page, cursor)
+    changes.push(...page)
+    cursor = page.at(-1)!.sequence
+  }
+}
+
+export function expectAscending(page: readonly Change[], after: number): void {
+  expect(page[0]!.sequence).toBeGreaterThan(after)
+  for (const [i, { sequence }] of page.entries())
+    if (i > 0) expect(sequence).toBeGreaterThanOrEqual(page[i - 1]!.sequence)
+  expect(new Set(page.map(({ document }) => document)).size, 'a document twice').toBe(page.length)
 }

@@ -1,7 +1,7 @@
 /**
  * The contract of a log, held by every implementation on real storage. A test file of an
- * implementation calls `logContract('lmdb', makeLog, …)`; everything here goes through the five
- * verbs only.
+ * implementation calls `logContract('lmdb', makeLog, …)`; everything here goes through the verbs
+ * only; those over all documents are in log-documents.ts.
  *
  * `makeLog` gives a started log on empty storage. Faults are injected where the implementation
  * calls its `onStep` hook: `failAt(step)` makes the hook throw once at the next arrival there, which
@@ -12,8 +12,10 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { DocumentId } from '../../core/document-id.ts'
 import { noOffset, toOffset } from '../../core/offset.ts'
 import { TidemarkError } from '../../core/protocol/errors.ts'
-import type { Log, NewEntry } from '../../server/log/log.ts'
+import { type EntryKind, entryKinds, type Log, type NewEntry } from '../../server/log/log.ts'
+import { documentsContract } from './log-documents.ts'
 import {
+  changesFrom,
   compactTo,
   contentsOf,
   DocumentModel,
@@ -119,6 +121,35 @@ export function logContract(
         ])
       })
 
+      it('keeps the kind and the epoch of an entry, for loads and for followers', async () => {
+        const kinds = Object.keys(entryKinds) as EntryKind[]
+        const entries = kinds.flatMap((kind, i) => [
+          { ...entryOf(kind), kind },
+          { ...entryOf(`${kind} of an epoch`), kind, epoch: toOffset(2 ** (i * 9)) },
+          { ...entryOf(`${kind} by a key`, { replica: kind, sequence: 1 }), kind, epoch: toOffset(i + 1) },
+        ])
+        entries.push({ ...entryOf('of an epoch'), kind: 'update', epoch: toOffset(2 ** 40) })
+        const meaning = ({ kind, epoch, update, key }: NewEntry) => ({
+          kind: kind ?? 'update',
+          epoch: epoch ?? noOffset,
+          text: textOf(update),
+          key,
+        })
+        const early = new RecordingFollower()
+        await log.follow(document, noOffset, early)
+        await log.append(document, entries)
+        for (const again of [false, true]) {
+          if (again) await reopen()
+          const late = new RecordingFollower()
+          await log.follow(document, noOffset, late)
+          await late.reaches(entries.length)
+          expect(late.entries.map(meaning)).toEqual(entries.map(meaning))
+          expect((await log.load(document)).tail.map(meaning)).toEqual(entries.map(meaning))
+        }
+        await early.reaches(entries.length)
+        expect(early.entries.map(meaning)).toEqual(entries.map(meaning))
+      })
+
       it('takes entries from no bytes to several megabytes, binary safe', async () => {
         const large = Uint8Array.from({ length: 3_000_000 }, (_, i) => (i * 31 + (i >> 8)) & 0xff)
         const updates = [new Uint8Array(0), Uint8Array.of(0), large, Uint8Array.of(13, 10, 0, 255, 36, 42)]
@@ -172,6 +203,7 @@ export function logContract(
           const [retried] = await log.append(document, [torn])
           expect(retried).toEqual({ offset: 3, duplicate: contents.length === 3 })
           expect(contentsOf(await log.load(document))).toEqual(['before1', 'before2', 'torn'])
+          expect((await changesFrom(log, 0)).map((change) => change.document)).toEqual([document])
         })
     })
 
@@ -271,17 +303,48 @@ export function logContract(
 
       it('keeps a snapshot byte for byte, the empty and the large', async () => {
         await appendTexts('a', 2)
-        const empty = { offset: toOffset(1), bytes: new Uint8Array(0), index: new Uint8Array(0) }
+        const none = new Uint8Array(0)
+        const empty = { offset: toOffset(1), bytes: none, index: none, metadata: none }
         expect(await log.compact(document, empty, noOffset)).toBe(true)
         const kept = (await log.load(document)).snapshot!
-        expect([kept.offset, kept.bytes.length, kept.index.length]).toEqual([1, 0, 0])
+        expect([kept.offset, kept.bytes.length, kept.index.length, kept.metadata.length]).toEqual([
+          1, 0, 0, 0,
+        ])
         const bytes = Uint8Array.from({ length: 5_000_000 }, (_, i) => (i * 7) & 0xff)
         const index = Uint8Array.from({ length: 1_000 }, (_, i) => i & 0xff)
-        expect(await log.compact(document, { offset: toOffset(2), bytes, index }, toOffset(1))).toBe(true)
+        const metadata = Uint8Array.from({ length: 300_000 }, (_, i) => (i * 3) & 0xff)
+        const large = { offset: toOffset(2), bytes, index, metadata }
+        expect(await log.compact(document, large, toOffset(1))).toBe(true)
         await reopen()
         const { snapshot } = await log.load(document)
         expect(Buffer.compare(snapshot!.bytes, bytes)).toBe(0)
         expect(Buffer.compare(snapshot!.index, index)).toBe(0)
+        expect(Buffer.compare(snapshot!.metadata, metadata)).toBe(0)
+      })
+
+      it('replaces a snapshot by one at the same offset, and nothing else', async () => {
+        await appendTexts('a', 4)
+        await compactTo(log, document, 3)
+        const follower = new RecordingFollower(3)
+        await log.follow(document, toOffset(3), follower)
+        const [bytes, index, metadata] = ['elsewhere', '', 'where'].map((text) => Buffer.from(text))
+        const moved = { offset: toOffset(3), bytes: bytes!, index: index!, metadata: metadata! }
+        expect(await log.compact(document, moved, toOffset(2))).toBe(false)
+        expect(await log.compact(document, moved, toOffset(3))).toBe(true)
+        expect(await appendTexts('b', 1)).toEqual([{ offset: 5, duplicate: false }])
+        await follower.reaches(5)
+        expect(follower.compactedPast).toBe(0)
+        for (const again of [false, true]) {
+          if (again) await reopen()
+          const { snapshot, tail } = await log.load(document)
+          expect(snapshot!.offset).toBe(3)
+          expect([snapshot!.bytes, snapshot!.index, snapshot!.metadata].map(textOf)).toEqual([
+            'elsewhere',
+            '',
+            'where',
+          ])
+          expect(textsOf(tail)).toEqual(['a4', 'b1'])
+        }
       })
 
       it('changes nothing when another snapshot is in place than expected', async () => {
@@ -358,6 +421,7 @@ export function logContract(
           await follower.reaches(4)
           expect(textsOf(follower.entries)).toEqual(['b3'])
           expect(contentsOf(await log.load(document))).toEqual(whole)
+          expect((await changesFrom(log, 0)).map((change) => change.document)).toEqual([document])
           expect(
             (await log.append(document, [entryOf('a1', { replica: 'r', sequence: 1 })]))[0]!.duplicate,
           ).toBe(true)
@@ -543,6 +607,8 @@ export function logContract(
         expect(await log.lease(document, 60_000)).not.toBeNull()
       })
     })
+
+    documentsContract(() => ({ log, document, reopen, secondNode: subject.secondNode }))
 
     describe('close', () => {
       it('delivers nothing afterwards and refuses appends', async () => {
