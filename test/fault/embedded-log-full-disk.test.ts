@@ -135,6 +135,7 @@ for (const [kind, makeDisk] of kinds)
         offset: (await open.load(document)).offset,
         bytes: Buffer.alloc(300_000),
         index: Buffer.of(),
+        metadata: Buffer.of(),
       }
       await expect(open.compact(document, large, noOffset)).rejects.toThrow()
       expect(contentsOf(await open.load(document))).toEqual(['1', '2'])

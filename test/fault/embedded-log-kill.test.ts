@@ -1,7 +1,8 @@
 /**
  * P1 for the embedded log: kill -9 at each named step, and at random moments. Whatever the process
  * reported as acked, or as told to a follower, is there afterwards at its offset, once, without gaps;
- * and the log goes on from there.
+ * `list` and `changes` name every document, and to a reader of changes those that got entries since
+ * it was last told; and the log goes on from there.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -11,7 +12,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { createEmbeddedLog } from '../../server/log/lmdb/embedded-log.ts'
-import { contentsOf, documentOf } from '../contract/log-model.ts'
+import { changesFrom, contentsOf, documentOf } from '../contract/log-model.ts'
 import { logSteps } from '../support/busy-log.ts'
 import { silentLogger } from '../support/silent-logger.ts'
 
@@ -33,11 +34,14 @@ let directory: string
 let runs = 0
 /** What was reported so far: document → offset → text. */
 let reported: Map<string, Map<number, string>>
+/** How far a reader of changes had got, and what it had then loaded: document → head. */
+let projected: { after: number; heads: Map<string, number> }
 const running = new Set<ChildProcess>()
 
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), 'tidemark-kill-'))
   reported = new Map(documents.map((document) => [document, new Map()]))
+  projected = { after: 0, heads: new Map() }
 })
 
 afterEach(async () => {
@@ -55,7 +59,7 @@ interface Run {
 
 /** Runs the writer to its end; returns the signal that ended it. */
 async function runWriter(run: Run): Promise<NodeJS.Signals | null> {
-  const settings = { ...run, run: `run${++runs}`, limits }
+  const settings = { ...run, run: `run${++runs}`, startAfter: projected.after, limits }
   const child = spawn(process.execPath, [writer, directory, JSON.stringify(settings)], {
     stdio: ['ignore', 'pipe', 'pipe'],
   })
@@ -77,7 +81,10 @@ async function runWriter(run: Run): Promise<NodeJS.Signals | null> {
   if (signal === null) expect(code).toBe(0)
   for (const line of output.split('\n').slice(0, -1)) {
     const [kind, document, offset, text] = line.split(' ')
-    expect(kind, line).toMatch(/^[af]$/)
+    expect(kind, line).toMatch(/^[afcp]$/)
+    if (kind === 'p') projected.after = Number(offset)
+    if (kind === 'c') projected.heads.set(document!, Number(offset))
+    if (kind === 'c' || kind === 'p') continue
     const known = reported.get(document!)!
     expect(known.get(Number(offset)) ?? text, `two entries at ${document} ${offset}`).toBe(text)
     known.set(Number(offset), text!)
@@ -98,6 +105,13 @@ async function verify(): Promise<number> {
     for (const [i, text] of contents.entries()) reported.get(document)!.set(i + 1, text)
     entries += contents.length
   }
+  const written = documents.filter((document) => reported.get(document)!.size > 0)
+  expect(await log.list('', '', 100)).toEqual(written)
+  const named = (await changesFrom(log, 0)).map((change) => change.document)
+  expect([...named].sort()).toEqual(written)
+  const since = (await changesFrom(log, projected.after, 1)).map((change) => change.document)
+  for (const document of written)
+    if (reported.get(document)!.size > (projected.heads.get(document) ?? 0)) expect(since).toContain(document)
   await log.close()
   return entries
 }

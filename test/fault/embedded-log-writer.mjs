@@ -1,10 +1,13 @@
 /**
  * A process with an embedded log that appends, retries, follows and compacts until it is killed or
- * told the end by its `appends`. It runs on dist/, and writes to stdout, synchronously:
+ * told the end by its `appends`, and reads the changes as a projector would. It runs on dist/, and
+ * writes to stdout, synchronously:
  *
  *   a <document> <offset> <text>    acked        f <document> <offset> <text>    told to a follower
+ *   c <document> <offset>           a change, and the head that a load found then
+ *   p all <sequence>                all changes up to there were read
  *
- * argv: directory, JSON {run, appends, killAt?, killAfter?, limits}. At the `killAfter`-th arrival at
+ * argv: directory, JSON {run, appends, startAfter, killAt?, killAfter?, limits}. At the `killAfter`-th arrival at
  * the step `killAt` it kills itself with SIGKILL.
  */
 import { writeSync } from 'node:fs'
@@ -12,7 +15,7 @@ import { ByteWriter } from '../../dist/core/bytes.js'
 import { createEmbeddedLog } from '../../dist/server/log/lmdb/embedded-log.js'
 
 const [directory, json] = process.argv.slice(2)
-const { run, appends, killAt, killAfter, limits } = JSON.parse(json)
+const { run, appends, startAfter, killAt, killAfter, limits } = JSON.parse(json)
 
 let arrivals = 0
 function onStep(step) {
@@ -50,7 +53,8 @@ async function compact(document) {
   if (snapshot !== null) writer.raw(snapshot.bytes)
   for (const { update } of tail) writer.varBytes(update)
   const index = Buffer.from(`i${offset}`)
-  await log.compact(document, { offset, bytes: writer.finish(), index }, snapshot?.offset ?? 0)
+  const metadata = Buffer.from(`m${offset}`)
+  await log.compact(document, { offset, bytes: writer.finish(), index, metadata }, snapshot?.offset ?? 0)
 }
 
 async function write(document, writer) {
@@ -74,6 +78,25 @@ async function write(document, writer) {
   }
 }
 
+let writing = true
+async function project() {
+  const heads = new Map()
+  for (let after = startAfter, last = false; !last; ) {
+    last = !writing
+    const changes = await log.changes(after, 1)
+    if (changes.length === 0) continue
+    for (const { document } of changes) {
+      heads.set(document, (await log.load(document, heads.get(document))).offset)
+      report(`c ${document} ${heads.get(document)}`)
+    }
+    after = changes.at(-1).sequence
+    report(`p all ${after}`)
+  }
+}
+
 for (const document of documents) await follow(document, (await log.load(document)).offset)
+const projecting = project()
 await Promise.all(documents.flatMap((document) => [0, 1, 2, 3].map((writer) => write(document, writer))))
+writing = false
+await projecting
 await log.close()

@@ -122,7 +122,7 @@ export class Appends implements JournalListener {
   /** Called by the journal. */
   onDurable(group: Group): void {
     const { checkpointer } = this.attached()
-    const { states, entries, addresses, replicas, waiters } = group
+    const { states, entries, addresses, replicas, waiters, lsn } = group
     const told: DocumentState[] = []
     for (let i = 0; i < states.length; i++) {
       const state = states[i]!
@@ -130,6 +130,7 @@ export class Appends implements JournalListener {
       const replica = replicas[i]!
       const offset = ++state.durableHead as Offset
       state.addresses.push(addresses[i]!)
+      state.sequence = lsn
       if (replica !== null) {
         replica.durableSequence = entry.key!.sequence
         replica.durableOffset = offset

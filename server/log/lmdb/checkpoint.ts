@@ -2,7 +2,7 @@
  * Moves entries from the journal into LMDB:
  *
  *   target = durable LSN; for the documents that have entries in memory, about `sliceBytes` at a time:
- *     one transaction: chunks and document record → forget those entries
+ *     one transaction: chunks, document record and place among the changes → forget those entries
  *   mark the target in LMDB → drop segments and slabs wholly at or below it
  *
  * A document is written up to its durable head, which may be past the target; recovery skips what LMDB
@@ -20,7 +20,6 @@ import type { Journal } from './journal.ts'
 import type { EmbeddedLogLimits, Step } from './limits.ts'
 import type { Slabs } from './slabs.ts'
 import type { Store } from './store.ts'
-import { encodeDocument } from './values.ts'
 
 interface Slice {
   readonly state: DocumentState
@@ -47,7 +46,8 @@ export class Checkpointer {
   lastMs = 0
   private readonly parts: CheckpointParts
   private readonly aborter = new AbortController()
-  private dirty: DocumentState[] = []
+  /** Documents with entries that are not in LMDB, in the order in which they got the first of them. */
+  private readonly dirty = new Set<DocumentState>()
   private running: Promise<void> | null = null
   private timer: NodeJS.Timeout | null = null
 
@@ -59,10 +59,15 @@ export class Checkpointer {
     return this.parts.journal.durableBytes - this.checkpointedBytes
   }
 
+  /** Documents of which memory knows more than LMDB; of all others LMDB knows everything. */
+  unwritten(): Iterable<DocumentState> {
+    return this.dirty
+  }
+
   /** The document has entries that are not in LMDB. */
   add(state: DocumentState): void {
     state.dirty = true
-    this.dirty.push(state)
+    this.dirty.add(state)
     if (this.timer !== null || this.aborter.signal.aborted) return
     this.timer = setTimeout(() => this.request(), this.parts.limits.checkpointAgeMs)
     this.timer.unref()
@@ -107,14 +112,11 @@ export class Checkpointer {
     const lsn = journal.durableLsn
     const bytes = journal.durableBytes
     step('checkpoint.start')
-    const dirty = this.dirty
-    this.dirty = []
-    let next = 0
-    try {
-      while (next < dirty.length) next = await exclusive.run(() => this.slice(dirty, next))
-    } catch (error) {
-      for (const state of dirty.slice(next)) this.dirty.push(state)
-      throw error
+    // Those first in line; who gets entries after it was written goes to the end of it.
+    let left = this.dirty.size
+    while (left > 0) {
+      const most = left
+      left -= await exclusive.run(() => this.slice(most))
     }
     await exclusive.run(() => store.write((write) => write.mark(lsn)))
     step('checkpoint.marked')
@@ -124,13 +126,14 @@ export class Checkpointer {
     this.lastMs = performance.now() - started
   }
 
-  /** Writes documents from `from` on until the slice is full; returns the next one's place. */
-  private async slice(dirty: readonly DocumentState[], from: number): Promise<number> {
+  /** Writes at most `countMax` documents, until the slice is full; returns how many are done with. */
+  private async slice(countMax: number): Promise<number> {
     const { slabs, store, limits, step } = this.parts
     const slices: Slice[] = []
-    let next = from
-    for (let bytes = 0; next < dirty.length && bytes < limits.sliceBytes; next++) {
-      const state = dirty[next]!
+    let whole = true
+    let bytes = 0
+    for (const state of this.dirty) {
+      if (slices.length === countMax || bytes >= limits.sliceBytes) break
       const chunks: Chunk[] = []
       for (const chunk of state.chunks(0, slabs, limits.chunkBytes)) {
         chunks.push(chunk)
@@ -140,25 +143,26 @@ export class Checkpointer {
       const head = chunks.at(-1)?.lastOffset ?? state.checkpointedHead
       slices.push({ state, chunks, head })
       // The rest of a document that exceeds the slice comes first in the next one.
-      if (head < state.durableHead) break
+      whole = head === state.durableHead
+      if (!whole) break
     }
     step('checkpoint.slice')
     await store.write((write) => {
       for (const { state, chunks, head } of slices) {
         if (chunks.length === 0) continue
         for (const { firstOffset, value } of chunks) write.chunk(state.id, firstOffset, value)
-        const { snapshotOffset } = state
-        write.document(state.id, encodeDocument({ head, snapshotOffset, replicas: state.durableReplicas() }))
+        write.document(state.id, state.stored(head, state.snapshotOffset))
       }
     })
     step('checkpoint.sliced')
-    for (const { state, head } of slices) {
-      state.checkpointed(head)
-      if (next < dirty.length && state === dirty[next]) continue
+    const done = whole ? slices : slices.slice(0, -1)
+    for (const { state, head } of slices) state.checkpointed(head)
+    for (const { state } of done) {
       state.dirty = false
+      this.dirty.delete(state)
       if (state.durableHead > state.checkpointedHead) this.add(state)
     }
-    return next
+    return done.length
   }
 
   /** Ends the background work; with `last`, after one more checkpoint. */
@@ -166,6 +170,6 @@ export class Checkpointer {
     if (this.timer !== null) clearTimeout(this.timer)
     this.aborter.abort()
     await this.running
-    if (last && this.dirty.length > 0) await this.run()
+    if (last && this.dirty.size > 0) await this.run()
   }
 }

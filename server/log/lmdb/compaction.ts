@@ -1,7 +1,8 @@
 /**
  * Puts a snapshot in the place of the entries it holds, in one LMDB transaction:
  *
- *   snapshot and document record in, chunks wholly at or below its offset out → on the disk
+ *   snapshot, document record and its place among the changes in, chunks wholly at or below its
+ *   offset out → on the disk
  *   → entries at or below it are forgotten in memory
  *
  * A crash before the commit changes nothing; after it, the journal still has entries that the
@@ -12,7 +13,7 @@ import type { Snapshot } from '../log.ts'
 import type { DocumentState } from './document-state.ts'
 import type { Step } from './limits.ts'
 import type { Store } from './store.ts'
-import { encodeDocument, encodeSnapshot } from './values.ts'
+import { encodeSnapshot } from './values.ts'
 
 /** Run it while no other LMDB write is under way. */
 export async function compactDocument(
@@ -29,12 +30,12 @@ export async function compactDocument(
   step('compact.begin')
   const value = encodeSnapshot(snapshot)
   const head = Math.max(state.checkpointedHead, snapshot.offset)
-  const record = { head, snapshotOffset: snapshot.offset, replicas: state.durableReplicas() }
+  const record = state.stored(head, snapshot.offset)
   const firsts = store.chunksFrom(id, expected)
   try {
     await store.write((write) => {
       write.snapshot(id, value)
-      write.document(id, encodeDocument(record))
+      write.document(id, record)
       for (const [i, first] of firsts.entries()) {
         const last = (firsts[i + 1] ?? state.checkpointedHead + 1) - 1
         if (last <= snapshot.offset) write.removeChunk(id, first)

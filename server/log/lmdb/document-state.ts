@@ -39,6 +39,8 @@ export class DocumentState {
   durableHead: number
   checkpointedHead: number
   snapshotOffset: number
+  /** LSN of the last durable entry: the document's place among all changes. */
+  sequence: number
   /** Of the entries after `checkpointedHead`. */
   addresses: number[] = []
   readonly replicas = new Map<string, Replica>()
@@ -56,6 +58,7 @@ export class DocumentState {
   constructor(id: DocumentId, stored: StoredDocument | null) {
     this.id = id
     this.snapshotOffset = stored?.snapshotOffset ?? 0
+    this.sequence = stored?.sequence ?? 0
     this.checkpointedHead = this.durableHead = this.head = stored?.head ?? 0
     for (const { replica, sequence, offset } of stored?.replicas ?? [])
       this.replicas.set(replica, {
@@ -95,7 +98,12 @@ export class DocumentState {
     replica.offset = replica.durableOffset
   }
 
-  durableReplicas(): StoredReplica[] {
+  /** The document's record in LMDB once it has everything up to `head` and this snapshot. */
+  stored(head: number, snapshotOffset: number): StoredDocument {
+    return { head, snapshotOffset, sequence: this.sequence, replicas: this.durableReplicas() }
+  }
+
+  private durableReplicas(): StoredReplica[] {
     const stored: StoredReplica[] = []
     for (const { name, durableSequence, durableOffset } of this.replicas.values())
       if (durableSequence !== nothing)
@@ -139,9 +147,10 @@ export class DocumentState {
     return decodeEntry(buffer.subarray(start, start + buffer.readUInt32LE(at)), offset)
   }
 
-  /** Takes in an entry found in the journal at start. */
-  recover(buffer: Buffer, at: number, address: number, replicasMax: number): void {
+  /** Takes in an entry found in the journal at start, in the record `lsn`. */
+  recover(buffer: Buffer, at: number, address: number, lsn: number, replicasMax: number): void {
     this.addresses.push(address)
+    this.sequence = lsn
     const offset = toOffset(++this.durableHead)
     this.head = offset
     const key = DocumentState.entryAt(buffer, at, offset).key

@@ -24,6 +24,11 @@ export class Documents {
     return this.states.size
   }
 
+  /** What is in memory of the document, if anything is. */
+  known(document: DocumentId): DocumentState | undefined {
+    return this.states.get(document)
+  }
+
   /** Throws `document_unreadable`. */
   get(document: DocumentId): DocumentState {
     const known = this.states.get(document)

@@ -4,7 +4,7 @@
  *
  *   DATA_DIR/lock      one server per directory
  *   DATA_DIR/journal   segments: appends since the last checkpoint (segment.ts, record.ts)
- *   DATA_DIR/log       LMDB: chunks, snapshots, documents (store.ts, values.ts)
+ *   DATA_DIR/log       LMDB: chunks, snapshots, documents, changes (store.ts, values.ts)
  *
  *   append → offsets → group → journal → durable → acks → followers
  *                                           ↘ checkpoint → LMDB → journal trimmed
@@ -32,6 +32,7 @@ import type {
   Subscription,
 } from '../log.ts'
 import { Appends } from './appends.ts'
+import { changesAfter } from './changes.ts'
 import { Checkpointer } from './checkpoint.ts'
 import { compactDocument } from './compaction.ts'
 import { type DirectoryLock, lockDirectory } from './directory-lock.ts'
@@ -41,11 +42,13 @@ import { Feed } from './feed.ts'
 import { Journal } from './journal.ts'
 import { Leases } from './leases.ts'
 import { type EmbeddedLogLimits, embeddedLogLimits, type Step } from './limits.ts'
+import { listDocuments } from './listing.ts'
 import { entriesAfter, loadDocument } from './reading.ts'
 import { recover } from './recovery.ts'
 import { SegmentPool } from './segment-pool.ts'
 import { Slabs } from './slabs.ts'
 import { Store } from './store.ts'
+import { placeDocuments } from './upgrade.ts'
 
 export interface EmbeddedLogOptions extends Partial<EmbeddedLogLimits> {
   /** DATA_DIR. */
@@ -118,6 +121,7 @@ class LmdbLog implements EmbeddedLog {
     try {
       const store = new Store(join(directory, 'log'))
       endings.unshift(() => store.close())
+      await placeDocuments(store)
       const documents = new Documents(store, limits.documentsMax)
       const slabs = new Slabs()
       const pool = new SegmentPool(join(directory, 'journal'), limits, step)
@@ -241,12 +245,15 @@ class LmdbLog implements EmbeddedLog {
     }
   }
 
-  async list(): Promise<readonly DocumentId[]> {
-    throw new Error('not there yet')
+  async list(prefix: string, after: string, countMax: number): Promise<readonly DocumentId[]> {
+    await setImmediate()
+    return listDocuments(prefix, after, countMax, this.usable())
   }
 
-  async changes(): Promise<readonly Change[]> {
-    throw new Error('not there yet')
+  async changes(after: number, countMax: number): Promise<readonly Change[]> {
+    // As for `load`; and the answer is of one moment, in which nothing is half told.
+    await setImmediate()
+    return changesAfter(after, countMax, this.usable())
   }
 
   async lease(document: DocumentId, leaseMs: number): Promise<Lease | null> {

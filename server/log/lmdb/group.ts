@@ -20,6 +20,8 @@ export class Group {
   readonly start: number
   readonly serial: number
   end: number
+  /** Of its record, once that is durable. */
+  lsn = 0
   documents = 0
   readonly states: DocumentState[] = []
   readonly entries: NewEntry[] = []

@@ -151,7 +151,7 @@ export class Journal {
         this.fail(thrown as Error)
         return
       }
-      this.durableLsn = segment.lastLsn = group.slab.lastLsn = lsn
+      this.durableLsn = segment.lastLsn = group.slab.lastLsn = group.lsn = lsn
       this.durableBytes += group.bytes
       this.durable(group)
     })

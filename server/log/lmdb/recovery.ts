@@ -71,7 +71,7 @@ export async function recover(
           if (offset <= state.checkpointedHead) return
           if (offset !== state.durableHead + 1)
             throw new CorruptJournal(path, at, `offset ${offset} of ${document} follows ${state.durableHead}`)
-          state.recover(buffer, at, slab.address(at), parts.limits.replicasMax)
+          state.recover(buffer, at, slab.address(at), record.lsn, parts.limits.replicasMax)
           if (!state.dirty) parts.onDirty(state)
           entries++
         })

@@ -5,7 +5,7 @@
  *   4   crc32    u32   of bytes 8 to 24
  *   8   number   u64   files are read in the order of their numbers
  *   16  seed     u32   random, drawn anew whenever a file is written from its start
- *   20  format   u32
+ *   20  format   u32    1: entries of entry format 1; 2: of entry format 2
  *   24  records, one after the other, from LSN to LSN + 1; then whatever was there before
  *
  * The first LSN of a segment is that of its first record. Records at or past it in earlier segments
@@ -20,7 +20,8 @@ import { type FileHandle, open } from 'node:fs/promises'
 import { crc32 } from 'node:zlib'
 import { type RecordSpan, recordAfter, recordAt } from './record.ts'
 
-export const segmentFormat = 1
+export const segmentFormat = 2
+const segmentFormatMin = 1
 export const segmentHeaderBytes = 24
 const segmentMagic = Buffer.from('TMJ1', 'latin1')
 const word = 2 ** 32
@@ -116,7 +117,9 @@ export function readSegment(path: string, number: number, buffer: Buffer): ReadS
     buffer.indexOf(segmentMagic) !== 0
   )
     throw new CorruptJournal(path, 0, 'its header does not match its checksum')
-  if (buffer.readUInt32LE(20) !== segmentFormat) throw new CorruptJournal(path, 20, 'its format is unknown')
+  const format = buffer.readUInt32LE(20)
+  if (format < segmentFormatMin || format > segmentFormat)
+    throw new CorruptJournal(path, 20, 'its format is unknown')
   if (buffer.readUInt32LE(8) + buffer.readUInt32LE(12) * word !== number)
     throw new CorruptJournal(path, 8, 'its number is not that of its name')
   const seed = buffer.readUInt32LE(16)

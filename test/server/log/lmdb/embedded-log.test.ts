@@ -94,7 +94,12 @@ describe('a failed write', () => {
       }
     }
     expect(contentsOf(await log.load(document))).toEqual(texts)
-    expect(contentsOf(await (await subject.reopen()).load(document))).toEqual(texts)
+    const changes = await log.changes(0, 10)
+    const restarted = await subject.reopen()
+    expect(contentsOf(await restarted.load(document))).toEqual(texts)
+    // A place in a transaction whose success was not told is taken back by the next one.
+    expect(changes.map((change) => change.document)).toEqual([document])
+    expect(await restarted.changes(0, 10)).toEqual(changes)
   })
 })
 
