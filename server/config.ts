@@ -5,6 +5,7 @@
  */
 import { z } from 'zod'
 import { algorithms, contradictionsIn, originOf } from './access/settings.ts'
+import { areAddresses } from './gateway/request.ts'
 
 const wholeNumber = (min: number, max: number, fallback: number) =>
   z
@@ -40,10 +41,20 @@ const schema = z.object({
     .enum(['silent', 'error', 'warn', 'info', 'debug'], 'one of silent, error, warn, info, debug')
     .default('info'),
   UPDATE_BYTES_MAX: wholeNumber(kib, 1024 * mib, 32 * mib),
+  DOCUMENT_BYTES_MAX: wholeNumber(kib, 16 * 1024 * mib, 256 * mib),
   SESSIONS_MAX: wholeNumber(1, 1_000_000, 20_000),
+  SESSIONS_PER_ADDRESS_MAX: wholeNumber(1, 1_000_000, 5_000),
+  SESSIONS_PER_USER_MAX: wholeNumber(1, 1_000_000, 200),
+  HANDSHAKES_MAX: wholeNumber(1, 1_000_000, 2_000),
+  FIRST_MESSAGE_MS_MAX: wholeNumber(1_000, 3_600_000, 15_000),
+  LOOP_LAG_MS_MAX: wholeNumber(10, 60_000, 1_000),
+  ROOMS_MAX: wholeNumber(1, 1_000_000, 20_000),
+  SESSION_MESSAGES_PER_SECOND_MAX: wholeNumber(1, 100_000_000, 10_000),
+  SESSION_BYTES_PER_SECOND_MAX: wholeNumber(kib, 16 * 1024 * mib, 16 * mib),
   SESSION_BUFFER_BYTES_MAX: wholeNumber(64 * kib, 1024 * mib, mib),
   SESSION_UNACKED_BYTES_MAX: wholeNumber(kib, 1024 * mib, mib),
   AWARENESS_BYTES_MAX: wholeNumber(kib, 16 * mib, 256 * kib),
+  AWARENESS_CLIENTS_MAX: wholeNumber(1, 100_000, 100),
   ROOM_LINGER_MS: wholeNumber(0, 3_600_000, 10_000),
   IMAGE_BYTES_MAX: wholeNumber(mib, 64 * 1024 * mib, 256 * mib),
   COMPACTION_THREADS: wholeNumber(1, 64, 1),
@@ -53,6 +64,11 @@ const schema = z.object({
   COMPACTION_IDLE_COUNT_MIN: wholeNumber(1, 10_000_000, 16),
   COMPACTION_INTERVAL_MS: wholeNumber(0, 3_600_000, 2_000),
   COMPACTION_MEMORY_MB: wholeNumber(64, 65_536, 4096),
+  TRUSTED_PROXIES: z
+    .string()
+    .transform(listOf)
+    .refine(areAddresses, 'addresses or networks such as 10.0.0.0/8, or loopback, separated by commas')
+    .optional(),
   // Access
   JWT_SECRET: z
     .string()

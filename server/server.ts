@@ -4,6 +4,9 @@
  * the log and nothing is taken in that could not be stored.
  */
 import { engines } from '../core/engine/engines.ts'
+import type { Gatekeeper, Revocations } from './access/access.ts'
+import { createGatekeeper } from './access/gatekeeper.ts'
+import { createRevocations } from './access/revocations.ts'
 import { Compactor } from './compaction/compactor.ts'
 import type { Config } from './config.ts'
 import { Gateway } from './gateway/gateway.ts'
@@ -25,6 +28,8 @@ const closeGraceMs = 2_000
 export class Server {
   readonly metrics = new Metrics()
   private readonly log: Log
+  private readonly revocations: Revocations
+  private readonly gatekeeper: Gatekeeper
   private readonly rooms: Rooms
   private readonly compactor: Compactor
   private readonly gateway: Gateway
@@ -34,6 +39,8 @@ export class Server {
     const { metrics } = this
     const engine = engines.yjs
     this.log = log
+    this.revocations = createRevocations(config, { log, logger })
+    this.gatekeeper = createGatekeeper(config, { logger, revocations: this.revocations })
     const images = new ImageBudget(config.IMAGE_BYTES_MAX)
     this.compactor = new Compactor({
       log,
@@ -60,9 +67,10 @@ export class Server {
         images,
         limits: {
           updateBytesMax: config.UPDATE_BYTES_MAX,
+          documentBytesMax: config.DOCUMENT_BYTES_MAX,
           awarenessBytesMax: config.AWARENESS_BYTES_MAX,
           awarenessClientsMax: 1_000,
-          sessionAwarenessClientsMax: 100,
+          sessionAwarenessClientsMax: config.AWARENESS_CLIENTS_MAX,
           awarenessFrameMs,
         },
         logger,
@@ -72,6 +80,7 @@ export class Server {
       {
         lingerMs: config.ROOM_LINGER_MS,
         imageIdleMs,
+        roomsMax: config.ROOMS_MAX,
         onIdle: (room) => this.compactor.consider(room.document, room.stats, true),
       },
     )
@@ -80,15 +89,28 @@ export class Server {
       port: config.PORT,
       // A frame is an update and its few bytes of header.
       frameBytesMax: config.UPDATE_BYTES_MAX + 64,
-      sessionsMax: config.SESSIONS_MAX,
+      admission: {
+        sessionsMax: config.SESSIONS_MAX,
+        sessionsPerAddressMax: config.SESSIONS_PER_ADDRESS_MAX,
+        sessionsPerUserMax: config.SESSIONS_PER_USER_MAX,
+        handshakesMax: config.HANDSHAKES_MAX,
+        loopLagMsMax: config.LOOP_LAG_MS_MAX,
+      },
+      firstMessageMsMax: config.FIRST_MESSAGE_MS_MAX,
+      trustedProxies: config.TRUSTED_PROXIES ?? [],
+      gatekeeper: this.gatekeeper,
+      revocations: this.revocations,
       rooms: this.rooms,
       limits: {
+        sessionMessagesPerSecondMax: config.SESSION_MESSAGES_PER_SECOND_MAX,
+        sessionBytesPerSecondMax: config.SESSION_BYTES_PER_SECOND_MAX,
         sessionBufferBytesMax: config.SESSION_BUFFER_BYTES_MAX,
         sessionUnackedBytesMax: config.SESSION_UNACKED_BYTES_MAX,
       },
       logger,
       metrics,
       unready: () => log.unavailable(),
+      routes: () => undefined,
     })
     metrics.watch({
       connections: () => this.gateway.connectionCount,
@@ -101,6 +123,8 @@ export class Server {
   /** Resolves with the URL it listens on. */
   async start(): Promise<string> {
     await this.log.start()
+    await this.revocations.start()
+    await this.gatekeeper.start()
     this.sweeper = setInterval(() => this.rooms.sweep(Date.now()), sweepMs)
     return this.gateway.start()
   }
@@ -114,6 +138,8 @@ export class Server {
     if (this.sweeper !== null) clearInterval(this.sweeper)
     this.rooms.close()
     await this.compactor.close()
+    await this.gatekeeper.close()
+    await this.revocations.close()
     await this.log.close()
   }
 }

@@ -13,6 +13,7 @@ import { Piscina } from 'piscina'
 import type { DocumentId } from '../../core/document-id.ts'
 import type { Engine, IndexedState } from '../../core/engine/engine.ts'
 import { noOffset } from '../../core/offset.ts'
+import { fold, metadataOf } from '../log/lineage.ts'
 import type { Loaded, Log } from '../log/log.ts'
 import type { Logger } from '../logger.ts'
 import type { Metrics } from '../metrics.ts'
@@ -150,6 +151,7 @@ export class Compactor {
   ): Promise<'done' | 'lost' | 'nothing'> {
     const { log, limits, engine, onCompacted, timeoutMs } = this.options
     const loaded = await log.load(document)
+    const content = fold(loaded, engine)
     const stats = statsOf(loaded)
     if (compactionDue(stats, limits, Date.now(), reason === 'idle') === null) {
       // Another node was faster; its room learns the true size of the tail.
@@ -160,15 +162,15 @@ export class Compactor {
       })
       return 'nothing'
     }
-    const updates = loaded.tail.map((entry) => entry.update)
-    if (loaded.snapshot !== null) updates.unshift(loaded.snapshot.bytes)
+    const updates = content.entries.map((entry) => entry.update)
+    if (content.snapshot !== null) updates.unshift(content.snapshot.bytes)
     const task: CompactTask = { engine: engine.name, updates: pack(updates) }
     const state: IndexedState = await this.pool.run(task, {
       name: 'compact',
       transferList: [task.updates.bytes.buffer],
       signal: AbortSignal.any([this.stopping.signal, AbortSignal.timeout(timeoutMs)]),
     })
-    const snapshot = { ...state, offset: loaded.offset, metadata: new Uint8Array() }
+    const snapshot = { ...state, offset: loaded.offset, metadata: metadataOf(content, loaded) }
     if (!(await log.compact(document, snapshot, loaded.snapshot?.offset ?? noOffset))) return 'lost'
     onCompacted(document, {
       snapshotBytes: state.bytes.length,

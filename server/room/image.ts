@@ -12,7 +12,8 @@
 import type { DocumentId } from '../../core/document-id.ts'
 import type { Engine } from '../../core/engine/engine.ts'
 import type { Offset } from '../../core/offset.ts'
-import type { Entry, Loaded, Log, Snapshot } from '../log/log.ts'
+import { type Content, fold } from '../log/lineage.ts'
+import type { Entry, Log, Snapshot } from '../log/log.ts'
 
 const answersMax = 8
 /** A tail this long is due for compaction; reading the shorter one then is cheaper than keeping it. */
@@ -85,11 +86,11 @@ export class Image {
   }
 
   /** Takes what the room has just read anyway. */
-  seed(loaded: Loaded, nowMs: number): void {
-    this.hold(heldOf(loaded), nowMs)
+  seed(content: Content, nowMs: number): void {
+    this.hold(heldOf(content), nowMs)
   }
 
-  /** An entry the room delivers: keeps the image at the room's offset. */
+  /** An update the room delivers: keeps the image at the room's offset. */
   append(entry: Entry): void {
     if (this.loading !== null) this.meanwhile.push(entry)
     if (this.held === null) return
@@ -118,7 +119,7 @@ export class Image {
   private async load(nowMs: number): Promise<Held> {
     if (this.loading === null) {
       this.meanwhile = []
-      this.loading = this.log.load(this.document).then(heldOf)
+      this.loading = this.log.load(this.document).then((loaded) => heldOf(fold(loaded, this.engine)))
     }
     const loading = this.loading
     try {
@@ -143,10 +144,10 @@ export class Image {
   }
 }
 
-function heldOf(loaded: Loaded): Held {
-  const tail = loaded.tail.map((entry) => entry.update)
-  const bytes = tail.reduce((sum, update) => sum + update.length, loaded.snapshot?.bytes.length ?? 0)
-  return { snapshot: loaded.snapshot, tail, offset: loaded.offset, bytes }
+function heldOf({ snapshot, entries, offset }: Content): Held {
+  const tail = entries.map((entry) => entry.update)
+  const bytes = tail.reduce((sum, update) => sum + update.length, snapshot?.bytes.length ?? 0)
+  return { snapshot, tail, offset, bytes }
 }
 
 function extend(held: Held, entry: Entry): void {

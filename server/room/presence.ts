@@ -11,7 +11,9 @@
  *
  * No timers and no I/O: time is an argument.
  */
+
 import { type AwarenessState, checkState } from '../../core/protocol/awareness.ts'
+import { TidemarkError } from '../../core/protocol/errors.ts'
 
 /** Clients renew every 15 to 18 s; two renewals missed would exceed the 30 s after which clients forget. */
 export const remotePresenceMs = 25_000
@@ -63,7 +65,10 @@ export class Presence {
         owner !== 'remote' &&
         this.ownedBy(owner) >= this.limits.sessionAwarenessClientsMax
       )
-        continue
+        throw new TidemarkError(
+          'malformed_awareness',
+          `More than ${this.limits.sessionAwarenessClientsMax} presence states of one session`,
+        )
       this.set(incoming.client, {
         clock: incoming.clock,
         // A copy: the bytes that came in are a view of a whole socket read.

@@ -4,6 +4,7 @@
  * forgotten at once: the next session tries anew.
  */
 import type { DocumentId } from '../../core/document-id.ts'
+import { TidemarkError } from '../../core/protocol/errors.ts'
 import type { CompactionResult } from '../compaction/compactor.ts'
 import { Room, type RoomContext } from './room.ts'
 import type { Session } from './session.ts'
@@ -12,6 +13,7 @@ export interface RoomsOptions {
   /** How long an empty room stays open. */
   readonly lingerMs: number
   readonly imageIdleMs: number
+  readonly roomsMax: number
   /** An empty room is closing: a good time to compact. */
   readonly onIdle: (room: Room) => void
 }
@@ -19,6 +21,8 @@ export interface RoomsOptions {
 export class Rooms {
   private readonly rooms = new Map<DocumentId, Room>()
   private readonly emptySinceMs = new Map<Room, number>()
+  /** Work without a session, by room. */
+  private readonly uses = new Map<Room, number>()
   private readonly context: RoomContext
   private readonly options: RoomsOptions
 
@@ -31,14 +35,9 @@ export class Rooms {
     return this.rooms.size
   }
 
+  /** Throws `overloaded` when too many rooms are open. */
   enter(document: DocumentId, session: Session): Room {
-    let room = this.rooms.get(document)
-    if (room === undefined) {
-      const opening = new Room(document, this.context)
-      room = opening
-      this.rooms.set(document, room)
-      opening.opened.catch(() => this.forget(opening))
-    }
+    const room = this.room(document)
     this.emptySinceMs.delete(room)
     room.enter(session)
     return room
@@ -46,7 +45,41 @@ export class Rooms {
 
   leave(room: Room, session: Session): void {
     room.leave(session)
-    if (room.sessions.size === 0) this.emptySinceMs.set(room, Date.now())
+    this.linger(room)
+  }
+
+  /** Keeps the document's room open, without a session, as long as `work` takes. Rejects as `Room.opened` and `work`. */
+  async use<T>(document: DocumentId, work: (room: Room) => Promise<T>): Promise<T> {
+    const room = this.room(document)
+    this.emptySinceMs.delete(room)
+    this.uses.set(room, (this.uses.get(room) ?? 0) + 1)
+    try {
+      await room.opened
+      return await work(room)
+    } finally {
+      const left = this.uses.get(room)! - 1
+      if (left > 0) this.uses.set(room, left)
+      else this.uses.delete(room)
+      this.linger(room)
+    }
+  }
+
+  private room(document: DocumentId): Room {
+    const known = this.rooms.get(document)
+    if (known !== undefined) return known
+    const { roomsMax } = this.options
+    if (this.rooms.size >= roomsMax)
+      throw new TidemarkError('overloaded', `More than ${roomsMax} documents are open`)
+    const room = new Room(document, this.context)
+    this.rooms.set(document, room)
+    room.opened.catch(() => this.forget(room))
+    return room
+  }
+
+  /** Begins the wait for closing, once nobody needs the room. */
+  private linger(room: Room): void {
+    if (room.sessions.size > 0 || this.uses.has(room) || this.rooms.get(room.document) !== room) return
+    this.emptySinceMs.set(room, Date.now())
   }
 
   /** Closes what has been empty for long enough, ages presence and images. Called every second or so. */
@@ -57,7 +90,7 @@ export class Rooms {
       this.options.onIdle(room)
     }
     for (const room of this.rooms.values()) {
-      room.sweepPresence(nowMs)
+      room.presence.sweep(nowMs)
       this.context.onTail(room.document, room.stats)
     }
     this.context.images.sweep(nowMs, this.options.imageIdleMs)

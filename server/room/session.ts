@@ -9,20 +9,26 @@
  *   closed
  *
  * A session in `joining` or `behind` costs no memory per update: the log keeps what it misses.
+ *
+ * What it sends is held back at the socket, where TCP tells its author, when more is on its way to the
+ * log than `sessionUnackedBytesMax`, or when it comes faster than `Rate` allows.
  */
 import { randomBytes } from 'node:crypto'
 import type { Socket } from 'node:net'
+import type { DocumentId } from '../../core/document-id.ts'
 import type { Offset } from '../../core/offset.ts'
 import { noOffset } from '../../core/offset.ts'
 import type { ErrorCode } from '../../core/protocol/errors.ts'
+import { type Identity, includes } from '../access/access.ts'
 import type { Dialect } from './dialect.ts'
+import { Rate, type RateLimits } from './rate.ts'
+import type { Submitter } from './submits.ts'
 
 export type SessionState = 'waiting' | 'joining' | 'live' | 'behind' | 'closed'
 
 export interface SessionOptions {
-  /** Unique over all nodes; becomes the origin of its entries. */
-  readonly id: string
-  readonly author: string
+  readonly document: DocumentId
+  readonly identity: Identity
   readonly dialect: Dialect
   readonly socket: Socket
   /** Sends the batches that hold only its own updates back too: an acknowledgement for clients that know how to read it. */
@@ -34,7 +40,7 @@ export interface SessionOptions {
   readonly limits: SessionLimits
 }
 
-export interface SessionLimits {
+export interface SessionLimits extends RateLimits {
   /** Bytes handed to the socket and not yet taken by the kernel, past which a session falls behind. */
   readonly sessionBufferBytesMax: number
   /** Bytes of updates taken in and not yet durable, past which reading from the socket stops. */
@@ -51,29 +57,56 @@ export function newSessionId(): string {
   return Buffer.from(id, 'latin1').toString('latin1')
 }
 
-export class Session {
-  readonly id: string
-  readonly author: string
+export class Session implements Submitter {
+  readonly id = newSessionId()
+  readonly document: DocumentId
   readonly dialect: Dialect
   readonly echo: boolean
   state: SessionState = 'waiting'
   /** Everything up to here has been handed to the socket. */
   offset: Offset = noOffset
   lastSentMs = 0
+  /** Nothing has come from it yet. */
+  silent = true
   /** Presence changed while the socket was full. */
   owedPresence = false
   private readonly options: SessionOptions
   private readonly socket: Socket
+  private readonly rate: Rate
+  private who: Identity
+  private mayWriteNow: boolean
   private unackedBytes = 0
-  private paused = false
+  /** Why reading is stopped. */
+  private unackedFull = false
+  private rateTimer: NodeJS.Timeout | null = null
 
   constructor(options: SessionOptions) {
     this.options = options
-    this.id = options.id
-    this.author = options.author
+    this.document = options.document
+    this.who = options.identity
+    this.mayWriteNow = includes(this.who.accessTo(this.document), 'write')
     this.dialect = options.dialect
     this.echo = options.echo
     this.socket = options.socket
+    this.rate = new Rate(options.limits)
+  }
+
+  get identity(): Identity {
+    return this.who
+  }
+
+  /** Its rights were asked for again. */
+  renew(identity: Identity): void {
+    this.who = identity
+    this.mayWriteNow = includes(identity.accessTo(this.document), 'write')
+  }
+
+  get author(): string {
+    return this.who.subject
+  }
+
+  get mayWrite(): boolean {
+    return this.mayWriteNow
   }
 
   get bufferedBytes(): number {
@@ -103,24 +136,51 @@ export class Session {
     else this.socket.once('drain', then)
   }
 
+  /** Nothing is read from it, so its pongs are not either. */
+  get paused(): boolean {
+    return this.unackedFull || this.rateTimer !== null
+  }
+
+  /** A message of so many bytes has come. */
+  received(bytes: number): void {
+    this.silent = false
+    const waitMs = this.rate.take(bytes, Date.now())
+    if (waitMs === 0 || this.rateTimer !== null || this.state === 'closed') return
+    if (!this.unackedFull) this.options.pause()
+    this.rateTimer = setTimeout(() => {
+      this.rateTimer = null
+      if (!this.unackedFull) this.options.resume()
+    }, waitMs)
+  }
+
   taken(bytes: number): void {
     this.unackedBytes += bytes
-    if (this.paused || this.unackedBytes <= this.options.limits.sessionUnackedBytesMax) return
-    this.paused = true
-    this.options.pause()
+    if (this.unackedFull || this.unackedBytes <= this.options.limits.sessionUnackedBytesMax) return
+    this.unackedFull = true
+    if (this.rateTimer === null) this.options.pause()
   }
 
   settled(bytes: number): void {
     this.unackedBytes -= bytes
-    if (!this.paused || this.unackedBytes > this.options.limits.sessionUnackedBytesMax / 2) return
-    this.paused = false
-    this.options.resume()
+    if (!this.unackedFull || this.unackedBytes > this.options.limits.sessionUnackedBytesMax / 2) return
+    this.unackedFull = false
+    if (this.rateTimer === null) this.options.resume()
   }
 
   /** Ends the connection with a row of the error table; the room forgets the session when the socket closes. */
   close(code: ErrorCode, reason: string): void {
     if (this.state === 'closed') return
-    this.state = 'closed'
+    this.ended()
     this.options.close(code, reason)
+  }
+
+  /** The socket is closing, whoever began it. */
+  ended(): void {
+    this.state = 'closed'
+    if (this.rateTimer === null) return
+    clearTimeout(this.rateTimer)
+    this.rateTimer = null
+    // A paused socket never learns that its peer has gone.
+    this.options.resume()
   }
 }

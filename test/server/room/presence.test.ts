@@ -78,7 +78,9 @@ test('other nodes are told of local changes only', () => {
 
 test('a session owns at most so many states', () => {
   const room = presence(2)
-  room.apply(a, [state(1, 1, {}), state(2, 1, {}), state(3, 1, {})], 0)
+  expect(() => room.apply(a, [state(1, 1, {}), state(2, 1, {}), state(3, 1, {})], 0)).toThrowError(
+    expect.objectContaining({ code: 'malformed_awareness' }),
+  )
   expect(room.states().map(({ client }) => client)).toEqual([1, 2])
 })
 

@@ -1,0 +1,181 @@
+/**
+ * The only way of an update into a document's log: authorise, validate, skip what the log already contains,
+ * collect until the end of the tick, append, acknowledge. WebSocket doors and HTTP meet here.
+ *
+ * What is collected in a tick is one append. Updates that are appended and not yet delivered stay in `inFlight`, in
+ * order: when the log delivers them, their outlines are reused, and whoever sent a void one is told.
+ */
+import type { DocumentId } from '../../core/document-id.ts'
+import type { Coverage, Ended, Engine, Outline } from '../../core/engine/engine.ts'
+import { noOffset } from '../../core/offset.ts'
+import { type ErrorCode, TidemarkError } from '../../core/protocol/errors.ts'
+import type { Appended, Entry, IdempotencyKey, Log, NewEntry } from '../log/log.ts'
+import type { Lineage } from '../log/metadata.ts'
+import type { Logger } from '../logger.ts'
+import type { Metrics } from '../metrics.ts'
+
+/** Who sends updates: a session, or a request over HTTP. */
+export interface Submitter {
+  /** Unique over all nodes; becomes the origin of its entries. */
+  readonly id: string
+  /** The subject of its token, '' without one. */
+  readonly author: string
+  readonly mayWrite: boolean
+  /** Bytes of it are on their way to the log. */
+  taken(bytes: number): void
+  /** They are durable, at this offset. */
+  settled(bytes: number, appended: Appended): void
+  /** They are not, or count for nothing: it is told why, and sends nothing more. */
+  close(code: ErrorCode, reason: string): void
+}
+
+export interface SubmitLimits {
+  readonly updateBytesMax: number
+  /** Of the compacted state; with the tail, twice as many. */
+  readonly documentBytesMax: number
+}
+
+export interface SubmitContext {
+  readonly engine: Engine
+  readonly log: Log
+  readonly limits: SubmitLimits
+  readonly logger: Logger
+  readonly metrics: Metrics
+}
+
+/** What the room knows of the document at this moment. */
+export interface Known {
+  readonly coverage: Coverage
+  readonly lineage: Lineage
+  /** Null as long as no lineage has ended. */
+  readonly ended: Ended | null
+}
+
+/** How large the document is. */
+export interface Size {
+  readonly snapshotBytes: number
+  readonly tailBytes: number
+}
+
+interface Submit extends NewEntry {
+  readonly from: Submitter
+  readonly outline: Outline
+}
+
+export class Submits {
+  private waiting: Submit[] = []
+  private readonly inFlight: Submit[] = []
+  private readonly document: DocumentId
+  private readonly context: SubmitContext
+  private readonly onWaiting: () => void
+
+  /** `onWaiting`: something waits for `flush`. */
+  constructor(document: DocumentId, context: SubmitContext, onWaiting: () => void) {
+    this.document = document
+    this.context = context
+    this.onWaiting = onWaiting
+  }
+
+  /** Updates taken in that are not yet durable. */
+  get busy(): boolean {
+    return this.waiting.length > 0 || this.inFlight.length > 0
+  }
+
+  /**
+   * Takes an update in; false when the log contains it already. Throws `read_only`, `document_removed`,
+   * `stale_replica`, `document_too_large` and what `engine.validate` throws; a failed append closes the submitter.
+   * `whole` says that the update is all a replica has to say (an answer to our version), which repeats much of
+   * what is known: the known part is left out of the log.
+   */
+  submit(
+    from: Submitter,
+    update: Uint8Array,
+    whole: boolean,
+    known: Known,
+    size: Size,
+    key?: IdempotencyKey,
+  ): boolean {
+    const { engine, limits } = this.context
+    const { coverage, lineage } = known
+    let outline = engine.validate(update, limits)
+    if (coverage.covers(outline)) return false
+    if (!from.mayWrite) throw new TidemarkError('read_only', 'This token allows reading only')
+    this.admit(outline, known, size)
+    let bytes = update
+    if (whole) {
+      bytes = engine.trim(update, outline, coverage)
+      if (bytes !== update) outline = engine.validate(bytes, limits)
+    }
+    from.taken(bytes.length)
+    const submit: Submit = {
+      timeMs: Date.now(),
+      author: from.author,
+      origin: from.id,
+      update: bytes,
+      from,
+      outline,
+    }
+    const inLineage = lineage.epoch === noOffset ? submit : { ...submit, epoch: lineage.epoch }
+    this.waiting.push(key === undefined ? inLineage : { ...inLineage, key })
+    this.onWaiting()
+    return true
+  }
+
+  private admit(outline: Outline, { lineage, ended }: Known, { snapshotBytes, tailBytes }: Size): void {
+    if (lineage.removed) throw new TidemarkError('document_removed', 'The document was deleted')
+    if (ended?.holds(outline))
+      throw new TidemarkError('stale_replica', 'The update belongs to a lineage that was deleted')
+    const { documentBytesMax } = this.context.limits
+    if (snapshotBytes > documentBytesMax || snapshotBytes + tailBytes > 2 * documentBytesMax)
+      throw new TidemarkError('document_too_large', `The document exceeds ${documentBytesMax} bytes`)
+  }
+
+  /** Appends what waits. */
+  flush(): void {
+    if (this.waiting.length === 0) return
+    const batch = this.waiting
+    this.waiting = []
+    void this.append(batch)
+  }
+
+  private async append(batch: readonly Submit[]): Promise<void> {
+    for (const submit of batch) this.inFlight.push(submit)
+    const { log, metrics, logger } = this.context
+    const startedMs = performance.now()
+    try {
+      const appended = await log.append(this.document, batch)
+      metrics.appended(batch.length, performance.now() - startedMs)
+      let duplicates = false
+      for (let i = 0; i < batch.length; i++) {
+        const { from, update } = batch[i]!
+        from.settled(update.length, appended[i]!)
+        duplicates ||= appended[i]!.duplicate
+      }
+      // The log delivers no duplicate, so nobody would take it out of the row.
+      if (duplicates) this.forget(batch)
+    } catch (error) {
+      this.forget(batch)
+      const told = error instanceof TidemarkError
+      metrics.appendFailed(batch.length)
+      if (told) logger.warn({ document: this.document, code: error.code }, 'append refused')
+      else logger.error({ document: this.document, err: error }, 'append failed')
+      const reason = told ? error.message : 'The update could not be stored'
+      for (const { from } of batch) from.close(told ? error.code : 'internal', reason)
+    }
+  }
+
+  /** The outline of an entry that this room has sent, when the log delivers it; null for anybody else's. */
+  delivered(entry: Entry): { readonly outline: Outline; readonly from: Submitter } | null {
+    const own = this.inFlight[0]
+    if (own === undefined || own.update !== entry.update) return null
+    this.inFlight.shift()
+    return own
+  }
+
+  private forget(batch: readonly Submit[]): void {
+    const failed = new Set(batch)
+    const kept = this.inFlight.filter((submit) => !failed.has(submit))
+    this.inFlight.length = 0
+    this.inFlight.push(...kept)
+  }
+}
