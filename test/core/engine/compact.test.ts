@@ -1,6 +1,7 @@
 import fc from 'fast-check'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import * as Y from 'yjs'
+import { ByteWriter } from '../../../core/bytes.ts'
 import { yjsEngine } from '../../../core/engine/yjs/yjs-engine.ts'
 import { histories, logChoices, logOf, replicaOf } from './random-documents.ts'
 import { contentOf, normalOutline, runs } from './support.ts'
@@ -86,13 +87,15 @@ test('stored updates that Yjs cannot read are an unreadable document, not an emp
 
 test('types nested too deep for Yjs to take apart are kept, and still compacted', () => {
   const source = new Y.Doc()
-  let inner = new Y.Map<unknown>()
-  source.getMap('m').set('k', inner)
-  for (let depth = 0; depth < 12_000; depth++) {
-    const next = new Y.Map<unknown>()
-    inner.set('k', next)
-    inner = next
-  }
+  // In one transaction: each one tells all the types around the ones it changed.
+  source.transact(() => {
+    let inner = source.getMap<unknown>('m')
+    for (let depth = 0; depth <= 12_000; depth++) {
+      const next = new Y.Map<unknown>()
+      inner.set('k', next)
+      inner = next
+    }
+  })
   const nested = Y.encodeStateAsUpdate(source)
   // The deletion alone, as a hostile client would send it: our own Yjs could not make it.
   const root = Y.parseUpdateMeta(nested).from.keys().next().value!
@@ -100,6 +103,34 @@ test('types nested too deep for Yjs to take apart are kept, and still compacted'
   const state = yjsEngine.compact([nested, deletion])
   const coverage = yjsEngine.coverageOf(state)
   for (const update of [nested, deletion]) expect(yjsEngine.isSubsumed(update, coverage)).toBe(true)
+})
+
+test('edits of many types nested in each other cost no more than they are long', () => {
+  const depths = 3000
+  const source = new Y.Doc()
+  const types = [source.getMap<unknown>('m')]
+  source.transact(() => {
+    for (let depth = 0; depth < depths; depth++) {
+      const next = new Y.Map<unknown>()
+      types.at(-1)!.set('k', next)
+      types.push(next)
+    }
+  })
+  const nested = Y.encodeStateAsUpdate(source)
+  // Written by hand: Yjs itself would tell 4.5 million parents of the changes.
+  const writer = new ByteWriter().varUint(1).varUint(depths).varUint(1).varUint(0)
+  for (let clock = 0; clock < depths; clock++)
+    writer.uint8(0x28).varUint(0).varUint(source.clientID).varUint(clock).varString('x').varUint(1).uint8(120)
+  const edits = writer.varUint(0).finish()
+  const updates = [...Array<Uint8Array>(1000).fill(nested), edits]
+  const observed = vi.spyOn(Y.Map.prototype, '_callObserver')
+  try {
+    const { bytes } = yjsEngine.compact(updates)
+    expect(normalOutline(bytes).structs[1]).toEqual([0, depths])
+    expect(observed).not.toHaveBeenCalled()
+  } finally {
+    observed.mockRestore()
+  }
 })
 
 function varUint(value: number): number[] {
