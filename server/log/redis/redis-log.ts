@@ -35,6 +35,7 @@ import type {
 import { type AppendLimits, AppendQueue, appendLimits } from './append-queue.ts'
 import { Channels } from './channels.ts'
 import { type Client, Connection, type ConnectionLimits, connectionLimits } from './connection.ts'
+import { listDocuments, readChanges } from './documents.ts'
 import { firstWord, toTidemarkError, unavailable } from './failure.ts'
 import { feedLimits } from './feed.ts'
 import { Feeds, type FeedsLimits } from './feeds.ts'
@@ -245,7 +246,7 @@ class RedisLog implements Log {
     )
   }
 
-  // --- the five verbs and the lease ------------------------------------------------------------
+  // --- the verbs and the lease -----------------------------------------------------------------
 
   async append(document: DocumentId, entries: readonly NewEntry[]): Promise<readonly Appended[]> {
     if (this.closed !== null) throw new TidemarkError('shutting_down', 'The log is closed')
@@ -263,24 +264,25 @@ class RedisLog implements Log {
 
   compact(document: DocumentId, snapshot: Snapshot, expected: Offset): Promise<boolean> {
     return this.guarded(async () => {
-      const { offset, bytes, index } = snapshot
+      const { offset, bytes, index, metadata } = snapshot
+      const parts = [bytes, index, metadata].map(asBuffer)
       this.step('compact:send')
       const done = await this.stored.call(
         'compact',
         [logKey(document)],
-        [String(expected), String(offset), asBuffer(bytes), asBuffer(index), String(this.limits.replicasMax)],
+        [String(expected), String(offset), ...parts, String(this.limits.replicasMax)],
       )
       this.step('compact:reply')
       return done === 1
     })
   }
 
-  async list(): Promise<readonly DocumentId[]> {
-    throw new Error('not there yet')
+  list(prefix: string, after: string, countMax: number): Promise<readonly DocumentId[]> {
+    return this.guarded(() => listDocuments(this.commands, prefix, after, countMax))
   }
 
-  async changes(): Promise<readonly Change[]> {
-    throw new Error('not there yet')
+  changes(after: number, countMax: number): Promise<readonly Change[]> {
+    return this.guarded(() => readChanges(this.stored, after, countMax))
   }
 
   lease(document: DocumentId, leaseMs: number): Promise<Lease | null> {

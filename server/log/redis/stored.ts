@@ -11,7 +11,7 @@ import type { Entry, Loaded, Snapshot } from '../log.ts'
 import type { Client, Connection } from './connection.ts'
 import { isUnknownFunction, unavailable } from './failure.ts'
 import { logKey, snapshotKey } from './keys.ts'
-import { type FunctionName, functionNames, libraryCode, libraryName } from './library.ts'
+import { type FunctionName, functionNames, libraryCode, libraryName, readers } from './library.ts'
 
 export interface StoredLimits {
   /** Bytes of entries after which one read of a stream ends; the next one goes on from there. */
@@ -113,11 +113,11 @@ export class Stored {
   }
 
   /**
-   * A plain command: through a function, 20 MB would keep Redis busy for 67 ms instead of 16. Snapshots only
-   * ever advance, so one with the offset that a read has seen is the one it has seen.
+   * A plain command: through a function, 20 MB would keep Redis busy for 67 ms instead of 16. Snapshots never
+   * go back, so one with the offset that a read has seen holds the state it has seen.
    */
   private async snapshot(document: DocumentId): Promise<Snapshot | null> {
-    const command = ['HMGET', snapshotKey(document), 'offset', 'bytes', 'index']
+    const command = ['HMGET', snapshotKey(document), 'offset', 'bytes', 'index', 'metadata']
     return snapshotOf((await this.commands.commandForBuffers(command)) as (Buffer | null)[])
   }
 
@@ -138,7 +138,7 @@ export class Stored {
     args: readonly (string | Buffer)[],
     buffers = false,
   ): Promise<unknown> {
-    const verb = name === 'read' || name === 'heads' ? 'FCALL_RO' : 'FCALL'
+    const verb = readers.includes(name) ? 'FCALL_RO' : 'FCALL'
     const command = [verb, functionNames[name], String(keys.length), ...keys, ...args]
     const send = () => (buffers ? this.commands.commandForBuffers(command) : this.commands.command(command))
     try {
@@ -166,10 +166,14 @@ export function readEntry(bytes: Buffer, offset: number): Entry {
   }
 }
 
-function snapshotOf([offset, bytes, index]: readonly (Buffer | null | undefined)[]): Snapshot | null {
+function snapshotOf([offset, bytes, index, metadata]: readonly (
+  | Buffer
+  | null
+  | undefined
+)[]): Snapshot | null {
   if (!offset && !bytes && !index) return null
   const number = Number(offset?.toString())
   if (!offset || !bytes || !index || !Number.isSafeInteger(number) || number < 1)
     throw new TidemarkError('document_unreadable', 'The stored snapshot is damaged')
-  return { offset: toOffset(number), bytes, index, metadata: new Uint8Array() }
+  return { offset: toOffset(number), bytes, index, metadata: metadata ?? new Uint8Array() }
 }

@@ -9,6 +9,8 @@ import { encodeEntry } from '../../../../server/log/entry-codec.ts'
 import { decodeLine, encodeRequest, withKey } from '../../../../server/log/redis/append-request.ts'
 import { decodeFeedMessage } from '../../../../server/log/redis/feed-message.ts'
 import {
+  changesKey,
+  documentsKey,
   feedChannel,
   leaseKey,
   logKey,
@@ -35,7 +37,7 @@ const entry = { timeMs: 300, author: 'ann', origin: 's1', update: Uint8Array.of(
 const keyed = { ...entry, key: { replica: 'r', sequence: 7 } }
 
 it('names the keys of a document so that all share one slot', () => {
-  expect(redisFormat).toBe(1)
+  expect(redisFormat).toBe(2)
   const document = documentOf('deals/{a}%b')
   expect([logKey, snapshotKey, replicasKey, leaseKey, feedChannel].map((name) => name(document))).toEqual([
     'tidemark:{deals/%7Ba%7D%25b}:log',
@@ -44,6 +46,7 @@ it('names the keys of a document so that all share one slot', () => {
     'tidemark:{deals/%7Ba%7D%25b}:lease',
     'tidemark:{deals/%7Ba%7D%25b}:feed',
   ])
+  expect([documentsKey, changesKey]).toEqual(['tidemark:documents', 'tidemark:changes'])
 })
 
 it('encodes an entry as ever', () => {
@@ -101,11 +104,18 @@ it('stores and publishes the bytes that were ever stored and published', async (
   ])
   expect(await redis.command('HGETALL', replicasKey(document))).toEqual({ r: '7:2' })
   await compactTo(log, document, 1)
-  expect(Object.keys((await redis.command('HGETALL', snapshotKey(document))) as object).sort()).toEqual([
-    'bytes',
-    'index',
-    'offset',
+  expect(await redis.command('HGETALL', snapshotKey(document))).toEqual({
+    offset: '1',
+    bytes: '\u0003\u0001\u0002\ufffd',
+    index: 'i1',
+    metadata: 'm1',
+  })
+  expect(await redis.command('ZRANGE', documentsKey, '0', '-1', 'WITHSCORES')).toEqual([['deals/{a}%b', 0]])
+  const [change] = await log.changes(0, 1)
+  expect(await redis.command('ZRANGE', changesKey, '0', '-1', 'WITHSCORES')).toEqual([
+    ['deals/{a}%b', change!.sequence],
   ])
+  expect((await redis.command('KEYS', '*')) as string[]).toHaveLength(5)
   client.destroy()
 })
 
