@@ -39,7 +39,7 @@ export class Server {
     const { metrics } = this
     const engine = engines.yjs
     this.log = log
-    this.revocations = createRevocations(config, { log, logger })
+    this.revocations = createRevocations({ log, logger, days: config.REVOCATION_DAYS })
     this.gatekeeper = createGatekeeper(config, { logger, revocations: this.revocations })
     const images = new ImageBudget(config.IMAGE_BYTES_MAX)
     this.compactor = new Compactor({

@@ -15,10 +15,11 @@ export class Rate {
   private readonly limits: RateLimits
   private messages: number
   private bytes: number
-  private filledMs = 0
+  private filledMs: number
 
-  constructor(limits: RateLimits) {
+  constructor(limits: RateLimits, nowMs: number) {
     this.limits = limits
+    this.filledMs = nowMs
     this.messages = (limits.sessionMessagesPerSecondMax * burstMs) / 1000
     this.bytes = (limits.sessionBytesPerSecondMax * burstMs) / 1000
   }

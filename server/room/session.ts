@@ -88,7 +88,7 @@ export class Session implements Submitter {
     this.dialect = options.dialect
     this.echo = options.echo
     this.socket = options.socket
-    this.rate = new Rate(options.limits)
+    this.rate = new Rate(options.limits, Date.now())
   }
 
   get identity(): Identity {

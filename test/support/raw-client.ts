@@ -12,6 +12,8 @@ export interface RawClientOptions {
   readonly doc?: Y.Doc
   /** False: does not send step 1. */
   readonly handshake?: boolean
+  /** As a browser would send it. */
+  readonly origin?: string
   /** Called with each update received, after it was applied. */
   readonly onUpdate?: (update: Uint8Array) => void
   /** Called with the server's version, which counts what is durable. */
@@ -51,7 +53,7 @@ export class RawClient {
 
   /** Resolves when the socket is open. */
   static async connect(url: string, options: RawClientOptions = {}): Promise<RawClient> {
-    const socket = new WebSocket(url)
+    const socket = new WebSocket(url, options.origin === undefined ? {} : { origin: options.origin })
     const client = new RawClient(socket, options)
     await once(socket, 'open')
     if (options.handshake !== false) client.sendStep1()
