@@ -23,6 +23,7 @@ export class Metrics {
   private readonly behind: Counter
   private readonly bytesIn: Counter
   private readonly refusals: Counter<'code'>
+  private readonly quarantined: Counter
   private readonly compactions: Counter<'result'>
   private readonly compactionSeconds: Histogram
   private readonly counter = <L extends string = string>(
@@ -45,6 +46,7 @@ export class Metrics {
     this.behind = this.counter('sessions_behind_total', 'Times a slow session was marked for a later resync')
     this.bytesIn = this.counter('received_bytes_total', 'Bytes of messages from sessions')
     this.refusals = this.counter('refusals_total', 'Sessions closed with a row of the error table', ['code'])
+    this.quarantined = this.counter('quarantined_total', 'Updates set aside because they break the engine')
     this.compactions = this.counter('compactions_total', 'Compactions by result', ['result'])
     this.compactionSeconds = this.histogram('compaction_seconds', 'Duration of compactions')
     collectDefaultMetrics({ register: this.registry })
@@ -92,6 +94,10 @@ export class Metrics {
 
   refused(code: string): void {
     this.refusals.inc({ code })
+  }
+
+  setAside(): void {
+    this.quarantined.inc()
   }
 
   compacted(result: 'done' | 'lost' | 'nothing' | 'leased' | 'failed', ms: number): void {

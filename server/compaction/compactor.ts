@@ -6,20 +6,21 @@
  *
  * A crash anywhere leaves the old snapshot and the whole tail: extra bytes, never fewer (P3). The
  * lease only saves work; what keeps two nodes from harming each other is the compare-and-set.
- * A document that cannot be compacted (a poisoned entry, memory, time) is tried again later, each
- * time after a longer wait; its edits go on meanwhile.
+ * A document that cannot be compacted is tried again later, each time after a longer wait; its edits go on
+ * meanwhile. When single updates are to blame, which passed validation and break the engine, they are set
+ * aside by a statement in the log, and the document goes on without them.
  */
-import { Piscina } from 'piscina'
+import { randomUUID } from 'node:crypto'
 import type { DocumentId } from '../../core/document-id.ts'
 import type { Engine, IndexedState } from '../../core/engine/engine.ts'
-import { noOffset } from '../../core/offset.ts'
-import { fold, metadataOf } from '../log/lineage.ts'
+import { noOffset, type Offset } from '../../core/offset.ts'
+import { type Content, fold, metadataOf, statement } from '../log/lineage.ts'
 import type { Loaded, Log } from '../log/log.ts'
 import type { Logger } from '../logger.ts'
 import type { Metrics } from '../metrics.ts'
-import { pack } from './packed.ts'
+import { type CulpritLimits, findCulprits } from './culprit.ts'
 import { type CompactionLimits, type CompactionReason, compactionDue, type TailStats } from './policy.ts'
-import type { CompactTask } from './worker.ts'
+import { Workers } from './workers.ts'
 
 export interface CompactorOptions {
   readonly log: Log
@@ -43,6 +44,8 @@ export interface CompactionResult {
 /** Longer than most compactions take, short enough that a node's death holds nobody up. */
 const leaseMs = 15_000
 const closeMsMax = 2_000
+const culpritLimits: Omit<CulpritLimits, 'wholeMsMax'> = { updateMsMax: 10_000, culpritsMax: 16 }
+const reasonLengthMax = 500
 const retryMsMin = 1_000
 const retryMsMax = 600_000
 const waitingMax = 100_000
@@ -52,29 +55,20 @@ interface Failing {
   readonly notBeforeMs: number
 }
 
-// Sources run from TypeScript (in tests) use the compiled worker.
-const workerUrl = import.meta.url.endsWith('.ts')
-  ? new URL('../../dist/server/compaction/worker.js', import.meta.url)
-  : new URL('./worker.js', import.meta.url)
-
 export class Compactor {
   private readonly options: CompactorOptions
-  private readonly pool: Piscina
+  private readonly workers: Workers
   private readonly waiting = new Map<DocumentId, CompactionReason>()
   private readonly running = new Map<DocumentId, Promise<void>>()
   private readonly failing = new Map<DocumentId, Failing>()
+  private readonly origin = `compactor-${randomUUID()}`
   private readonly stopping = new AbortController()
   private closing = false
 
   constructor(options: CompactorOptions) {
     this.options = options
-    this.pool = new Piscina({
-      filename: workerUrl.href,
-      minThreads: 0,
-      maxThreads: options.threads,
-      idleTimeout: 30_000,
-      resourceLimits: { maxOldGenerationSizeMb: options.workerMemoryMb },
-    })
+    const { threads, workerMemoryMb, timeoutMs } = options
+    this.workers = new Workers({ threads, heapMb: workerMemoryMb, timeoutMs })
   }
 
   /** Cheap: called with every batch of entries. */
@@ -103,7 +97,7 @@ export class Compactor {
     const deadline = setTimeout(() => this.stopping.abort(), closeMsMax)
     await Promise.all(this.running.values())
     clearTimeout(deadline)
-    await this.pool.destroy()
+    await this.workers.close()
   }
 
   private next(): void {
@@ -149,7 +143,7 @@ export class Compactor {
     document: DocumentId,
     reason: CompactionReason,
   ): Promise<'done' | 'lost' | 'nothing'> {
-    const { log, limits, engine, onCompacted, timeoutMs } = this.options
+    const { log, limits, engine, onCompacted } = this.options
     const loaded = await log.load(document)
     const content = fold(loaded, engine)
     const stats = statsOf(loaded)
@@ -162,14 +156,7 @@ export class Compactor {
       })
       return 'nothing'
     }
-    const updates = content.entries.map((entry) => entry.update)
-    if (content.snapshot !== null) updates.unshift(content.snapshot.bytes)
-    const task: CompactTask = { engine: engine.name, updates: pack(updates) }
-    const state: IndexedState = await this.pool.run(task, {
-      name: 'compact',
-      transferList: [task.updates.bytes.buffer],
-      signal: AbortSignal.any([this.stopping.signal, AbortSignal.timeout(timeoutMs)]),
-    })
+    const state = await this.build(document, content)
     const snapshot = { ...state, offset: loaded.offset, metadata: metadataOf(content, loaded) }
     if (!(await log.compact(document, snapshot, loaded.snapshot?.offset ?? noOffset))) return 'lost'
     onCompacted(document, {
@@ -178,6 +165,35 @@ export class Compactor {
       droppedBytes: stats.tailBytes,
     })
     return 'done'
+  }
+
+  private async build(document: DocumentId, { snapshot, entries }: Content): Promise<IndexedState> {
+    const { engine, timeoutMs } = this.options
+    const before = snapshot === null ? [] : [snapshot.bytes]
+    const updates = [...before, ...entries.map((entry) => entry.update)]
+    const { signal } = this.stopping
+    try {
+      return await this.workers.compact(engine, updates, signal)
+    } catch (error) {
+      if (this.closing) throw error
+      const limits = { ...culpritLimits, wholeMsMax: timeoutMs }
+      const digest = this.workers.digest.bind(this.workers)
+      const { culprits } = await findCulprits(digest, engine.name, updates, limits, signal)
+      // A snapshot holds what was digested before: whatever is wrong with it, it is not poison.
+      const found = culprits.filter(({ index }) => index >= before.length)
+      for (const { index, reason, message } of found)
+        await this.setAside(document, entries[index - before.length]!.offset, `${reason}: ${message}`)
+      throw error
+    }
+  }
+
+  /** The document goes on without this entry, which is kept; the next attempt is made without it. */
+  private async setAside(document: DocumentId, offset: Offset, reason: string): Promise<void> {
+    const { log, logger, metrics } = this.options
+    const from = { timeMs: Date.now(), author: '', origin: this.origin }
+    await log.append(document, [statement('quarantine', from, [offset], reason.slice(0, reasonLengthMax))])
+    metrics.setAside()
+    logger.error({ document, offset, reason }, 'update set aside')
   }
 }
 
