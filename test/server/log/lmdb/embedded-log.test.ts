@@ -6,6 +6,7 @@ import { noOffset } from '../../../../core/offset.ts'
 import { createEmbeddedLog, type EmbeddedLog } from '../../../../server/log/lmdb/embedded-log.ts'
 import type { EmbeddedLogLimits } from '../../../../server/log/lmdb/limits.ts'
 import { compactTo, contentsOf, documentOf, entryOf, RecordingFollower } from '../../../contract/log-model.ts'
+import { busyLogLimits } from '../../../support/busy-log.ts'
 import { silentLogger } from '../../../support/silent-logger.ts'
 import { until } from '../../../support/wait.ts'
 import { type EmbeddedLogUnderTest, embeddedLogUnderTest } from './embedded-log-under-test.ts'
@@ -22,7 +23,15 @@ afterEach(() => subject.cleanup())
 /** What a restart after a crash at this very moment finds. */
 async function afterCrash(look: (log: EmbeddedLog) => Promise<void>): Promise<void> {
   const directory = `${subject.directory}-crashed`
-  await cp(join(subject.directory, 'journal'), join(directory, 'journal'), { recursive: true })
+  // Segments that are being retired may vanish from under the copy.
+  await until('the journal is copied', async () => {
+    await rm(directory, { recursive: true, force: true })
+    return cp(join(subject.directory, 'journal'), join(directory, 'journal'), { recursive: true }).then(
+      () => true,
+      () => false,
+    )
+  })
+  await cp(join(subject.directory, 'log/data.mdb'), join(directory, 'log/data.mdb'))
   const log = createEmbeddedLog({ directory, logger: silentLogger, segmentBytes: 64 * 1024 })
   try {
     await log.start()
@@ -163,6 +172,37 @@ describe('a limit', () => {
     expect((await log.append(document, [push(19)]))[0]!.duplicate).toBe(true)
     expect((await log.append(document, [push(0)]))[0]!.duplicate).toBe(false)
   })
+})
+
+describe('changes', () => {
+  const numbered = async (log: EmbeddedLog) =>
+    new Map((await log.changes(0, 100)).map((change) => [change.document, change.sequence]))
+
+  for (const [kind, limits] of [
+    ['nothing was checkpointed', {}],
+    ['checkpoints never stop', busyLogLimits],
+  ] as const)
+    it(`are the same to the number after a crash, when ${kind}`, async () => {
+      const log = await make(limits)
+      const ids = Array.from({ length: 12 }, (_, i) => documentOf(`embedded/${i}`))
+      for (let round = 0; round < 4; round++) {
+        await Promise.all(ids.map((id) => log.append(id, [entryOf(`${round}${'.'.repeat(50)}`)])))
+        // Some wholly, some with entries after the snapshot, in no order of theirs.
+        for (const id of ids.slice(round * 2, round * 2 + 3).reverse()) await compactTo(log, id)
+        await log.append(ids[round]!, [entryOf('last')])
+        const told = await numbered(log)
+        expect(new Set(told.keys())).toEqual(new Set(ids))
+        const { checkpointBytes = Number.POSITIVE_INFINITY }: Partial<EmbeddedLogLimits> = limits
+        // LMDB's file is copied below, so nothing may be writing it.
+        await until('no checkpoint runs', () => log.stats().uncheckpointedBytes < checkpointBytes)
+        await afterCrash(async (restarted) => {
+          expect(await numbered(restarted)).toEqual(told)
+          await restarted.append(document, [entryOf('next')])
+          const [change] = await restarted.changes(Math.max(...told.values()), 100)
+          expect(change!.document).toBe(document)
+        })
+      }
+    })
 })
 
 it('keeps a document under constant appends and compactions bounded in LMDB', async () => {
