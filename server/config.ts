@@ -6,6 +6,7 @@
 import { z } from 'zod'
 import { algorithms, contradictionsIn, originOf } from './access/settings.ts'
 import { areAddresses } from './gateway/request.ts'
+import { secretOf, webhooksContradictionsIn } from './webhooks/settings.ts'
 
 const wholeNumber = (min: number, max: number, fallback: number) =>
   z
@@ -99,6 +100,16 @@ const schema = z.object({
     )
     .optional(),
   REVOCATION_DAYS: wholeNumber(1, 3_650, 30),
+  // Webhooks
+  WEBHOOK_URL: webAddress.optional(),
+  WEBHOOK_SECRET: z
+    .string()
+    .refine((value) => secretOf(value) !== null, 'at least 24 bytes as whsec_ and base64, or as plain text')
+    .optional(),
+  WEBHOOK_DEBOUNCE_MS: wholeNumber(0, 3_600_000, 2_000),
+  WEBHOOK_TIMEOUT_MS: wholeNumber(100, 60_000, 10_000),
+  WEBHOOK_CONCURRENCY: wholeNumber(1, 1_000, 8),
+  WEBHOOK_REPLAY: wholeNumber(0, 1_000_000_000, 0),
 })
 
 export type Config = z.infer<typeof schema>
@@ -111,7 +122,7 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env): Config
   const set = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''))
   const parsed = schema.safeParse(set)
   if (parsed.success) {
-    const contradictions = contradictionsIn(parsed.data)
+    const contradictions = [...contradictionsIn(parsed.data), ...webhooksContradictionsIn(parsed.data)]
     if (contradictions.length > 0) throw new ConfigError(contradictions.join('\n'))
     return parsed.data
   }
@@ -124,4 +135,4 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env): Config
 }
 
 /** Never shown, not even to say what is wrong with them: they are, or may contain, passwords. */
-const secrets = ['REDIS_URL', 'JWT_SECRET', 'AUTHORIZE_URL']
+const secrets = ['REDIS_URL', 'JWT_SECRET', 'AUTHORIZE_URL', 'WEBHOOK_URL', 'WEBHOOK_SECRET']

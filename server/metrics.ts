@@ -26,6 +26,8 @@ export class Metrics {
   private readonly quarantined: Counter
   private readonly compactions: Counter<'result'>
   private readonly compactionSeconds: Histogram
+  private readonly webhooks: Counter<'result'>
+  private webhookLagSeconds = (): number => 0
   private readonly counter = <L extends string = string>(
     name: string,
     help: string,
@@ -49,25 +51,30 @@ export class Metrics {
     this.quarantined = this.counter('quarantined_total', 'Updates set aside because they break the engine')
     this.compactions = this.counter('compactions_total', 'Compactions by result', ['result'])
     this.compactionSeconds = this.histogram('compaction_seconds', 'Duration of compactions')
+    this.webhooks = this.counter('webhook_deliveries_total', 'Announcements of changes by result', ['result'])
+    this.gauge('webhook_lag_seconds', 'Age of the oldest change to be announced', () =>
+      this.webhookLagSeconds(),
+    )
     collectDefaultMetrics({ register: this.registry })
+  }
+
+  private gauge(name: string, help: string, read: () => number): void {
+    new Gauge({
+      name: `tidemark_${name}`,
+      help,
+      registers: [this.registry],
+      collect() {
+        this.set(read())
+      },
+    })
   }
 
   /** Read when somebody asks. */
   watch(gauges: Gauges): void {
-    const gauge = (name: string, help: string, read: () => number): void => {
-      new Gauge({
-        name: `tidemark_${name}`,
-        help,
-        registers: [this.registry],
-        collect() {
-          this.set(read())
-        },
-      })
-    }
-    gauge('connections', 'Open WebSocket connections', gauges.connections)
-    gauge('rooms', 'Open rooms', gauges.rooms)
-    gauge('tail_bytes', 'Bytes of updates after the snapshots of open rooms', gauges.tailBytes)
-    gauge('image_bytes', 'Bytes kept in memory to answer joins', gauges.imageBytes)
+    this.gauge('connections', 'Open WebSocket connections', gauges.connections)
+    this.gauge('rooms', 'Open rooms', gauges.rooms)
+    this.gauge('tail_bytes', 'Bytes of updates after the snapshots of open rooms', gauges.tailBytes)
+    this.gauge('image_bytes', 'Bytes kept in memory to answer joins', gauges.imageBytes)
   }
 
   appended(count: number, ms: number): void {
@@ -103,5 +110,14 @@ export class Metrics {
   compacted(result: 'done' | 'lost' | 'nothing' | 'leased' | 'failed', ms: number): void {
     this.compactions.inc({ result })
     if (result === 'done') this.compactionSeconds.observe(ms / 1000)
+  }
+
+  /** Read when somebody asks. */
+  watchWebhooks(lagSeconds: () => number): void {
+    this.webhookLagSeconds = lagSeconds
+  }
+
+  announced(result: 'delivered' | 'failed' | 'dropped'): void {
+    this.webhooks.inc({ result })
   }
 }
