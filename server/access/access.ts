@@ -37,6 +37,8 @@ export interface Identity {
    */
   readonly renewable: boolean
   accessTo(document: DocumentId): Access
+  /** To every document there is or will be: what patterns that are `**` give. Who has `admin` administers the server. */
+  readonly accessToAll: Access
   /** May it list documents with this prefix at all; entries are filtered with `accessTo` anyway. */
   mayList(prefix: string): boolean
 }

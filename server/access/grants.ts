@@ -39,7 +39,7 @@ export const grantsSchema = z
   .default([])
 
 type Grants = z.infer<typeof grantsSchema>
-type Rights = Pick<Identity, 'accessTo' | 'mayList'>
+type Rights = Pick<Identity, 'accessTo' | 'accessToAll' | 'mayList'>
 
 export function rightsOf(grants: Grants): Rights {
   const rank = (access: Access): number => accessLevels.indexOf(access)
@@ -62,6 +62,7 @@ export function rightsOf(grants: Grants): Rights {
       )
       return wider?.access ?? literal
     },
+    accessToAll: patterns.find(({ match }) => match.length === 1 && match[0] === '**')?.access ?? 'none',
     mayList: (prefix) => grants.some(({ match }) => canBegin(match, prefix)),
   }
 }
@@ -75,6 +76,7 @@ export const openIdentity: Identity = {
   expiresMs: null,
   renewable: false,
   accessTo: (document) => (isSystemDocument(document) ? 'none' : 'admin'),
+  accessToAll: 'admin',
   mayList: () => true,
 }
 

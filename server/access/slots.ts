@@ -11,14 +11,13 @@ export class Slots {
   }
 
   /** Resolves with what gives the place back. Rejects with the signal's reason, or when too many wait. */
-  take(signal: AbortSignal): Promise<() => void> {
+  async take(signal: AbortSignal): Promise<() => void> {
     signal.throwIfAborted()
     if (this.taken < this.max) {
       this.taken++
-      return Promise.resolve(this.release)
+      return this.release
     }
-    if (this.waiting.size >= this.waitingMax)
-      return Promise.reject(new Error(`${this.waitingMax} are waiting`))
+    if (this.waiting.size >= this.waitingMax) throw new Error(`${this.waitingMax} are waiting`)
     return new Promise((resolve, reject) => {
       const turn = (): void => {
         signal.removeEventListener('abort', giveUp)

@@ -3,6 +3,7 @@ import type { ServerResponse } from 'node:http'
 import { afterEach, expect, test } from 'vitest'
 import { parseDocumentId } from '../../../core/document-id.ts'
 import { AuthorizationService } from '../../../server/access/authorization-service.ts'
+import { Slots } from '../../../server/access/slots.ts'
 import { until } from '../../support/wait.ts'
 import { collectingLogger } from '../log/redis/collecting-logger.ts'
 import { gatekeeperWith, type LocalServer, nowMs, outcome, serve } from './tokens.ts'
@@ -184,6 +185,22 @@ test('only so many questions at a time, only so many waiting, and each waits no 
   const impatient = new AuthorizationService({ ...options, timeoutMs: 100 })
   const late = Array.from({ length: 4 }, (_, i) => outcome(impatient.identify(`${i}`, `${i}`, deal)))
   expect(new Set(await Promise.all(late))).toEqual(new Set(['authorization_unavailable']))
+})
+
+test('a place is not given to who has left the queue', async () => {
+  const slots = new Slots(1, 1)
+  const never = new AbortController().signal
+  const release = await slots.take(never)
+  const impatient = new AbortController()
+  const waiting = slots.take(impatient.signal)
+  impatient.abort(new Error('enough'))
+  await expect(waiting).rejects.toThrowError('enough')
+  const next = slots.take(never)
+  release()
+  const releaseNext = await next
+  releaseNext()
+  await slots.take(never)
+  await expect(slots.take(AbortSignal.abort(new Error('late')))).rejects.toThrowError('late')
 })
 
 test('closing ends the questions under way', async () => {

@@ -144,6 +144,16 @@ describe('rights', () => {
     }
   })
 
+  test('only `**` is access to all', () => {
+    expect(rights({ match: '*', access: 'admin' }).accessToAll).toBe('none')
+    expect(rights({ match: '**/a', access: 'admin' }, { match: '**', access: 'read' }).accessToAll).toBe(
+      'read',
+    )
+    expect(rights({ match: '**', access: 'read' }, { match: '**/**', access: 'admin' }).accessToAll).toBe(
+      'admin',
+    )
+  })
+
   test('none without patterns', () => {
     expect(access(rights(), 'a')).toBe('none')
     expect(rights().mayList('')).toBe(false)

@@ -139,6 +139,9 @@ test('an issuer that is away later: its last keys count, unknown ones are worth 
   expect(await ask(strict, one)).toBe('let in')
   server.answer = { status: 503, body: '' }
   expect(await ask(verify, one)).toBe('let in')
+  server.answer = { status: 200, body: '{"keys":"none"}' }
+  expect(await ask(verify, one)).toBe('let in')
+  expect(await ask(verify, one)).toBe('let in')
   expect(await ask(verify, two)).toBe('authorization_unavailable')
   expect(await ask(strict, one)).toBe('authorization_unavailable')
 })
