@@ -10,7 +10,7 @@
 import { randomBytes } from 'node:crypto'
 import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
-import { type SnapshotStore, type StoredObject, StoreError } from './snapshot-store.ts'
+import { type SnapshotStore, type StoredObject, StoreError, type StoreFailure } from './snapshot-store.ts'
 
 /** Read in steps, so that a signal is heard. */
 const stepBytes = 4 * 1024 * 1024
@@ -67,7 +67,7 @@ class FileStore implements SnapshotStore {
         throw error
       }
       await syncFolder(dirname(target))
-    })
+    }, 'unavailable')
   }
 
   get(key: string, bytesMax: number, signal: AbortSignal): Promise<Uint8Array> {
@@ -142,13 +142,13 @@ class FileStore implements SnapshotStore {
     return join(this.folder, key)
   }
 
-  private async guarded<T>(work: () => Promise<T>): Promise<T> {
+  private async guarded<T>(work: () => Promise<T>, whenAbsent: StoreFailure = 'missing'): Promise<T> {
     try {
       return await work()
     } catch (error) {
       if (error instanceof StoreError) throw error
       const code = (error as NodeJS.ErrnoException).code ?? (error as Error).name
-      const failure = code === 'ENOENT' ? 'missing' : 'unavailable'
+      const failure = code === 'ENOENT' ? whenAbsent : 'unavailable'
       throw new StoreError(failure, `the folder of cold snapshots: ${code}`, { cause: error })
     }
   }
