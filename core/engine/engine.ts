@@ -91,5 +91,10 @@ export interface Engine {
 
   /** State of all updates as the engine itself encodes it: deleted content is gone, nothing else is. */
   compact(updates: readonly Uint8Array[]): IndexedState
+  /**
+   * Applies the updates one after the other, saying the index of each before it, and throws
+   * `document_unreadable` at one that `compact` would not take. Finds who is at fault when `compact` fails.
+   */
+  digest(updates: readonly Uint8Array[], applying: (index: number) => void): void
   toJson(updates: readonly Uint8Array[]): Record<string, unknown>
 }

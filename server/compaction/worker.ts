@@ -11,16 +11,43 @@ export interface CompactTask {
 
 export function compact(task: CompactTask): IndexedState {
   const { bytes, index } = engines[task.engine].compact(unpack(task.updates))
-  return moved({ bytes: owned(bytes), index: owned(index) })
+  const state = { bytes: owned(bytes), index: owned(index) }
+  return moved(state, [state.bytes, state.index])
+}
+
+export interface JsonTask {
+  readonly engine: EngineName
+  readonly updates: Packed
+}
+
+/** The document as JSON in UTF-8: as an object it would be copied, and turned into text where others wait. */
+export function json(task: JsonTask): Uint8Array {
+  const text = JSON.stringify(engines[task.engine].toJson(unpack(task.updates)))
+  const bytes = owned(new TextEncoder().encode(text))
+  return moved(bytes, [bytes])
+}
+
+export interface DigestTask {
+  readonly engine: EngineName
+  readonly updates: Packed
+  /** 'each': one update after the other, then all; 'whole': all at once. */
+  readonly mode: 'each' | 'whole'
+  /** An Int32Array of one: the update that is being applied, or their number once it is about all. */
+  readonly progress: Int32Array<SharedArrayBuffer>
+}
+
+/** Says nothing but whether it can be done, and by `progress` how far it got; see culprit.ts. */
+export function digest({ engine, updates, mode, progress }: DigestTask): void {
+  const list = unpack(updates)
+  if (mode === 'each') engines[engine].digest(list, (index) => Atomics.store(progress, 0, index))
+  Atomics.store(progress, 0, list.length)
+  engines[engine].compact(list)
 }
 
 /** Handed to the caller, not copied. Piscina's `move` does so for a value that is itself transferable, not for its parts. */
-function moved(state: IndexedState): IndexedState {
-  const transferable = {
-    [transferableSymbol]: [state.bytes.buffer, state.index.buffer],
-    [valueSymbol]: state,
-  }
-  return move(transferable as never) as unknown as IndexedState
+function moved<T>(value: T, parts: readonly Uint8Array[]): T {
+  const transferable = { [transferableSymbol]: parts.map((part) => part.buffer), [valueSymbol]: value }
+  return move(transferable as never) as unknown as T
 }
 
 /** Only a whole buffer can be handed over. */

@@ -44,9 +44,28 @@ function rebuilt(updates: readonly Uint8Array[]): Uint8Array | null {
     document.destroy()
     return bytes
   } catch (error) {
-    if (error instanceof TidemarkError && error.cause instanceof RangeError) return null
+    if (isOverflow(error)) return null
     throw error
   }
+}
+
+export function digest(updates: readonly Uint8Array[], applying: (index: number) => void): void {
+  const document = new Y.Doc()
+  try {
+    for (const [index, update] of updates.entries()) {
+      applying(index)
+      scanStored(update)
+      integrate(document, () => Y.applyUpdate(document, update))
+    }
+  } catch (error) {
+    // Half applied: what follows would be judged by a broken document.
+    if (!isOverflow(error)) throw error
+  }
+}
+
+/** No fault of the update's: `compact` merges instead. */
+function isOverflow(error: unknown): boolean {
+  return error instanceof TidemarkError && error.cause instanceof RangeError
 }
 
 export function documentOf(updates: readonly Uint8Array[]): Y.Doc {

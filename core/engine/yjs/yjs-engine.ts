@@ -5,7 +5,7 @@
  */
 import { TidemarkError } from '../../protocol/errors.ts'
 import type { Engine } from '../engine.ts'
-import { compact } from './compact.ts'
+import { compact, digest } from './compact.ts'
 import { coverageOf, YjsCoverage } from './coverage.ts'
 import { endedOf } from './ended.ts'
 import { outlineOf, scanStored, scanUpdate } from './scan.ts'
@@ -42,5 +42,6 @@ export const yjsEngine: Engine = {
     return coverage.version()
   },
   compact,
+  digest,
   toJson,
 }
