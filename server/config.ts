@@ -6,6 +6,7 @@
 import { z } from 'zod'
 import { algorithms, contradictionsIn, originOf } from './access/settings.ts'
 import { areAddresses } from './gateway/request.ts'
+import { parseStoreAddress } from './log/cold/store-address.ts'
 import { secretOf, webhooksContradictionsIn } from './webhooks/settings.ts'
 
 const wholeNumber = (min: number, max: number, fallback: number) =>
@@ -110,6 +111,14 @@ const schema = z.object({
   WEBHOOK_TIMEOUT_MS: wholeNumber(100, 60_000, 10_000),
   WEBHOOK_CONCURRENCY: wholeNumber(1, 1_000, 8),
   WEBHOOK_REPLAY: wholeNumber(0, 1_000_000_000, 0),
+  // Cold documents
+  SNAPSHOT_STORE: z
+    .string()
+    .refine((value) => parseStoreAddress(value) !== null, 'file: and a folder, or s3:// and a bucket')
+    .optional(),
+  COLD_AFTER_SECONDS: wholeNumber(1, 315_360_000, 604_800),
+  COLD_SWEEP_SECONDS: wholeNumber(1, 86_400, 300),
+  COLD_KEEP_SECONDS: wholeNumber(300, 315_360_000, 604_800),
 })
 
 export type Config = z.infer<typeof schema>
@@ -135,4 +144,4 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env): Config
 }
 
 /** Never shown, not even to say what is wrong with them: they are, or may contain, passwords. */
-const secrets = ['REDIS_URL', 'JWT_SECRET', 'AUTHORIZE_URL', 'WEBHOOK_URL', 'WEBHOOK_SECRET']
+const secrets = ['REDIS_URL', 'SNAPSHOT_STORE', 'JWT_SECRET', 'AUTHORIZE_URL', 'WEBHOOK_URL', 'WEBHOOK_SECRET']

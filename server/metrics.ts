@@ -26,6 +26,7 @@ export class Metrics {
   private readonly quarantined: Counter
   private readonly compactions: Counter<'result'>
   private readonly compactionSeconds: Histogram
+  private readonly coldDocuments: Counter<'result'>
   private readonly webhooks: Counter<'result'>
   private webhookLagSeconds = (): number => 0
   private readonly counter = <L extends string = string>(
@@ -55,6 +56,9 @@ export class Metrics {
     this.gauge('webhook_lag_seconds', 'Age of the oldest change to be announced', () =>
       this.webhookLagSeconds(),
     )
+    this.coldDocuments = this.counter('cold_documents_total', 'Idle documents by what became of them', [
+      'result',
+    ])
     collectDefaultMetrics({ register: this.registry })
   }
 
@@ -110,6 +114,10 @@ export class Metrics {
   compacted(result: 'done' | 'lost' | 'nothing' | 'leased' | 'failed', ms: number): void {
     this.compactions.inc({ result })
     if (result === 'done') this.compactionSeconds.observe(ms / 1000)
+  }
+
+  coldDocument(result: 'frozen' | 'skipped' | 'failed'): void {
+    this.coldDocuments.inc({ result })
   }
 
   /** Read when somebody asks. */

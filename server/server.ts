@@ -10,6 +10,7 @@ import { createRevocations } from './access/revocations.ts'
 import { Compactor } from './compaction/compactor.ts'
 import type { Config } from './config.ts'
 import { Gateway } from './gateway/gateway.ts'
+import { TieredLog } from './log/cold/tiered-log.ts'
 import type { Log } from './log/log.ts'
 import type { Logger } from './logger.ts'
 import { Metrics } from './metrics.ts'
@@ -59,6 +60,11 @@ export class Server {
       metrics,
       onCompacted: (document, result) => this.rooms.compacted(document, result),
     })
+    if (log instanceof TieredLog)
+      log.attach({
+        compactNow: (document) => this.compactor.compactNow(document),
+        count: (result) => metrics.coldDocument(result),
+      })
     this.rooms = new Rooms(
       {
         engine,

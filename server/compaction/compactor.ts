@@ -50,6 +50,8 @@ const retryMsMin = 1_000
 const retryMsMax = 600_000
 const waitingMax = 100_000
 
+type Reason = CompactionReason | 'asked'
+
 interface Failing {
   readonly waitMs: number
   readonly notBeforeMs: number
@@ -58,7 +60,7 @@ interface Failing {
 export class Compactor {
   private readonly options: CompactorOptions
   private readonly workers: Workers
-  private readonly waiting = new Map<DocumentId, CompactionReason>()
+  private readonly waiting = new Map<DocumentId, Reason>()
   private readonly running = new Map<DocumentId, Promise<void>>()
   private readonly failing = new Map<DocumentId, Failing>()
   private readonly origin = `compactor-${randomUUID()}`
@@ -80,6 +82,15 @@ export class Compactor {
     if ((this.failing.get(document)?.notBeforeMs ?? 0) > nowMs) return
     this.waiting.set(document, reason)
     this.next()
+  }
+
+  /** Compacts whatever tail the document has, unless that failed just now. Resolves when it was tried; never rejects. */
+  async compactNow(document: DocumentId): Promise<void> {
+    await this.running.get(document)
+    if (this.closing || (this.failing.get(document)?.notBeforeMs ?? 0) > Date.now()) return
+    this.waiting.set(document, 'asked')
+    this.next()
+    while (this.waiting.has(document) || this.running.has(document)) await Promise.race(this.running.values())
   }
 
   /** Resolves when nothing runs or waits. */
@@ -113,7 +124,7 @@ export class Compactor {
   }
 
   /** Never rejects. */
-  private async run(document: DocumentId, reason: CompactionReason): Promise<void> {
+  private async run(document: DocumentId, reason: Reason): Promise<void> {
     const { log, logger, metrics } = this.options
     const startedMs = performance.now()
     try {
@@ -139,15 +150,13 @@ export class Compactor {
     }
   }
 
-  private async compact(
-    document: DocumentId,
-    reason: CompactionReason,
-  ): Promise<'done' | 'lost' | 'nothing'> {
+  private async compact(document: DocumentId, reason: Reason): Promise<'done' | 'lost' | 'nothing'> {
     const { log, limits, engine, onCompacted } = this.options
     const loaded = await log.load(document)
     const content = fold(loaded, engine)
     const stats = statsOf(loaded)
-    if (compactionDue(stats, limits, Date.now(), reason === 'idle') === null) {
+    const due = reason === 'asked' || compactionDue(stats, limits, Date.now(), reason === 'idle') !== null
+    if (!due || stats.tailCount === 0) {
       // Another node was faster; its room learns the true size of the tail.
       onCompacted(document, {
         snapshotBytes: stats.snapshotBytes,
