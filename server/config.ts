@@ -144,4 +144,11 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env): Config
 }
 
 /** Never shown, not even to say what is wrong with them: they are, or may contain, passwords. */
-const secrets = ['REDIS_URL', 'SNAPSHOT_STORE', 'JWT_SECRET', 'AUTHORIZE_URL', 'WEBHOOK_URL', 'WEBHOOK_SECRET']
+const secrets = [
+  'REDIS_URL',
+  'SNAPSHOT_STORE',
+  'JWT_SECRET',
+  'AUTHORIZE_URL',
+  'WEBHOOK_URL',
+  'WEBHOOK_SECRET',
+]
