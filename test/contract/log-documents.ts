@@ -28,7 +28,7 @@ export interface DocumentsContractContext {
   readonly secondNode?: (() => Promise<Log>) | undefined
 }
 
-const hiddenOf = (name: string): DocumentId => `\u0001${name}` as DocumentId
+const hiddenOf = (name: string): DocumentId => `\u0000${name}` as DocumentId
 
 export function documentsContract(current: () => DocumentsContractContext): void {
   let document: DocumentId
