@@ -16,11 +16,13 @@ import type { IncomingMessage } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { type WebSocket, WebSocketServer } from 'ws'
+import { documentIdBytesMax } from '../../core/document-id.ts'
 import { type ErrorCode, errorTable, TidemarkError } from '../../core/protocol/errors.ts'
 import { type Gatekeeper, type Identity, isEnded, type Revocations } from '../access/access.ts'
 import type { Session } from '../room/session.ts'
 import { Admission, type AdmissionLimits, retryAfterSeconds } from './admission.ts'
 import { closeSocket } from './close-socket.ts'
+import { sendProblem } from './http/problem.ts'
 import { type AddressOf, clientAddresses, documentIdOf, queryOf, tokenOf } from './request.ts'
 import { acceptYWebsocket, assertReadable, type DoorContext } from './y-websocket-door.ts'
 
@@ -49,6 +51,8 @@ const beatMs = 1_000
 const requestMsMax = 30_000
 const headersMsMax = 10_000
 const keepAliveMs = 5_000
+/** A document id of which every byte is a percent sign, encoded. */
+const paramLengthMax = 3 * documentIdBytesMax
 /** Beside the sessions: requests over HTTP, and those that are being turned away. */
 const socketsBeside = 1_000
 
@@ -85,6 +89,8 @@ export class Gateway {
       requestTimeout: requestMsMax,
       keepAliveTimeout: keepAliveMs,
       http: { headersTimeout: headersMsMax, connectionsCheckingInterval: beatMs },
+      routerOptions: { maxParamLength: paramLengthMax },
+      frameworkErrors: (error, request, reply) => sendProblem(error, request, reply, options),
     })
     this.http.server.maxConnections = options.admission.sessionsMax + socketsBeside
     this.websockets = new WebSocketServer({

@@ -1,0 +1,265 @@
+/**
+ * Updates in the engine's own bytes: read, whole or what is missing, and append.
+ *
+ * Reading is a join without a socket: the chunks of the room's image, shared with everybody who joins. Appending goes
+ * through the room's `submit`, as any session's updates do, and is answered when it is durable.
+ *
+ * A key (`Idempotency-Key: replica:sequence`) is kept under the name of its user, so that nobody can use up
+ * the sequence of somebody else and have that one's updates taken for duplicates.
+ */
+import { Readable } from 'node:stream'
+import type { FastifyInstance } from 'fastify'
+import { type Offset, toOffset } from '../../../core/offset.ts'
+import { type ErrorCode, TidemarkError } from '../../../core/protocol/errors.ts'
+import { counts, fold } from '../../log/lineage.ts'
+import type { Appended, IdempotencyKey } from '../../log/log.ts'
+import type { Room } from '../../room/room.ts'
+import { newSessionId } from '../../room/session.ts'
+import type { Submitter } from '../../room/submits.ts'
+import { type ApiContext, reading, removed } from './context.ts'
+import type { DocumentCaller } from './guard.ts'
+import { documentParams, durability, octets, offsetOf, problems } from './schemas.ts'
+
+const tags = ['updates']
+
+interface UpdateQuery {
+  readonly since?: string
+  readonly after?: number
+}
+
+interface AppendHeaders {
+  readonly 'idempotency-key'?: string
+}
+
+/** One update for a reader. */
+interface Answer {
+  readonly scope: 'whole' | 'since' | 'after'
+  readonly chunks: readonly Uint8Array[]
+  readonly offset: Offset
+  readonly epoch: Offset
+}
+
+export function updateRoutes(api: FastifyInstance, context: ApiContext): void {
+  const { guard, rooms, log, limits } = context
+  const { updateBytesMax } = limits
+
+  api.get<{ Querystring: UpdateQuery }>(
+    '/documents/:id/update',
+    {
+      onRequest: guard.document('read'),
+      schema: {
+        operationId: 'readUpdate',
+        summary: 'Read a document as one update',
+        description:
+          'The whole document, or with `since` or `after` what came later. Apply it to a copy of the same epoch, or ' +
+          'to an empty document; it may repeat what you have, which is harmless.',
+        tags,
+        params: documentParams,
+        querystring: {
+          type: 'object',
+          properties: {
+            since: {
+              type: 'string',
+              maxLength: 8192,
+              pattern: '^[A-Za-z0-9_-]*={0,2}$',
+              description: "Your copy's version (Yjs: state vector), in base64url.",
+            },
+            after: offsetOf('The offset that an earlier answer came with.'),
+          },
+        },
+        response: {
+          200: {
+            description: 'One update.',
+            headers: {
+              'Tidemark-Offset': { type: 'integer', description: 'Everything up to here is in it.' },
+              'Tidemark-Epoch': {
+                type: 'integer',
+                description: 'Not the one your copy came with: drop the copy, read the whole document.',
+              },
+              'Tidemark-Scope': {
+                type: 'string',
+                enum: ['whole', 'since', 'after'],
+                description:
+                  '`whole` also where `after` was asked for and what came later cannot be told apart any more.',
+              },
+            },
+            content: { [octets]: { schema: {} } },
+          },
+          ...problems,
+        },
+      },
+    },
+    async (request, reply) => {
+      const caller = guard.documentCaller(request)
+      const { since, after } = request.query
+      if (since !== undefined && after !== undefined)
+        throw new TidemarkError('invalid_request', 'Give `since` or `after`, not both')
+      const version = since === undefined ? null : Buffer.from(since, 'base64url')
+      const answer = await reading(context, caller, () =>
+        rooms.use(caller.document, (room) => answerOf(context, room, version, after)),
+      )
+      const bytes = answer.chunks.reduce((sum, chunk) => sum + chunk.length, 0)
+      reply
+        .header('tidemark-offset', answer.offset)
+        .header('tidemark-epoch', answer.epoch)
+        .header('tidemark-scope', answer.scope)
+        .header('content-length', bytes)
+        .type(octets)
+      return reply.send(Readable.from(answer.chunks, { objectMode: false }))
+    },
+  )
+
+  api.post<{ Headers: AppendHeaders }>(
+    '/documents/:id/updates',
+    {
+      onRequest: guard.document('write', updateBytesMax),
+      bodyLimit: updateBytesMax,
+      schema: {
+        operationId: 'appendUpdate',
+        summary: 'Append an update',
+        description: 'Creates the document when there is none. Answered when the update is durable.',
+        tags,
+        params: documentParams,
+        headers: {
+          type: 'object',
+          properties: {
+            'idempotency-key': {
+              type: 'string',
+              pattern: '^[A-Za-z0-9_.-]{1,64}:[1-9][0-9]{0,14}$',
+              description:
+                '`replica:sequence`: a name of the sender, unique among those of one user, and a number that rises ' +
+                'with each of its updates. A retry with the same key appends nothing.',
+              examples: ['importer-7:42'],
+            },
+          },
+        },
+        body: { content: { [octets]: { schema: {} } } },
+        response: {
+          200: {
+            ...appendedSchema,
+            description: 'The document has all of it already; nothing was appended.',
+          },
+          201: { ...appendedSchema, description: 'Appended, durable.' },
+          ...problems,
+        },
+      },
+    },
+    async (request, reply) => {
+      const caller = guard.documentCaller(request)
+      if (!(request.body instanceof Uint8Array))
+        throw new TidemarkError('invalid_request', `The body must be one update, as ${octets}`)
+      const key = keyOf(request.headers['idempotency-key'], caller)
+      const { offset, duplicate } = await append(context, caller, request.body, key)
+      return reply.code(duplicate ? 200 : 201).send({ offset, duplicate, durability: log.durability })
+    },
+  )
+}
+
+const appendedSchema = {
+  type: 'object',
+  required: ['offset', 'duplicate', 'durability'],
+  properties: {
+    offset: offsetOf('The update is in the log at this offset, or before.'),
+    duplicate: { type: 'boolean' },
+    durability,
+  },
+} as const
+
+// --- append -------------------------------------------------------------------------------------
+
+function append(
+  { rooms }: ApiContext,
+  { document, identity }: DocumentCaller,
+  update: Uint8Array,
+  key: IdempotencyKey | undefined,
+): Promise<Appended> {
+  return rooms.use(
+    document,
+    (room) =>
+      new Promise((resolve, reject) => {
+        const from: Submitter = {
+          id: newSessionId(),
+          author: identity.subject,
+          mayWrite: true,
+          taken: () => undefined,
+          settled: (_bytes, appended) => resolve(appended),
+          close: (code: ErrorCode, reason: string) => reject(new TidemarkError(code, reason)),
+        }
+        // Known means durable: rooms count nothing else.
+        if (!room.submit(from, update, false, key)) resolve({ offset: room.offset, duplicate: true })
+      }),
+  )
+}
+
+function keyOf(header: string | undefined, { identity }: DocumentCaller): IdempotencyKey | undefined {
+  if (header === undefined) return undefined
+  const [replica, sequence] = header.split(':') as [string, string]
+  // A replica has no `#`, so no two pairs of user and replica make one name.
+  return { replica: `${identity.subject}#${replica}`, sequence: Number(sequence) }
+}
+
+// --- read ---------------------------------------------------------------------------------------
+
+async function answerOf(
+  context: ApiContext,
+  room: Room,
+  version: Uint8Array | null,
+  after: number | undefined,
+): Promise<Answer> {
+  const { engine } = context
+  if (room.offset === 0) throw new TidemarkError('not_found', 'There is no such document')
+  if (room.lineage.removed) throw removed()
+  if (version !== null) assertFresh(context, room, version)
+  if (after !== undefined && after > 0) {
+    const later = await since(context, room, toOffset(after))
+    if (later !== null) return later
+  }
+  const wanted = version ?? engine.emptyVersion
+  const { chunks, offset } = await room.image.join(wanted, Date.now())
+  // The image was read just now and is ahead of what the room has heard, perhaps by a deletion.
+  if (offset > room.offset) return readAnew(context, room, wanted, version === null ? 'whole' : 'since')
+  return { scope: version === null ? 'whole' : 'since', chunks, offset, epoch: room.lineage.epoch }
+}
+
+/** Throws `invalid_request`, or `stale_replica` for a copy of an ended lineage. */
+function assertFresh({ engine }: ApiContext, room: Room, version: Uint8Array): void {
+  try {
+    engine.validateVersion(version)
+  } catch (error) {
+    throw new TidemarkError('invalid_request', '`since` is not a version', { cause: error })
+  }
+  const { ended } = room.lineage
+  if (ended.length > 0 && engine.ended(ended).seenBy(version))
+    throw new TidemarkError('stale_replica', 'This copy comes from a lineage that was deleted')
+}
+
+/**
+ * Null when what came after cannot be told apart: compacted, not there yet, or not updates only. Without statements
+ * the lineage is one from `after` on, and the room, which is at or after it, knows which.
+ */
+async function since({ log, engine }: ApiContext, room: Room, after: Offset): Promise<Answer | null> {
+  if (after > room.offset) return null
+  const { lineage } = room
+  const { snapshot, tail, offset } = await log.load(room.document, after)
+  if (snapshot !== null || tail.some((entry) => (entry.kind ?? 'update') !== 'update')) return null
+  const updates = tail.filter((entry) => entry.offset > after && counts(entry, lineage))
+  const chunks = engine.join(
+    null,
+    updates.map((entry) => entry.update),
+    engine.emptyVersion,
+  )
+  return { scope: 'after', chunks, offset, epoch: lineage.epoch }
+}
+
+async function readAnew(
+  { log, engine }: ApiContext,
+  room: Room,
+  version: Uint8Array,
+  scope: Answer['scope'],
+): Promise<Answer> {
+  const content = fold(await log.load(room.document), engine)
+  if (content.lineage.removed) throw removed()
+  const updates = content.entries.map((entry) => entry.update)
+  const chunks = engine.join(content.snapshot, updates, version)
+  return { scope, chunks, offset: content.offset, epoch: content.lineage.epoch }
+}
