@@ -60,25 +60,16 @@ export function matches(pattern: Pattern, segments: readonly string[]): boolean 
 /** Whether some id that begins with `prefix` can match; the prefix may end anywhere, also inside a segment. */
 export function canBegin(pattern: Pattern, prefix: string): boolean {
   const segments = prefix.split('/')
-  const last = segments.pop() ?? ''
-  let places = withoutStars(pattern, [0])
-  for (const segment of segments) {
-    const next = places.flatMap((at) => {
-      const part = pattern[at]
-      if (part === '**') return [at]
-      return part !== undefined && matchesSegment(part, segment) ? [at + 1] : []
-    })
-    places = withoutStars(pattern, next)
-  }
-  return places.some((at) => {
+  const last = segments.length - 1
+  for (let at = 0; at <= last; at++) {
     const part = pattern[at]
-    return part === '**' || (part !== undefined && segmentCanBegin(part, last))
-  })
-}
-
-/** The places and, since `**` may stand for nothing, those behind a `**`; each once. */
-function withoutStars(pattern: Pattern, places: readonly number[]): number[] {
-  return [...new Set(places.flatMap((at) => (pattern[at] === '**' ? [at, at + 1] : [at])))]
+    // What follows can be anything, so also what the rest of the pattern asks for.
+    if (part === '**') return true
+    if (part === undefined) return false
+    const segment = segments[at]!
+    if (at < last ? !matchesSegment(part, segment) : !segmentCanBegin(part, segment)) return false
+  }
+  return true
 }
 
 function matchesSegment(texts: readonly string[], segment: string): boolean {

@@ -159,11 +159,14 @@ class LogRevocations implements Revocations {
       ...stored.documents.map(([document, atMs]) => ({ kind: 'document', document, atMs }) as const),
       ...tail.flatMap((entry) => this.decode(entry) ?? []),
     ]
-    if (offset < this.position)
+    if (offset < this.position) {
       this.logger.error(
         { had: this.position, has: offset },
         'the log lost revocations; this node still knows them',
       )
+      // Others will take the places of those that were lost.
+      this.toldEarly.clear()
+    }
     this.position = offset
     this.snapshotOffset = snapshot?.offset ?? noOffset
     this.tailCount = tail.length
@@ -218,14 +221,17 @@ class LogRevocations implements Revocations {
   }
 
   private async rewriteSnapshot(): Promise<void> {
-    const offset = this.position
-    const bytes = encodeSnapshot(this.revoked.stored(this.nowMs()))
-    const none = new Uint8Array()
-    const snapshot = { offset, bytes, index: none, metadata: none }
-    const done = await this.log.compact(accessDocument, snapshot, this.snapshotOffset)
-    // Another node was faster: what it left is the next one to replace.
-    this.snapshotOffset = done ? offset : ((await this.log.load(accessDocument)).snapshot?.offset ?? noOffset)
-    this.tailCount = this.position - this.snapshotOffset
+    // Again, when as many came meanwhile; each turn takes in what there is, or finds what another node has taken.
+    while (this.tailCount > this.limits.tailCountMax && !this.closing.signal.aborted) {
+      const offset = this.position
+      const bytes = encodeSnapshot(this.revoked.stored(this.nowMs()))
+      const none = new Uint8Array()
+      const snapshot = { offset, bytes, index: none, metadata: none }
+      const done = await this.log.compact(accessDocument, snapshot, this.snapshotOffset)
+      const stored = done ? offset : (await this.log.load(accessDocument)).snapshot?.offset
+      this.snapshotOffset = stored ?? noOffset
+      this.tailCount = this.position - this.snapshotOffset
+    }
   }
 }
 

@@ -133,11 +133,13 @@ describe('rights', () => {
       { match: 'deals/*', access: 'write' },
       { match: 'deals/1', access: 'read' },
       { match: 'deals/2', access: 'read' },
+      { match: '**/3', access: 'admin' },
     ]
     for (const of of [rights(...grants), rights(...grants.toReversed())]) {
-      expect(['deals/1', 'deals/2', 'deals/1/a', 'notes'].map((id) => access(of, id))).toEqual([
+      expect(['deals/1', 'deals/2', 'deals/3', 'deals/1/a', 'notes'].map((id) => access(of, id))).toEqual([
         'admin',
         'write',
+        'admin',
         'read',
         'none',
       ])

@@ -136,6 +136,43 @@ describe('on the embedded log', () => {
     expect(await snapshotOffset(log)).toBeGreaterThan(0)
   })
 
+  test('a node whose compaction came second compacts the next time', async () => {
+    const { log } = await embedded()
+    const first = await node(log, { tailCountMax: 5 })
+    const second = await node(log, { tailCountMax: 8 })
+    for (let i = 0; i < 9; i++) {
+      await first.revocations.end({ subject: `user ${i}` })
+      await until('heard', () => second.heard.length > i)
+      if (i === 5) await until('compacted', async () => (await snapshotOffset(log)) === 6)
+    }
+    await first.revocations.close()
+    for (let i = 0; i < 12; i++) await second.revocations.end({ subject: `user ${i}` })
+    await until('compacted again', async () => (await snapshotOffset(log)) > 9)
+  })
+
+  test("a node's own are told and refused before the log brings them back, and not told again then", async () => {
+    const { log } = await embedded()
+    const late: (() => void)[] = []
+    const lagging = over(log, {
+      follow: (document, after, follower) =>
+        log.follow(document, after, {
+          onEphemeral: (bytes) => follower.onEphemeral(bytes),
+          onCompactedPast: () => follower.onCompactedPast(),
+          onEntries: (entries) => late.push(() => follower.onEntries(entries)),
+        }),
+    })
+    const { revocations, heard } = await node(lagging)
+    const other = await node(log)
+    await revocations.end({ subject: 'ann' })
+    await other.revocations.end({ subject: 'bob' })
+    expect(revocations.refuses('ann', null)).toBe(true)
+    expect(revocations.refuses('bob', null)).toBe(false)
+    expect(names(heard)).toEqual(['ann'])
+    for (const deliver of late) deliver()
+    expect(names(heard)).toEqual(['ann', 'bob'])
+    expect(revocations.refuses('bob', null)).toBe(true)
+  })
+
   test('a compaction between load and follow: nothing is missed', async () => {
     const { log } = await embedded()
     const writer = await node(log, { tailCountMax: 2 })
