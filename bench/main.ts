@@ -19,7 +19,13 @@ import { fanOutPaced } from './fan-out-paced.ts'
 import type { Question, Settings } from './harness/question.ts'
 import { printAnswer, writeAnswer } from './harness/report.ts'
 import { logNames, relayIsBuilt, type ServerName } from './harness/servers.ts'
+import { idle } from './idle.ts'
+import { joinB4 } from './join-b4.ts'
+import { joinLarge } from './join-large.ts'
+import { nodes } from './nodes.ts'
 import { offlineReturn } from './offline-return.ts'
+import { paste } from './paste.ts'
+import { presence } from './presence.ts'
 
 const questions: Readonly<Record<string, Question>> = {
   'fan-out': fanOut,
@@ -28,6 +34,12 @@ const questions: Readonly<Record<string, Question>> = {
   b4,
   'offline-return': offlineReturn,
   append,
+  'join-large': joinLarge,
+  'join-b4': joinB4,
+  idle,
+  presence,
+  paste,
+  nodes,
 }
 
 const { values, positionals } = parseArgs({

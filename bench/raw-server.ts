@@ -5,8 +5,10 @@
  * - `each`: a message is sent to every other socket of its room when it comes.
  * - `joined`: what came in a turn of the event loop is framed once, put together, and written once to
  *   each other socket.
+ * - `bytes`: a message (u32) names how many bytes its sender wants; it gets them in one message, out of a
+ *   buffer that all share. What answering a join costs at the least.
  *
- * `node raw-server.js each|joined`; prints the line the relay prints. Ends on SIGTERM.
+ * `node raw-server.js each|joined|bytes`; prints the line the relay prints. Ends on SIGTERM.
  */
 import { createServer } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
@@ -23,6 +25,8 @@ interface Room {
 }
 
 const joined = process.argv[2] === 'joined'
+const answerBytesMax = 32 * 1024 * 1024
+const answer = process.argv[2] === 'bytes' ? Buffer.alloc(answerBytesMax, 1) : null
 const listenBacklog = 4096
 const rooms = new Map<string, Room>()
 let dirty: Room[] = []
@@ -57,6 +61,10 @@ function flush(): void {
 }
 
 function onMessage(room: Room, from: Member, data: Buffer): void {
+  if (answer !== null) {
+    from.webSocket.send(answer.subarray(0, data.readUInt32BE(0)))
+    return
+  }
   if (joined) {
     if (dirty.length === 0) setImmediate(flush)
     if (room.waiting.length === 0) dirty.push(room)

@@ -3,7 +3,7 @@
  * such as loopback delivery, included), and resident memory. `busyMs` is the whole machine's, so that
  * a run can say how much of it went to somebody else.
  */
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 
 const tickMs = 10
 
@@ -37,6 +37,16 @@ export function residentBytes(pid: number): number {
   return Number(line?.[1] ?? 0) * 1024
 }
 
+/** From now on `residentPeakBytes` tells the highest since this call. */
+export function resetResidentPeak(pid: number): void {
+  writeFileSync(`/proc/${pid}/clear_refs`, '5')
+}
+
+export function residentPeakBytes(pid: number): number {
+  const line = /^VmHWM:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))
+  return Number(line?.[1] ?? 0) * 1024
+}
+
 /** Time that all processors together spent on anything but idling and waiting for disks. */
 export function busyMs(): number {
   const fields = readFileSync('/proc/stat', 'latin1')
@@ -65,12 +75,14 @@ export interface CpuMeter {
   stop(): CpuUse
 }
 
-/** Measures the server, its log, and this process, which is the load. */
-export function startCpuMeter(serverPid: number, logPid: number | null): CpuMeter {
+/** Measures the server (all its processes together), its log, and this process, which is the load. */
+export function startCpuMeter(server: number | readonly number[], logPid: number | null): CpuMeter {
+  const serverPids = typeof server === 'number' ? [server] : server
+  const sum = (of: (pid: number) => number) => serverPids.reduce((total, pid) => total + of(pid), 0)
   const read = () => ({
-    server: cpuMs(serverPid),
+    server: sum(cpuMs),
     log: logPid === null ? 0 : cpuMs(logPid),
-    load: serverPid === process.pid ? 0 : cpuMs(process.pid),
+    load: serverPids.includes(process.pid) ? 0 : cpuMs(process.pid),
     busy: busyMs(),
     wall: performance.now(),
   })
@@ -88,7 +100,7 @@ export function startCpuMeter(serverPid: number, logPid: number | null): CpuMete
         ...(logPid === null ? {} : { logCores: logMs / wallMs }),
         loadCores: loadMs / wallMs,
         foreignCores: foreignMs / wallMs,
-        serverResidentBytes: residentBytes(serverPid),
+        serverResidentBytes: sum(residentBytes),
       }
       return { serverMs, logMs, loadMs, foreignMs, wallMs, figures }
     },

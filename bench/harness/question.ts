@@ -6,7 +6,7 @@
 
 import { runLoad } from '../load/run-load.ts'
 import type { Figures, LoadResult, LoadSpec } from '../load/spec.ts'
-import { type RunningServer, type ServerName, startServer } from './servers.ts'
+import { type RunningServer, type ServerName, type StartOptions, startServer } from './servers.ts'
 import { type Spread, spread } from './statistics.ts'
 
 export interface Settings {
@@ -34,7 +34,9 @@ export interface Target {
   readonly bound: 'atLeast' | 'atMost'
   readonly value: number
   /** Servers it applies to; all contestants when left out. */
-  readonly servers?: readonly ServerName[]
+  readonly servers?: readonly string[]
+  /** Samples it applies to; all when left out. */
+  readonly names?: readonly string[]
 }
 
 export interface Row {
@@ -66,17 +68,30 @@ export type Question = (settings: Settings) => Promise<readonly Answer[]>
 
 export type SpecFor = (server: RunningServer) => LoadSpec
 
-export async function interleave(
+/** `start` says with what a server starts, when not with an empty log and its defaults. */
+export function interleave(
   servers: readonly ServerName[],
   settings: Settings,
   specFor: SpecFor,
+  start: (name: ServerName) => Omit<StartOptions, 'profileDir'> = () => ({}),
+): Promise<Sample[]> {
+  return interleaveEach(servers, settings, (name) =>
+    once(name, { ...start(name), profileDir: settings.profileDir }, specFor),
+  )
+}
+
+/** The same for whatever `ask` starts, loads and stops. */
+export async function interleaveEach<Name extends string>(
+  servers: readonly Name[],
+  settings: Settings,
+  ask: (name: Name) => Promise<LoadResult>,
 ): Promise<Sample[]> {
   const samples: Sample[] = []
   for (let run = 0; run < settings.runs; run++) {
     for (let turn = 0; turn < servers.length; turn++) {
       const server = servers[(turn + run) % servers.length]!
       process.stderr.write(`  run ${run + 1}/${settings.runs} ${server}          \r`)
-      const result = await once(server, settings, specFor)
+      const result = await ask(server)
       for (const each of result.cases) samples.push({ run, server, ...each, errors: result.errors })
       if (result.cases.length === 0)
         samples.push({ run, server, name: '', figures: {}, errors: result.errors })
@@ -86,8 +101,35 @@ export async function interleave(
   return samples
 }
 
-async function once(name: ServerName, settings: Settings, specFor: SpecFor): Promise<LoadResult> {
-  const running = await startServer(name, settings)
+/** What a prepared server has stored, to start others from copies of it (`StartOptions.copyOf`). */
+export interface Prepared {
+  readonly dir: string
+  readonly result: LoadResult
+  /** Removes it. */
+  remove(): Promise<void>
+}
+
+/** Puts a load on a server, halts it and keeps its folder. An error of the load is thrown: nothing can be measured then. */
+export async function prepare(
+  name: ServerName,
+  options: Omit<StartOptions, 'profileDir'>,
+  specFor: SpecFor,
+): Promise<Prepared> {
+  const running = await startServer(name, { ...options, profileDir: null })
+  try {
+    const result = await runLoad(specFor(running))
+    if (result.errors.length > 0)
+      throw new Error(`${name} could not be prepared: ${result.errors.join('; ')}`)
+    await running.halt()
+    return { dir: running.dataDir, result, remove: running.stop }
+  } catch (error) {
+    await running.stop()
+    throw error
+  }
+}
+
+async function once(name: ServerName, options: StartOptions, specFor: SpecFor): Promise<LoadResult> {
+  const running = await startServer(name, options)
   try {
     const result = await runLoad(specFor(running))
     return { ...result, errors: [...result.errors, ...loggedErrors(running.output())] }
@@ -97,7 +139,7 @@ async function once(name: ServerName, settings: Settings, specFor: SpecFor): Pro
 }
 
 /** What a server logged as an error: somebody must look. Numbers that differ each time are left out. */
-function loggedErrors(output: string): string[] {
+export function loggedErrors(output: string): string[] {
   const found = new Set<string>()
   for (const line of output.split('\n')) {
     const match = /"level":(?:50|60|"error"|"fatal").*/.exec(line)
@@ -128,7 +170,7 @@ export function rowsOf(samples: readonly Sample[]): Row[] {
 
 export function judge(
   samples: readonly Sample[],
-  contestants: readonly ServerName[],
+  contestants: readonly string[],
   targets: readonly Target[],
 ): Verdict[] {
   const verdicts: Verdict[] = []
@@ -137,6 +179,7 @@ export function judge(
       if (!contestants.includes(server)) continue
       const names = new Set(samples.filter((sample) => sample.server === server).map((sample) => sample.name))
       for (const name of names) {
+        if (target.names !== undefined && !target.names.includes(name)) continue
         const values = samples
           .filter((sample) => sample.server === server && sample.name === name)
           .map((sample) => measuredOf(sample, samples, target))

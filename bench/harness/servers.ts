@@ -1,8 +1,8 @@
 /**
- * The servers that a question may compare, each started fresh for each run, with an empty log in a
- * temporary folder of its own, and stopped after it.
+ * The servers that a question may compare, each started fresh for each run, with an empty log (or the copy
+ * of a prepared one) in a temporary folder of its own, and stopped after it.
  */
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -10,7 +10,7 @@ import type { Address } from '../load/socket.ts'
 import { freePort, type ServerProcess, startProcess } from './processes.ts'
 
 export type LogName = 'embedded' | 'redis-everysec' | 'redis-always'
-export type ServerName = 'raw-each' | 'raw-joined' | 'y-websocket' | LogName
+export type ServerName = 'raw-each' | 'raw-joined' | 'raw-bytes' | 'y-websocket' | LogName
 
 export const logNames: readonly LogName[] = ['embedded', 'redis-everysec', 'redis-always']
 
@@ -25,12 +25,28 @@ export interface RunningServer {
   readonly dataDir: string
   /** The end of what it wrote: its errors are the run's. */
   output(): string
+  /** Ends it and leaves its folder. */
+  halt(): Promise<void>
+  /** Ends it and removes its folder. */
+  stop(): Promise<void>
+}
+
+/** Several relays on one Redis. */
+export interface RunningNodes {
+  readonly addresses: readonly Address[]
+  readonly serverPids: readonly number[]
+  readonly logPid: number
+  output(): string
   stop(): Promise<void>
 }
 
 export interface StartOptions {
   /** Where the relay's CPU profile goes, or null for none. */
   readonly profileDir: string | null
+  /** The folder of a halted server of the same name: start from a copy of what it stored. */
+  readonly copyOf?: string
+  /** Settings of the relay that differ from its defaults. */
+  readonly relaySettings?: Readonly<Record<string, string>>
 }
 
 const rawEntry = fileURLToPath(new URL('../raw-server.js', import.meta.url))
@@ -46,27 +62,60 @@ export function relayIsBuilt(): boolean {
 export async function startServer(name: ServerName, options: StartOptions): Promise<RunningServer> {
   const dataDir = mkdtempSync(join(tmpdir(), 'tidemark-bench-'))
   const stops: (() => Promise<void>)[] = []
+  const halt = async () => {
+    for (const each of stops.splice(0).reverse()) await each()
+  }
   const stop = async () => {
-    for (const each of stops.reverse()) await each()
+    await halt()
     rmSync(dataDir, { recursive: true, force: true })
   }
   try {
+    if (options.copyOf !== undefined) cpSync(options.copyOf, dataDir, { recursive: true })
     const server = await start(name, dataDir, options, stops)
-    return { ...server, dataDir, stop }
+    return { ...server, dataDir, halt, stop }
   } catch (error) {
     await stop()
     throw error
   }
 }
 
+export async function startNodes(count: number, options: StartOptions): Promise<RunningNodes> {
+  const dataDir = mkdtempSync(join(tmpdir(), 'tidemark-bench-'))
+  const stops: (() => Promise<void>)[] = []
+  const stop = async () => {
+    for (const each of stops.splice(0).reverse()) await each()
+    rmSync(dataDir, { recursive: true, force: true })
+  }
+  try {
+    const redis = await startRedis(dataDir, 'everysec')
+    stops.push(redis.stop)
+    const nodes: Started[] = []
+    for (let i = 0; i < count; i++)
+      nodes.push(await startRelay(dataDir, { REDIS_URL: redis.url }, redis.pid, options, stops))
+    return {
+      addresses: nodes.map((node) => node.address),
+      serverPids: nodes.map((node) => node.serverPid),
+      logPid: redis.pid,
+      output: () => nodes.map((node) => node.output()).join('\n'),
+      stop,
+    }
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}
+
+type Started = Omit<RunningServer, 'dataDir' | 'halt' | 'stop'>
+
 async function start(
   name: ServerName,
   dataDir: string,
   options: StartOptions,
   stops: (() => Promise<void>)[],
-): Promise<Omit<RunningServer, 'dataDir' | 'stop'>> {
+): Promise<Started> {
   switch (name) {
     case 'raw-each':
+    case 'raw-bytes':
     case 'raw-joined': {
       const [server, url] = await startProcess(process.execPath, [rawEntry, name.slice(4)], {}, listening)
       stops.push(server.stop)
@@ -113,7 +162,7 @@ async function startRelay(
   logPid: number | null,
   options: StartOptions,
   stops: (() => Promise<void>)[],
-): Promise<Omit<RunningServer, 'dataDir' | 'stop'>> {
+): Promise<Started> {
   const profile =
     options.profileDir === null
       ? []
@@ -123,6 +172,7 @@ async function startRelay(
     PORT: '0',
     DATA_DIR: join(dataDir, 'data'),
     NODE_ENV: 'production',
+    ...options.relaySettings,
     ...extra,
   }
   const [server, url] = await startProcess(process.execPath, [...profile, relayEntry], env, listening)

@@ -12,6 +12,7 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import * as Y from 'yjs'
+import { readUpdates, writeUpdates } from './update-file.ts'
 
 const insertions = 182_315
 const deletions = 77_463
@@ -70,8 +71,21 @@ export function generateEdits(edit: (position: number, character: string | null)
   }
 }
 
-/** Writes the trace to `path` (lengths, updates) and its final text to `path`.txt; returns the engine's own encoding. */
-export function writeEditTrace(path: string): { edits: number; engineBytes: number; characters: number } {
+export interface WrittenTrace {
+  readonly edits: number
+  /** What the engine itself makes of it. */
+  readonly engineBytes: number
+  readonly characters: number
+  /** State vectors, base64; the second is of all edits and those in `path`.more. */
+  readonly version: string
+  readonly versionWithMore: string
+}
+
+/** As many as a tail holds before it is compacted. */
+const moreCount = 8_000
+
+/** Writes the trace to `path`, its final text to `path`.txt, and what is typed on after it to `path`.more. */
+export function writeEditTrace(path: string): WrittenTrace {
   const document = new Y.Doc()
   document.clientID = client
   const updates: Uint8Array[] = []
@@ -81,28 +95,25 @@ export function writeEditTrace(path: string): { edits: number; engineBytes: numb
     if (character === null) text.delete(position, 1)
     else text.insert(position, character)
   })
-  const head = Buffer.alloc(4 + updates.length * 2)
-  head.writeUInt32LE(updates.length, 0)
-  for (const [i, update] of updates.entries()) head.writeUInt16LE(update.length, 4 + i * 2)
-  writeFileSync(path, Buffer.concat([head, ...updates]))
+  writeUpdates(path, updates)
   const final = text.toString()
   writeFileSync(`${path}.txt`, final)
-  return {
+  const version = () => Buffer.from(Y.encodeStateVector(document)).toString('base64')
+  const written = {
     edits: updates.length,
     engineBytes: Y.encodeStateAsUpdate(document).length,
     characters: final.length,
+    version: version(),
+  }
+  const from = updates.length
+  for (let i = 0; i < moreCount; i++) text.insert((i * 7919) % text.length, 'x')
+  writeUpdates(`${path}.more`, updates.slice(from))
+  return {
+    ...written,
+    versionWithMore: version(),
   }
 }
 
 export function readEditTrace(path: string): EditTrace {
-  const bytes = readFileSync(path)
-  const count = bytes.readUInt32LE(0)
-  const updates: Buffer[] = []
-  let at = 4 + count * 2
-  for (let i = 0; i < count; i++) {
-    const length = bytes.readUInt16LE(4 + i * 2)
-    updates.push(bytes.subarray(at, at + length))
-    at += length
-  }
-  return { updates, text: readFileSync(`${path}.txt`, 'utf8') }
+  return { updates: readUpdates(path), text: readFileSync(`${path}.txt`, 'utf8') }
 }

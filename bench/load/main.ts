@@ -1,7 +1,12 @@
 /** The load generator's process: takes one spec, answers with one result, ends. */
 import { documents } from './documents.ts'
 import { fanOut } from './fan-out.ts'
+import { idle } from './idle.ts'
+import { join, store } from './join.ts'
+import { nodes } from './nodes.ts'
 import { offlineReturn } from './offline-return.ts'
+import { paste } from './paste.ts'
+import { presence } from './presence.ts'
 import type { LoadResult, LoadSpec } from './spec.ts'
 import { trace } from './trace.ts'
 
@@ -15,6 +20,18 @@ function run(spec: LoadSpec): Promise<LoadResult> {
       return trace(spec, 'bench-trace')
     case 'offline-return':
       return offlineReturn(spec, 'bench-return')
+    case 'join':
+      return join(spec)
+    case 'store':
+      return store(spec)
+    case 'idle':
+      return idle(spec, 'bench-idle')
+    case 'presence':
+      return presence(spec, 'bench-presence')
+    case 'paste':
+      return paste(spec, 'bench-paste')
+    case 'nodes':
+      return nodes(spec, 'bench-nodes')
   }
 }
 

@@ -16,6 +16,8 @@ export interface PeerOptions {
   readonly step2?: Uint8Array
   /** A frame that carries an update; step 2 is one. */
   onUpdate(bytes: Buffer, start: number, end: number): void
+  /** Any other data frame. */
+  onFrame?(bytes: Buffer, start: number, end: number): void
   /** After the last frame of a read. */
   onRead?(): void
   onBroken(reason: string): void
@@ -56,6 +58,7 @@ export function openPeer(options: PeerOptions): Peer {
         options.onUpdate(bytes, start, end)
         if (bytes[start + 1] === 1) ready()
       } else if (bytes[start] === 0 && bytes[start + 1] === 0 && options.handshake) socket.write(step2Frame)
+      else options.onFrame?.(bytes, start, end)
     },
     onRead() {
       options.onRead?.()

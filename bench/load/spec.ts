@@ -51,7 +51,99 @@ export interface OfflineReturnSpec extends LoadTarget {
   readonly deadlineMs: number
 }
 
-export type LoadSpec = FanOutSpec | DocumentsSpec | TraceSpec | OfflineReturnSpec
+/** Somebody joins a stored document. Versions are state vectors in base64. */
+export interface JoinStep {
+  readonly kind: 'join'
+  readonly name: string
+  /** At once. */
+  readonly joiners: number
+  /** In turn; the figures are means. */
+  readonly times: number
+  /** What the joiners have. */
+  readonly version: string
+  /** What a raw server is asked for instead. */
+  readonly rawBytes: number
+}
+
+/** Updates become durable and stay in the tail. */
+export interface WriteStep {
+  readonly kind: 'write'
+  readonly updatesFile: string
+  readonly version: string
+}
+
+export interface JoinSpec extends LoadTarget {
+  readonly kind: 'join'
+  readonly document: string
+  readonly steps: readonly (JoinStep | WriteStep)[]
+  /** What a newcomer must have in the end. */
+  readonly expectedVersion: string
+}
+
+/** One large update becomes a snapshot. */
+export interface StoreSpec extends LoadTarget {
+  readonly kind: 'store'
+  readonly document: string
+  readonly updateFile: string
+  readonly metricsUrl: string
+}
+
+/** Many sessions that do nothing, each on a document of its own. */
+export interface IdleSpec extends LoadTarget {
+  readonly kind: 'idle'
+  /** Opened first and not counted: what a server needs once and not for each. */
+  readonly warmUpSessions: number
+  readonly sessions: number
+  /** Connects on their way. */
+  readonly atOnce: number
+}
+
+/** Users of one document who each change their presence once a second. */
+export interface PresenceSpec extends LoadTarget {
+  readonly kind: 'presence'
+  readonly users: number
+  /** Send back what they are told, as y-websocket's client does. */
+  readonly echoing: boolean
+  readonly warmUpMs: number
+  readonly measureMs: number
+}
+
+/** Many paste into a document in which one person types. */
+export interface PasteSpec extends LoadTarget {
+  readonly kind: 'paste'
+  readonly writers: number
+  readonly pasteBytes: number
+  /** The pastes are spread evenly over this time; 0: all in one moment. */
+  readonly spreadMs: number
+  readonly keysPerSecond: number
+}
+
+/** Documents whose sessions are spread over several relays, each document's over all of them. */
+export interface NodesSpec {
+  readonly kind: 'nodes'
+  readonly addresses: readonly Address[]
+  readonly handshake: boolean
+  readonly serverPids: readonly number[]
+  readonly logPid: number | null
+  readonly documents: number
+  readonly readersPerDocument: number
+  /** Over all documents. */
+  readonly updatesPerSecond: number
+  readonly warmUpMs: number
+  readonly measureMs: number
+}
+
+export type LoadSpec =
+  | FanOutSpec
+  | DocumentsSpec
+  | TraceSpec
+  | OfflineReturnSpec
+  | JoinSpec
+  | StoreSpec
+  | IdleSpec
+  | PresenceSpec
+  | PasteSpec
+  | NodesSpec
 
 export type Figures = Readonly<Record<string, number>>
 

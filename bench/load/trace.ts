@@ -158,7 +158,8 @@ async function untilCompacted(
   return { settled: false, compactions, failed, afterMs: deadlineMs }
 }
 
-function sum(page: string, metric: string): number {
+/** Of a Prometheus page: the metric over all its labels, or with the labels given in braces. */
+export function sum(page: string, metric: string): number {
   const lines = page
     .split('\n')
     .filter((line) => line.startsWith(`${metric}{`) || line.startsWith(`${metric} `))

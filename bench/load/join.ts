@@ -1,0 +1,134 @@
+/**
+ * Joins of one stored document, step by step on one server: alone, in a crowd, by who has nothing, by who
+ * lacks one update, with pending updates written in between. Each step is a case.
+ *
+ * - `serverCpuMsPerJoin` includes the connection's own cost: opening, upgrade, close.
+ * - `residentAboveIdleBytes`: the highest of the step over what the server held before its first client.
+ * - At the end a witness joins with nothing, and what it got must reach the version that is expected.
+ */
+import { readFileSync } from 'node:fs'
+import * as Y from 'yjs'
+import { resetResidentPeak, residentBytes, residentPeakBytes, startCpuMeter } from '../harness/cpu.ts'
+import { clientFrame, syncFrame } from './frames.ts'
+import { joinOnce } from './joiner.ts'
+import { openPeer, sleep, until } from './peer.ts'
+import type { JoinSpec, JoinStep, LoadCase, LoadResult, StoreSpec, WriteStep } from './spec.ts'
+import { sum } from './trace.ts'
+import { readUpdates } from './update-file.ts'
+
+const joinDeadlineMs = 60_000
+const writtenDeadlineMs = 10_000
+const storedDeadlineMs = 60_000
+/** For the server to see the connections closed, so that their cost is counted. */
+const closedMs = 30
+
+export async function join(spec: JoinSpec): Promise<LoadResult> {
+  const cases: LoadCase[] = []
+  const idleBytes = residentBytes(spec.serverPid)
+  for (const step of spec.steps) {
+    if (step.kind === 'join') cases.push(await joinStep(spec, step, idleBytes))
+    else if (spec.handshake) await write(spec, step)
+  }
+  const errors = spec.handshake ? await verify(spec) : []
+  return { cases, errors }
+}
+
+async function joinStep(spec: JoinSpec, step: JoinStep, idleBytes: number): Promise<LoadCase> {
+  const ask = spec.handshake ? syncFrame(0, fromBase64(step.version)) : rawAsk(step.rawBytes)
+  let milliseconds = 0
+  let bytes = 0
+  resetResidentPeak(spec.serverPid)
+  const meter = startCpuMeter(spec.serverPid, spec.logPid)
+  for (let time = 0; time < step.times; time++) {
+    const from = performance.now()
+    const joined = await Promise.all(
+      Array.from({ length: step.joiners }, () => joinOnce({ ...spec, ask, deadlineMs: joinDeadlineMs })),
+    )
+    milliseconds += performance.now() - from
+    bytes += joined.reduce((sum, each) => sum + each.bytes, 0)
+    for (const each of joined) each.end()
+    await sleep(closedMs)
+  }
+  const cpu = meter.stop()
+  const joins = step.joiners * step.times
+  return {
+    name: step.name,
+    figures: {
+      joinMs: milliseconds / step.times,
+      serverCpuMsPerJoin: cpu.serverMs / joins,
+      ...(spec.logPid === null ? {} : { logCpuMsPerJoin: cpu.logMs / joins }),
+      bytesPerJoin: bytes / joins,
+      residentAboveIdleBytes: residentPeakBytes(spec.serverPid) - idleBytes,
+      foreignCores: cpu.foreignMs / cpu.wallMs,
+    },
+  }
+}
+
+function rawAsk(bytes: number): Buffer {
+  const payload = Buffer.alloc(4)
+  payload.writeUInt32BE(bytes)
+  return clientFrame(payload)
+}
+
+/** Sends the updates one frame each and waits until another session has them: then they are durable. */
+async function write(spec: JoinSpec, step: WriteStep): Promise<void> {
+  const updates = readUpdates(step.updatesFile)
+  let seen = 0
+  let broken: string | null = null
+  const open = (count: () => void) =>
+    openPeer({
+      ...spec,
+      stateVector: fromBase64(step.version),
+      onUpdate(bytes, start) {
+        if (bytes[start + 1] === 2) count()
+      },
+      onBroken(reason) {
+        broken = reason
+      },
+    })
+  const reader = open(() => seen++)
+  const writer = open(() => {})
+  await Promise.all([reader.ready, writer.ready])
+  for (const update of updates) writer.socket.write(syncFrame(2, update))
+  await until(() => seen >= updates.length || broken !== null, writtenDeadlineMs)
+  reader.socket.end()
+  writer.socket.end()
+  if (seen < updates.length) throw new Error(`${updates.length - seen} pending updates lost (${broken})`)
+}
+
+async function verify(spec: JoinSpec): Promise<string[]> {
+  const ask = syncFrame(0, Uint8Array.of(0))
+  const witness = await joinOnce({ ...spec, ask, keep: true, deadlineMs: joinDeadlineMs })
+  witness.end()
+  const got = Y.decodeStateVector(Y.encodeStateVectorFromUpdate(witness.update!))
+  const errors: string[] = []
+  for (const [client, clock] of Y.decodeStateVector(fromBase64(spec.expectedVersion)))
+    if (got.get(client) !== clock)
+      errors.push(`a newcomer has client ${client} to ${got.get(client)}, not ${clock}`)
+  return errors.slice(0, 5)
+}
+
+/** Puts one large update into a document and waits until it is compacted. */
+export async function store(spec: StoreSpec): Promise<LoadResult> {
+  const errors: string[] = []
+  const peer = openPeer({
+    ...spec,
+    step2: readFileSync(spec.updateFile),
+    onUpdate() {},
+    onBroken: (reason) => errors.push(reason),
+  })
+  const from = performance.now()
+  let done = 0
+  while (done === 0 && errors.length === 0 && performance.now() - from < storedDeadlineMs) {
+    await sleep(100)
+    const page = await (await fetch(spec.metricsUrl)).text()
+    done = sum(page, 'tidemark_compactions_total{result="done"}')
+  }
+  if (done === 0) errors.push(`not compacted in ${storedDeadlineMs} ms`)
+  peer.socket.end()
+  return { cases: [{ name: '', figures: { compactedAfterMs: performance.now() - from } }], errors }
+}
+
+function fromBase64(text: string): Uint8Array {
+  return Buffer.from(text, 'base64')
+}
