@@ -1,6 +1,6 @@
 # The relay in an image: built with the compiler, run without it, as an unprivileged user.
 #
-# docker build -t tidemark . && docker run -p 8080:8080 -v tidemark:/data tidemark
+# docker build -t tidemark . && docker run -p 8080:8080 -v tidemark:/data -e JWT_SECRET tidemark
 #
 # A glibc image, because every native package has a prebuilt binary for it; install scripts are skipped.
 ARG NODE_VERSION=22
