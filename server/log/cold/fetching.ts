@@ -27,7 +27,7 @@ export interface FetchLimits {
 }
 
 export const fetchLimits: FetchLimits = {
-  deadlineMs: 15_000,
+  deadlineMs: 10_000,
   bytesPerSecondMin: 4 * 1024 * 1024,
   fetchesMax: 16,
   certainAttemptsMax: 3,

@@ -90,7 +90,7 @@ export class Sweeper {
     const { log, limits, clean } = this.parts
     await this.lease?.release()
     // Longer than until the next sweep, so that one node stays at it and knows how far it is.
-    this.lease = await log.lease(sweepDocument, 3 * limits.everyMs + 60_000)
+    this.lease = await log.lease(sweepDocument, 3 * limits.everyMs)
     if (this.lease === null) return
     if (nowMs >= this.nothingBeforeMs) await this.walk(nowMs, signal)
     if (nowMs >= this.cleanAfterMs && (await clean(nowMs, signal))) this.cleanAfterMs = nowMs + roundMs
