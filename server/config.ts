@@ -66,6 +66,7 @@ const schema = z.object({
   COMPACTION_IDLE_COUNT_MIN: wholeNumber(1, 10_000_000, 16),
   COMPACTION_INTERVAL_MS: wholeNumber(0, 3_600_000, 2_000),
   COMPACTION_MEMORY_MB: wholeNumber(64, 65_536, 4096),
+  READ_THREADS: wholeNumber(1, 64, 1),
   TRUSTED_PROXIES: z
     .string()
     .transform(listOf)

@@ -8,8 +8,10 @@ import type { Gatekeeper, Revocations } from './access/access.ts'
 import { createGatekeeper } from './access/gatekeeper.ts'
 import { createRevocations } from './access/revocations.ts'
 import { Compactor } from './compaction/compactor.ts'
+import { Workers } from './compaction/workers.ts'
 import type { Config } from './config.ts'
 import { Gateway } from './gateway/gateway.ts'
+import { apiRoutes } from './gateway/http/api.ts'
 import { TieredLog } from './log/cold/tiered-log.ts'
 import type { Log } from './log/log.ts'
 import type { Logger } from './logger.ts'
@@ -22,6 +24,7 @@ const sweepMs = 1_000
 const imageIdleMs = 10_000
 const awarenessFrameMs = 50
 const compactionTimeoutMs = 120_000
+const readTimeoutMs = 30_000
 /** Closing takes at most the sum of these and the log's own end; the process exits within 10 s. */
 const flushMsMax = 4_000
 const closeGraceMs = 2_000
@@ -33,6 +36,8 @@ export class Server {
   private readonly gatekeeper: Gatekeeper
   private readonly rooms: Rooms
   private readonly compactor: Compactor
+  /** Apart from the compactor's: a reader must not wait for a compaction. */
+  private readonly readers: Workers
   private readonly gateway: Gateway
   private sweeper: NodeJS.Timeout | null = null
 
@@ -59,6 +64,11 @@ export class Server {
       logger,
       metrics,
       onCompacted: (document, result) => this.rooms.compacted(document, result),
+    })
+    this.readers = new Workers({
+      threads: config.READ_THREADS,
+      heapMb: config.COMPACTION_MEMORY_MB,
+      timeoutMs: readTimeoutMs,
     })
     if (log instanceof TieredLog)
       log.attach({
@@ -116,7 +126,18 @@ export class Server {
       logger,
       metrics,
       unready: () => log.unavailable(),
-      routes: () => undefined,
+      routes: apiRoutes({
+        rooms: this.rooms,
+        log,
+        engine,
+        gatekeeper: this.gatekeeper,
+        revocations: this.revocations,
+        logger,
+        metrics,
+        json: (updates, signal) => this.readers.json(engine, updates, signal),
+        compactSoon: (document) => void this.compactor.compactNow(document),
+        limits: { updateBytesMax: config.UPDATE_BYTES_MAX },
+      }),
     })
     metrics.watch({
       connections: () => this.gateway.connectionCount,
@@ -143,7 +164,7 @@ export class Server {
     await this.gateway.close(closeGraceMs)
     if (this.sweeper !== null) clearInterval(this.sweeper)
     this.rooms.close()
-    await this.compactor.close()
+    await Promise.all([this.compactor.close(), this.readers.close()])
     await this.gatekeeper.close()
     await this.revocations.close()
     await this.log.close()
