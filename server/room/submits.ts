@@ -62,8 +62,15 @@ interface Submit extends NewEntry {
   readonly outline: Outline
 }
 
+/**
+ * So many bytes do not wait for the end of the tick: while they are on their way to the disk and to the sessions, the
+ * rest of what came is read.
+ */
+const batchBytesMax = 8 * 1024
+
 export class Submits {
   private waiting: Submit[] = []
+  private waitingBytes = 0
   private readonly inFlight: Submit[] = []
   private readonly document: DocumentId
   private readonly context: SubmitContext
@@ -117,7 +124,9 @@ export class Submits {
     }
     const inLineage = lineage.epoch === noOffset ? submit : { ...submit, epoch: lineage.epoch }
     this.waiting.push(key === undefined ? inLineage : { ...inLineage, key })
-    this.onWaiting()
+    this.waitingBytes += bytes.length
+    if (this.waitingBytes < batchBytesMax) this.onWaiting()
+    else this.flush()
     return true
   }
 
@@ -135,6 +144,7 @@ export class Submits {
     if (this.waiting.length === 0) return
     const batch = this.waiting
     this.waiting = []
+    this.waitingBytes = 0
     void this.append(batch)
   }
 
