@@ -7,6 +7,7 @@ import * as Y from 'yjs'
 import type { DocumentId } from '../../../core/document-id.ts'
 import { yjsEngine } from '../../../core/engine/yjs/yjs-engine.ts'
 import { type CompactionResult, Compactor } from '../../../server/compaction/compactor.ts'
+import { fold } from '../../../server/log/lineage.ts'
 import { createEmbeddedLog } from '../../../server/log/lmdb/embedded-log.ts'
 import type { Log } from '../../../server/log/log.ts'
 import { Metrics } from '../../../server/metrics.ts'
@@ -117,16 +118,36 @@ test('a document whose lease somebody holds is left alone, and compacted once it
   await until('a result', () => results.length === 1)
 })
 
-test('an entry that cannot be read fails the compaction, and nothing is lost', async () => {
+test('updates that break the engine are set aside with their reason, and the document goes on without them', async () => {
   const doc = new Y.Doc()
-  for (let i = 0; i < 10; i++) await type(doc, (text) => text.insert(0, 'x'))
-  await log.append(document, [{ timeMs: 0, author: '', origin: 'o', update: Uint8Array.of(9, 9, 9) }])
-  compactor.consider(document, stats(11))
+  const poison = (update: Uint8Array) => [{ timeMs: 7, author: 'mallory', origin: 'o', update }]
+  for (let i = 0; i < 10; i++) {
+    await type(doc, (text) => text.insert(0, 'x'))
+    if (i % 5 === 2) await log.append(document, poison(Uint8Array.of(9, 9, 9, i)))
+  }
+  compactor.consider(document, stats(12))
   await compactor.idle()
-  const { snapshot, tail } = await log.load(document)
-  expect(snapshot).toBe(null)
-  expect(tail).toHaveLength(11)
-  expect(results).toEqual([])
+  const asked = fold(await log.load(document), yjsEngine)
+  expect(asked.snapshot).toBe(null)
+  expect(asked.aside.map(({ entry }) => [entry.offset, entry.author])).toEqual([
+    [4, 'mallory'],
+    [10, 'mallory'],
+  ])
+  expect(asked.aside[0]!.reason).toMatch(/^error: /)
+
+  await until('the pause after a failure is over', async () => {
+    await compactor.compactNow(document)
+    return results.length === 1
+  })
+  const { snapshot, entries, aside } = fold(await log.load(document), yjsEngine)
+  expect(entries).toEqual([])
+  expect(aside.map(({ entry }) => [...entry.update])).toEqual([
+    [9, 9, 9, 2],
+    [9, 9, 9, 7],
+  ])
+  const restored = new Y.Doc()
+  Y.applyUpdate(restored, snapshot!.bytes)
+  expect(restored.getText('t').toString()).toBe('xxxxxxxxxx')
 })
 
 test('closing while a worker is starting ends it in good order, again and again', async () => {
