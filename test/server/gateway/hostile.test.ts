@@ -2,7 +2,7 @@
  * What a hostile or broken client sends is refused with a code and a reason, leaves nothing in the log,
  * and disturbs nobody else. One server process takes it all.
  */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -13,6 +13,7 @@ import { errorTable } from '../../../core/protocol/errors.ts'
 import { metric } from '../../support/metric.ts'
 import { RawClient } from '../../support/raw-client.ts'
 import { type RelayProcess, startRelay } from '../../support/relay-process.ts'
+import { residentBytes } from '../../support/resident-bytes.ts'
 import { until } from '../../support/wait.ts'
 
 const updateBytesMax = 64 * 1024
@@ -276,8 +277,3 @@ test('half a handshake, garbage and sudden resets harm nobody', async () => {
     ),
   )
 })
-
-function residentBytes(pid: number): number {
-  const pages = Number(readFileSync(`/proc/${pid}/statm`, 'utf8').split(' ')[1])
-  return pages * 4096
-}
