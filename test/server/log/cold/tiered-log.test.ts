@@ -7,6 +7,7 @@ import { toOffset } from '../../../../core/offset.ts'
 import { TidemarkError } from '../../../../core/protocol/errors.ts'
 import { createFileStore } from '../../../../server/log/cold/file-store.ts'
 import { pointerOf } from '../../../../server/log/cold/pointer.ts'
+import { seal } from '../../../../server/log/cold/sealed.ts'
 import type { SnapshotStore } from '../../../../server/log/cold/snapshot-store.ts'
 import type { TieredLog } from '../../../../server/log/cold/tiered-log.ts'
 import { createEmbeddedLog } from '../../../../server/log/lmdb/embedded-log.ts'
@@ -23,6 +24,7 @@ import {
 import { silentLogger } from '../../../support/silent-logger.ts'
 import { freezeSteps, temporaryFolder, tieredOver } from './tiered-log-under-test.ts'
 
+const bytesOf = (text: string) => new TextEncoder().encode(text)
 const never = new AbortController().signal
 
 let folder: ReturnType<typeof temporaryFolder>
@@ -122,27 +124,46 @@ describe('a cold document', () => {
     let fetches = 0
     let running = 0
     let runningMost = 0
-    const real = createFileStore(storeFolder())
-    const counting: SnapshotStore = {
-      ...real,
-      name: real.name,
-      start: () => real.start(),
-      close: () => real.close(),
-      put: (...args) => real.put(...args),
-      delete: (...args) => real.delete(...args),
-      list: (...args) => real.list(...args),
-      async get(...args) {
-        fetches++
-        runningMost = Math.max(runningMost, ++running)
-        return real.get(...args).finally(() => running--)
-      },
-    }
+    const counting = storeWith(async (get) => {
+      fetches++
+      runningMost = Math.max(runningMost, ++running)
+      return get().finally(() => running--)
+    })
     const second = over({ store: counting, limits: { fetchesMax: 2, deadlineMs: 20_000 } })
     const loads = documents.flatMap((id) => Array.from({ length: 5 }, () => second.load(id)))
     for (const loaded of await Promise.all(loads)) expect(contentsOf(loaded)).toEqual(['a1', 'a2', 'a3'])
     expect([fetches, runningMost]).toEqual([documents.length, 2])
   })
 })
+
+test('a document that was compacted, and its object removed, while it was being loaded, loads as it is now', async () => {
+  const path = await cold(document, 'a')
+  await append('b', 1)
+  const slow = over({
+    store: storeWith(async (get) => {
+      if (await isCold()) {
+        expect(await compactTo(log, document)).toBe(true)
+        rmSync(path)
+      }
+      return get()
+    }),
+  })
+  expect(contentsOf(await slow.load(document))).toEqual(['a1', 'a2', 'a3', 'b1'])
+})
+
+/** The real store, with something around each `get`. */
+function storeWith(around: (get: () => Promise<Uint8Array>) => Promise<Uint8Array>): SnapshotStore {
+  const real = createFileStore(storeFolder())
+  return {
+    name: real.name,
+    start: () => real.start(),
+    close: () => real.close(),
+    put: (...args) => real.put(...args),
+    delete: (...args) => real.delete(...args),
+    list: (...args) => real.list(...args),
+    get: (...args) => around(() => real.get(...args)),
+  }
+}
 
 describe('a cold snapshot that is not what was written', () => {
   type Damage = (path: string, whole: Buffer, other: Buffer) => void
@@ -183,6 +204,29 @@ describe('a cold snapshot that is not what was written', () => {
       expect(await contents()).toEqual(['a1', 'a2', 'a3', 'b1'])
     },
   )
+
+  test('a whole snapshot of the same document and offset, yet another one', async () => {
+    const path = await cold(document, 'a')
+    const whole = readFileSync(path)
+    const { object } = await seal(document, toOffset(3), snapshotOf(3, ['b1', 'b2', 'b3'].map(bytesOf)))
+    writeFileSync(path, object)
+    expect(await refusal(log.load(document))).toBe('document_unreadable')
+    writeFileSync(path, whole)
+    expect(await contents()).toEqual(['a1', 'a2', 'a3'])
+  })
+
+  test("another document's pointer, or that of another offset", async () => {
+    const other = freshDocument()
+    await cold(document, 'a')
+    await cold(other, 'a')
+    const pointer = (await inner.load(other)).snapshot!
+    await inner.compact(document, pointer, pointer.offset)
+    expect(await refusal(log.load(document))).toBe('document_unreadable')
+    expect(await contents(other)).toEqual(['a1', 'a2', 'a3'])
+    await append('b', 1, other)
+    await inner.compact(other, { ...pointer, offset: toOffset(4) }, pointer.offset)
+    expect(await refusal(log.load(other))).toBe('document_unreadable')
+  })
 
   test('every single bit of an object counts', async () => {
     const path = await cold(document, 'a')
@@ -290,11 +334,16 @@ describe('freezing', () => {
     for (const node of nodes) expect(contentsOf(await node.load(document))).toEqual(['a1', 'a2', 'a3'])
   })
 
-  test('does not point to an object that does not read back as it was put', async () => {
+  test.each([
+    ['torn', (whole: Buffer) => whole.subarray(0, 20)],
+    ['longer', (whole: Buffer) => Buffer.concat([whole, whole])],
+    ['changed', (whole: Buffer) => Buffer.from(whole).fill(0, 60, 61)],
+  ] as const)('does not point to an object that reads back %s', async (_, change) => {
     await append('a', 3)
     await compactTo(log, document)
     onStep = (at) => {
-      if (at === 'freeze.verify') writeFileSync(objects()[0]!, 'torn')
+      const [path = ''] = objects()
+      if (at === 'freeze.verify') writeFileSync(path, change(readFileSync(path)))
     }
     await expect(log.freeze(document)).rejects.toThrow()
     expect(await isCold()).toBe(false)
