@@ -1,7 +1,8 @@
 /**
  * The whole relay against a model. Devices edit two documents, offline and on; they hold updates back,
  * send them in another order and again, disconnect, come back, or are lost for good with what they
- * have not sent; meanwhile the relay compacts all the time and fails at any point. Then:
+ * have not sent; meanwhile the relay compacts all the time and fails at any point. Every other run
+ * begins with documents that have been compacted. Then:
  *
  *   nothing lost      who joins has every update that the relay ever sent to anybody, and everything that
  *                     devices still hold; also in the middle of it, and though the author's device is lost
@@ -60,6 +61,7 @@ describe.each(variants)('$name', ({ open, numRuns }) => {
       const model = new Model(relays, run++)
       try {
         await model.connectAll()
+        if (run % 2 === 1) await model.compactAll()
         for (const command of history) await model.play(command)
         await model.settle()
         compared += model.checkOrder()
@@ -69,8 +71,6 @@ describe.each(variants)('$name', ({ open, numRuns }) => {
     })
     await fc.assert(property, { ...runs(numRuns), ...timeLimit })
     expect(compared, 'updates that two connections got').toBeGreaterThan(numRuns)
-    // How many there are depends on when the kills came; a relay that is killed takes its count along.
-    expect(await relays.compactions(), 'compactions').toBeGreaterThan(0)
   })
 })
 
@@ -90,6 +90,20 @@ class Model {
   async connectAll(): Promise<void> {
     for (const [i, device] of this.devices.entries())
       await until('a device is connected', () => device.connect(this.url(i)))
+  }
+
+  /**
+   * Devices type until there was enough for it. Not later in a run: the lease of a node that was killed while
+   * it compacted keeps a document from being compacted for many seconds.
+   */
+  async compactAll(): Promise<void> {
+    for (const [i, { id }] of this.documents.entries())
+      await until('a document is compacted', () => {
+        if (this.relays.compactions(id) > 0) return true
+        this.devices[i]!.edit(0, 0, 0)
+        this.devices[i]!.sendHeld()
+        return false
+      })
   }
 
   async play([index, action, kind, place, choice]: Command): Promise<void> {

@@ -28,8 +28,8 @@ export interface Relays {
   fail(choice: number): Promise<void>
   /** Nothing fails any more. */
   heal(): void
-  /** Compactions since the start, those before a kill that nobody counted left out. */
-  compactions(): Promise<number>
+  /** Compactions of the document that ended well, also those of processes killed since. */
+  compactions(document: string): number
   close(): Promise<void>
 }
 
@@ -37,6 +37,8 @@ const logLimits = { ...busyLogLimits, retryMs: 1, retryMsMax: 10 }
 
 const environmentOf = (choice: number): Record<string, string> => ({
   PORT: '0',
+  // Compactions are counted by their lines.
+  LOG_LEVEL: 'debug',
   COMPACTION_TAIL_COUNT_MAX: String(2 + (choice % 9)),
   COMPACTION_INTERVAL_MS: '0',
   // Rooms close and open again within a run.
@@ -46,17 +48,20 @@ const environmentOf = (choice: number): Record<string, string> => ({
 export async function embeddedRelays(): Promise<Relays> {
   const directory = mkdtempSync(join(tmpdir(), 'tidemark-property-'))
   let failing: string | null = null
-  let compactions = 0
   let url = ''
+  const lines: Line[] = []
+  const logger = {
+    ...silentLogger,
+    debug: (fields: object, msg: string) => void lines.push({ msg, ...fields }),
+  }
   const onStep = (step: string): void => {
-    if (step === 'compact.forgotten') compactions++
     if (step !== failing) return
     failing = null
     throw new Error(`stopped at ${step}`)
   }
   const start = async (choice: number): Promise<Server> => {
     const log = createEmbeddedLog({ directory, logger: silentLogger, onStep, ...logLimits })
-    const server = new Server(readConfig(environmentOf(choice)), log, silentLogger)
+    const server = new Server(readConfig(environmentOf(choice)), log, logger)
     url = (await server.start()).replace('http', 'ws')
     return server
   }
@@ -72,7 +77,7 @@ export async function embeddedRelays(): Promise<Relays> {
     heal() {
       failing = null
     },
-    compactions: async () => compactions,
+    compactions: (document) => compactionsIn(lines, document),
     async close() {
       await server.close()
       rmSync(directory, { recursive: true, force: true })
@@ -91,16 +96,20 @@ export async function killedRelays(): Promise<Relays> {
     return startRelay(environment, smallRelay)
   }
   let relay = await start(0)
-  let compactions = 0
+  const all = [relay]
   return {
     urls: () => [relay.webSocketUrl],
     async fail(choice) {
-      compactions += await compactionsOf(relay)
       await relay.kill9()
       relay = await start(choice)
+      all.push(relay)
     },
     heal: () => undefined,
-    compactions: async () => compactions + (await compactionsOf(relay)),
+    compactions: (document) =>
+      compactionsIn(
+        all.flatMap((one) => one.lines),
+        document,
+      ),
     async close() {
       await relay.stop()
       rmSync(directory, { recursive: true, force: true })
@@ -112,15 +121,15 @@ export async function twoNodes(): Promise<Relays> {
   const redis = await startRedisServer({ appendfsync: 'always' })
   const start = (choice: number) => startRelay({ ...environmentOf(choice), REDIS_URL: redis.url })
   const nodes = [await start(0), await start(1)]
-  let compactions = 0
+  const all = [...nodes]
   return {
     urls: () => nodes.map((node) => node.webSocketUrl),
     async fail(choice) {
       const dying = choice % 3
       if (dying < 2) {
-        compactions += await compactionsOf(nodes[dying]!)
         await nodes[dying]!.kill9()
         nodes[dying] = await start(choice)
+        all.push(nodes[dying]!)
         return
       }
       await redis.kill9()
@@ -129,10 +138,11 @@ export async function twoNodes(): Promise<Relays> {
       for (const node of nodes) await until('a node is ready again', () => ready(node))
     },
     heal: () => undefined,
-    async compactions() {
-      for (const node of nodes) compactions += await compactionsOf(node)
-      return compactions
-    },
+    compactions: (document) =>
+      compactionsIn(
+        all.flatMap((one) => one.lines),
+        document,
+      ),
     async close() {
       await Promise.all(nodes.map((node) => node.stop()))
       await redis.stop()
@@ -140,7 +150,11 @@ export async function twoNodes(): Promise<Relays> {
   }
 }
 
-async function compactionsOf(relay: RelayProcess): Promise<number> {
-  const text = await (await fetch(`${relay.url}/metrics`)).text()
-  return Number(/compactions_total{result="done"} (\d+)/.exec(text)?.[1] ?? 0)
+type Line = Readonly<Record<string, unknown>>
+
+/** What a process logged outlives it. */
+function compactionsIn(lines: readonly Line[], document: string): number {
+  return lines.filter(
+    (line) => line['msg'] === 'compaction' && line['result'] === 'done' && line['document'] === document,
+  ).length
 }

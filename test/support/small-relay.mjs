@@ -5,7 +5,8 @@ const [{ readConfig }, { createEmbeddedLog }, { Server }] = await Promise.all(
 )
 
 const say = (level) => (detail, msg) => process.stdout.write(`${JSON.stringify({ level, msg, ...detail })}\n`)
-const logger = { error: say('error'), warn: say('warn'), info: say('info'), debug: () => undefined }
+const debug = process.env.LOG_LEVEL === 'debug' ? say('debug') : () => undefined
+const logger = { error: say('error'), warn: say('warn'), info: say('info'), debug }
 const config = readConfig()
 const limits = JSON.parse(process.env.LOG_LIMITS ?? '{}')
 const server = new Server(
