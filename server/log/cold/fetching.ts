@@ -20,6 +20,8 @@ export interface FetchLimits {
   /** Large objects get more time: as long as they take at this rate. */
   readonly bytesPerSecondMin: number
   readonly fetchesMax: number
+  /** Objects waited for beyond these; more are refused at once. */
+  readonly waitingMax: number
   /** For what is missing or damaged. */
   readonly certainAttemptsMax: number
   readonly pauseMs: number
@@ -30,6 +32,7 @@ export const fetchLimits: FetchLimits = {
   deadlineMs: 10_000,
   bytesPerSecondMin: 4 * 1024 * 1024,
   fetchesMax: 16,
+  waitingMax: 10_000,
   certainAttemptsMax: 3,
   pauseMs: 50,
   pauseMsMax: 2_000,
@@ -80,6 +83,7 @@ export class Fetching {
   }
 
   private turn(signal: AbortSignal): Promise<void> {
+    if (this.waiting.length >= this.limits.waitingMax) return Promise.reject(tooMany())
     return new Promise((resolve, reject) => {
       const mine = (): void => {
         signal.removeEventListener('abort', late)
@@ -87,7 +91,7 @@ export class Fetching {
       }
       const late = (): void => {
         this.waiting.splice(this.waiting.indexOf(mine), 1)
-        reject(new StoreError('unavailable', 'too many cold documents are wanted at once'))
+        reject(tooMany())
       }
       signal.addEventListener('abort', late, { once: true })
       this.waiting.push(mine)
@@ -121,4 +125,8 @@ export class Fetching {
     if (object.length !== pointer.objectBytes) throw new MalformedBytes('not of the length it had')
     return unseal(object, { ...of, sha256: pointer.sha256 })
   }
+}
+
+function tooMany(): StoreError {
+  return new StoreError('unavailable', 'too many cold documents are wanted at once')
 }

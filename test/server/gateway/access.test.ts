@@ -188,8 +188,10 @@ describe.each(Object.entries({ '2.x': ProviderV2, '3.x': ProviderV3 }))(
       })
       opened.push({ close: () => made.destroy() })
       const closes: { code: number; reason: string }[] = []
-      made.on('connection-close', (event: { code?: number; reason?: unknown } | null) => {
-        if (event !== null) closes.push({ code: event.code ?? 0, reason: String(event.reason) })
+      // The two versions declare their events in different ways.
+      const on = made.on.bind(made) as (name: string, then: (event: CloseEvent | null) => void) => void
+      on('connection-close', (event) => {
+        if (event !== null) closes.push({ code: event.code, reason: event.reason })
       })
       return { provider: made, doc, text: doc.getText('t'), closes }
     }
