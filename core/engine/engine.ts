@@ -67,7 +67,8 @@ export interface Engine {
   /**
    * The update that brings a replica at `version` to the state of `state` plus `tail` (in offset
    * order, each validated), as chunks to be sent one after the other. Never smaller knowledge than
-   * the engine's own diff; may repeat a struct the replica has. Chunks may alias `state.bytes`.
+   * the engine's own diff; may repeat a struct the replica has. Chunks may alias `state.bytes`
+   * and updates of the tail. Work is remembered for the next joiner: bytes must not change, and the array `tail` may only grow.
    */
   join(state: IndexedState | null, tail: readonly Uint8Array[], version: Uint8Array): Uint8Array[]
   /** What `IndexedState` needs beside the bytes; reads all of them once. */

@@ -37,6 +37,9 @@ export const runWidth = 6
 export const rowWidth = 4
 export const deletePartWidth = 5
 
+/** Scans of updates at least this large are kept for the next join. */
+export const rememberedScanBytesMin = 4096
+
 /** A row is made once at least this much lies behind the last one. */
 const rowBytesMin = 4096
 const rowStructsMin = 64

@@ -19,13 +19,20 @@
 import type { Coverage, IndexedState, Outline } from '../engine.ts'
 import { ChunkWriter } from './chunk-writer.ts'
 import { addRange, decodeDeletes } from './coverage.ts'
-import { deletePartWidth, runWidth, type Scan, scanStored, scanUpdate, sectionWidth } from './scan.ts'
+import {
+  deletePartWidth,
+  rememberedScanBytesMin,
+  runWidth,
+  type Scan,
+  scanStored,
+  scanUpdate,
+  sectionWidth,
+} from './scan.ts'
 import { type Piece, Section } from './section.ts'
 import type { Source } from './split-struct.ts'
 import { layoutOf } from './state-index.ts'
 import type { Version } from './version.ts'
 
-const rememberedScanBytesMin = 4096
 /** Below this there is nothing to gain from trimming. */
 const trimBytesMin = 128
 
@@ -88,8 +95,9 @@ export function trim(update: Uint8Array, outline: Outline, coverage: Coverage): 
 function addTail(update: Uint8Array, pieces: Map<number, Piece[]>, deletes: Map<number, number[]>): void {
   let layout = rememberedScans.get(update)
   if (layout === undefined) {
-    layout = scanStored(update)
-    if (update.length >= rememberedScanBytesMin) rememberedScans.set(update, layout)
+    const isRemembered = update.length >= rememberedScanBytesMin
+    layout = scanStored(update, isRemembered)
+    if (isRemembered) rememberedScans.set(update, layout)
   }
   const source = { bytes: update, layout }
   const { runs } = layout

@@ -6,6 +6,7 @@
 import { TidemarkError } from '../../protocol/errors.ts'
 import type { Engine } from '../engine.ts'
 import { compact, digest } from './compact.ts'
+import { condensed } from './condensed-tail.ts'
 import { coverageOf, YjsCoverage } from './coverage.ts'
 import { endedOf } from './ended.ts'
 import { outlineOf, scanStored, scanUpdate } from './scan.ts'
@@ -29,7 +30,7 @@ export const yjsEngine: Engine = {
     readVersion(bytes)
   },
   coverageOf,
-  join: (state, tail, version) => join(state, tail, readVersion(version)),
+  join: (state, tail, version) => join(state, condensed(tail), readVersion(version)),
   index: indexOf,
   ended: endedOf,
   isSubsumed: (update, coverage) => coverage.covers(outlineOf(scanUpdate(update))),
