@@ -89,7 +89,17 @@ function documentStore(client: Client, id: string): Store<OpenDocument | null> {
   }
 }
 
-const statusEvents = ['status', 'pending', 'synced', 'loaded', 'error', 'lineage', 'storage', 'access', 'reset'] as const
+const statusEvents = [
+  'status',
+  'pending',
+  'synced',
+  'loaded',
+  'error',
+  'lineage',
+  'storage',
+  'access',
+  'reset',
+] as const
 
 function statusStore(handle: Handle): Store<DocumentStatus> {
   let current = statusOf(handle)
