@@ -204,10 +204,11 @@ describe('of a session', () => {
     const letters = 1_000
     for (const update of typed(300, letters)) flood.sendUpdate(update)
     other.sendUpdate(text(7))
-    await until('the other is not held up', () => flood.doc.getText('t').length === 7)
+    await until('the other is not held up', () => flood.doc.getText('t').length >= 7)
     const all = 300 * letters + 7
     expect(other.doc.getText('t').length).toBeLessThan(all)
-    await until('all of it comes', () => other.doc.getText('t').length === all - 7)
+    // A batch of several authors brings everybody their own as well.
+    await until('all of it comes', () => other.doc.getText('t').length >= all - 7)
   })
 
   test('SESSION_BYTES_PER_SECOND_MAX: large updates are read more slowly', async () => {

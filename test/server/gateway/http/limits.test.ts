@@ -4,6 +4,7 @@ import { request } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import * as Y from 'yjs'
 import { until } from '../../../support/wait.ts'
 import {
   type Answer,
@@ -47,19 +48,23 @@ afterAll(() => api.close())
 
 const post = (body: Uint8Array, headers: Record<string, string> = {}): Promise<Answer> =>
   call(api.url, 'POST', pathOf('there', '/updates'), { token: admin, body, headers })
+/** So many letters by a client whose number always takes five bytes. */
+const textOf = (letters: number): Uint8Array => {
+  const doc = new Y.Doc()
+  doc.clientID = 0x8000_0000 + Math.floor(Math.random() * 0x7fff_ffff)
+  return textUpdate('x'.repeat(letters), doc)
+}
 const works = async (): Promise<void> => {
   expect((await post(textUpdate(`${Math.random()}`))).status).toBe(201)
 }
 
 describe('bodies', () => {
   test('an update at the limit is taken, one past it is not, whether its length is declared or not', async () => {
-    const around = textUpdate('')
-    const frame = textUpdate('x'.repeat(updateBytesMax - 100)).length - (updateBytesMax - 100)
-    const largest = textUpdate('x'.repeat(updateBytesMax - frame))
-    expect(around.length).toBeLessThan(largest.length)
+    const frame = textOf(updateBytesMax - 100).length - (updateBytesMax - 100)
+    const largest = textOf(updateBytesMax - frame)
     expect(largest.length).toBe(updateBytesMax)
     expect((await post(largest)).status).toBe(201)
-    const larger = textUpdate('x'.repeat(updateBytesMax - frame + 1))
+    const larger = textOf(updateBytesMax - frame + 1)
     expect(await post(larger)).toMatchObject({ status: 413, body: { code: 'update_too_large' } })
     expect(await chunked(larger)).toBe(413)
     expect(await chunked(textUpdate('small'))).toBe(201)
