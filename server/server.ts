@@ -19,6 +19,7 @@ import { Metrics } from './metrics.ts'
 import { ImageBudget } from './room/image.ts'
 import { Rooms } from './room/rooms.ts'
 import { Tick } from './room/tick.ts'
+import { createWebhooks, type Webhooks } from './webhooks/webhooks.ts'
 
 const sweepMs = 1_000
 const imageIdleMs = 10_000
@@ -39,6 +40,8 @@ export class Server {
   /** Apart from the compactor's: a reader must not wait for a compaction. */
   private readonly readers: Workers
   private readonly gateway: Gateway
+  /** Null when nobody is to be told of changes. */
+  private readonly webhooks: Webhooks | null
   private sweeper: NodeJS.Timeout | null = null
 
   constructor(config: Config, log: Log, logger: Logger) {
@@ -139,6 +142,7 @@ export class Server {
         limits: { updateBytesMax: config.UPDATE_BYTES_MAX },
       }),
     })
+    this.webhooks = createWebhooks(config, { log, logger, metrics })
     metrics.watch({
       connections: () => this.gateway.connectionCount,
       rooms: () => this.rooms.size,
@@ -152,6 +156,7 @@ export class Server {
     await this.log.start()
     await this.revocations.start()
     await this.gatekeeper.start()
+    await this.webhooks?.start()
     this.sweeper = setInterval(() => this.rooms.sweep(Date.now()), sweepMs)
     return this.gateway.start()
   }
@@ -166,6 +171,7 @@ export class Server {
     this.rooms.close()
     await Promise.all([this.compactor.close(), this.readers.close()])
     await this.gatekeeper.close()
+    await this.webhooks?.close()
     await this.revocations.close()
     await this.log.close()
   }

@@ -12,6 +12,8 @@ export interface RawClientOptions {
   readonly doc?: Y.Doc
   /** False: does not send step 1. */
   readonly handshake?: boolean
+  /** Says nothing at all: answers not even the server's version. */
+  readonly mute?: boolean
   /** As a browser would send it. */
   readonly origin?: string
   /** Called with each update received, after it was applied. */
@@ -40,7 +42,7 @@ export class RawClient {
     this.doc = options.doc ?? new Y.Doc()
     this.options = options
     socket.binaryType = 'nodebuffer'
-    socket.on('message', (data: Buffer) => this.receive(data))
+    if (options.mute !== true) socket.on('message', (data: Buffer) => this.receive(data))
     socket.on('error', () => undefined)
     this.closed = new Promise((resolve) => {
       socket.on('close', (code, reason) => {

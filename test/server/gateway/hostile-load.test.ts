@@ -63,9 +63,11 @@ async function joining(document: string): Promise<RawClient> {
 }
 
 async function deaf(document: string): Promise<RawClient> {
-  const client = await RawClient.connect(`${relay.webSocketUrl}/${document}`, { handshake: false })
+  const client = await RawClient.connect(`${relay.webSocketUrl}/${document}`, {
+    handshake: false,
+    mute: true,
+  })
   opened.push(client)
-  client.socket.removeAllListeners('message')
   return client
 }
 

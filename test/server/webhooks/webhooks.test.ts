@@ -156,6 +156,11 @@ describe('what is announced', () => {
     await change(log, b)
     await receiver.hasHeard(b, 2)
     expect(told()).toEqual([a, a, a, b, b, b])
+    // What the node with the lower number has stored forgets nothing.
+    await restart({ replay: 2 })
+    await change(log, b)
+    await receiver.hasHeard(b, 3)
+    expect(told()).toEqual([a, a, a, b, b, b, b])
   })
 })
 
