@@ -120,6 +120,8 @@ const schema = z.object({
   COLD_AFTER_SECONDS: wholeNumber(1, 315_360_000, 604_800),
   COLD_SWEEP_SECONDS: wholeNumber(1, 86_400, 300),
   COLD_KEEP_SECONDS: wholeNumber(300, 315_360_000, 604_800),
+  // The tidemark.v1 door
+  DOCUMENTS_PER_SOCKET_MAX: wholeNumber(1, 100_000, 1_000),
 })
 
 export type Config = z.infer<typeof schema>

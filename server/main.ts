@@ -6,7 +6,7 @@ import { Server } from './server.ts'
 
 const exitMsMax = 9_500
 
-async function main(): Promise<void> {
+async function main(): Promise<string> {
   const config = readConfig()
   const logger = pino({ level: config.LOG_LEVEL })
   const log = openLog(config, logger)
@@ -37,9 +37,13 @@ async function main(): Promise<void> {
     { url, log: config.REDIS_URL === undefined ? 'embedded' : 'redis', durability: log.durability },
     'listening',
   )
+  return url
 }
 
-main().catch((error: unknown) => {
+/** Resolves with the URL, for `npm start`; when it cannot start, the process ends. */
+export const listening = main()
+
+listening.catch((error: unknown) => {
   if (error instanceof ConfigError) process.stderr.write(`Configuration:\n${error.message}\n`)
   else
     process.stderr.write(

@@ -3,6 +3,7 @@
  * outwards, `close()` ends them from the gateway inwards, so nothing is acknowledged that is not in
  * the log and nothing is taken in that could not be stored.
  */
+import { fileURLToPath } from 'node:url'
 import { engines } from '../core/engine/engines.ts'
 import type { Gatekeeper, Revocations } from './access/access.ts'
 import { createGatekeeper } from './access/gatekeeper.ts'
@@ -12,6 +13,7 @@ import { Workers } from './compaction/workers.ts'
 import type { Config } from './config.ts'
 import { Gateway } from './gateway/gateway.ts'
 import { apiRoutes } from './gateway/http/api.ts'
+import { pageRoutes } from './gateway/http/pages.ts'
 import { TieredLog } from './log/cold/tiered-log.ts'
 import type { Log } from './log/log.ts'
 import type { Logger } from './logger.ts'
@@ -29,6 +31,8 @@ const readTimeoutMs = 30_000
 /** Closing takes at most the sum of these and the log's own end; the process exits within 10 s. */
 const flushMsMax = 4_000
 const closeGraceMs = 2_000
+/** Where the build puts it, seen from dist/server. */
+const editorFolder = fileURLToPath(new URL('../examples/editor', import.meta.url))
 
 export class Server {
   readonly metrics = new Metrics()
@@ -103,11 +107,26 @@ export class Server {
         onIdle: (room) => this.compactor.consider(room.document, room.stats, true),
       },
     )
+    const api = apiRoutes({
+      rooms: this.rooms,
+      log,
+      engine,
+      gatekeeper: this.gatekeeper,
+      revocations: this.revocations,
+      logger,
+      metrics,
+      json: (updates, signal) => this.readers.json(engine, updates, signal),
+      compactSoon: (document) => void this.compactor.compactNow(document),
+      limits: { updateBytesMax: config.UPDATE_BYTES_MAX },
+    })
+    const pages = pageRoutes(editorFolder)
     this.gateway = new Gateway({
       host: config.HOST,
       port: config.PORT,
       // A frame is an update and its few bytes of header.
       frameBytesMax: config.UPDATE_BYTES_MAX + 64,
+      documentsPerSocketMax: config.DOCUMENTS_PER_SOCKET_MAX,
+      durability: () => log.durability,
       admission: {
         sessionsMax: config.SESSIONS_MAX,
         sessionsPerAddressMax: config.SESSIONS_PER_ADDRESS_MAX,
@@ -129,18 +148,10 @@ export class Server {
       logger,
       metrics,
       unready: () => log.unavailable(),
-      routes: apiRoutes({
-        rooms: this.rooms,
-        log,
-        engine,
-        gatekeeper: this.gatekeeper,
-        revocations: this.revocations,
-        logger,
-        metrics,
-        json: (updates, signal) => this.readers.json(engine, updates, signal),
-        compactSoon: (document) => void this.compactor.compactNow(document),
-        limits: { updateBytesMax: config.UPDATE_BYTES_MAX },
-      }),
+      routes: (http) => {
+        api(http)
+        pages(http)
+      },
     })
     this.webhooks = createWebhooks(config, { log, logger, metrics })
     metrics.watch({

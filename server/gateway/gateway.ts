@@ -3,8 +3,11 @@
  *
  *   upgrade → admission (counts only) → origin → token → handshake → access → door
  *
- * Nothing is read from a socket before its token is checked, so whoever has none costs a few kilobytes and a
- * place among `handshakesMax`. Browsers see nothing of a failed upgrade but its failure, and try again for ever; so
+ * The subprotocol chooses the door: `tidemark.v1`, where a token may also come in a message and access is a matter of
+ * each document; without one the y-websocket door.
+ *
+ * Nothing is read from a socket before its token, if it must have one, is checked, so whoever has none costs a few
+ * kilobytes and a place among `handshakesMax`. Browsers see nothing of a failed upgrade but its failure, and try again for ever; so
  * whoever is refused for what a retry cannot change gets the handshake and then a close code that says so.
  *
  * Limits that hold for every door live here: connections, frame size, time to the first message, the end of
@@ -18,22 +21,28 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import { type WebSocket, WebSocketServer } from 'ws'
 import { documentIdBytesMax } from '../../core/document-id.ts'
 import { type ErrorCode, errorTable, TidemarkError } from '../../core/protocol/errors.ts'
-import { type Gatekeeper, type Identity, isEnded, type Revocations } from '../access/access.ts'
-import type { Session } from '../room/session.ts'
+import { subprotocol } from '../../core/protocol/tidemark-v1/messages.ts'
+import type { Revocations } from '../access/access.ts'
 import { Admission, type AdmissionLimits, retryAfterSeconds } from './admission.ts'
 import { closeSocket } from './close-socket.ts'
+import { type Arrival, assertReadable, type Connection, type DoorContext, toldOf } from './door.ts'
 import { sendProblem } from './http/problem.ts'
-import { type AddressOf, clientAddresses, documentIdOf, queryOf, tokenOf } from './request.ts'
-import { acceptYWebsocket, assertReadable, type DoorContext } from './y-websocket-door.ts'
+import { type AddressOf, clientAddresses, documentIdOf, offers, queryOf, tokenOf } from './request.ts'
+import { Channels, partBytes } from './tidemark-dialect.ts'
+import { acceptTidemark, identifyConnection, type TidemarkContext } from './tidemark-door.ts'
+import { acceptYWebsocket } from './y-websocket-door.ts'
 
 export interface GatewayOptions extends DoorContext {
   readonly host: string
   readonly port: number
+  /** Of one message; in the tidemark.v1 door put together from its parts. */
   readonly frameBytesMax: number
+  readonly documentsPerSocketMax: number
+  /** What an ack is worth now. */
+  readonly durability: () => string
   readonly admission: AdmissionLimits
   readonly firstMessageMsMax: number
   readonly trustedProxies: readonly string[]
-  readonly gatekeeper: Gatekeeper
   readonly revocations: Revocations
   /** Null when ready, else why not. */
   readonly unready: () => string | null
@@ -44,8 +53,6 @@ export interface GatewayOptions extends DoorContext {
 /** The kernel caps this at net.core.somaxconn; everyone comes back at once after a restart. */
 const listenBacklog = 8192
 const pingEveryMs = 15_000
-/** y-websocket clients drop a connection on which no message came for 30 s. */
-const silenceMsMax = 15_000
 const beatMs = 1_000
 /** Of a request, its headers, and of the time between two requests on one connection. */
 const requestMsMax = 30_000
@@ -56,21 +63,21 @@ const paramLengthMax = 3 * documentIdBytesMax
 /** Beside the sessions: requests over HTTP, and those that are being turned away. */
 const socketsBeside = 1_000
 
-interface Connection {
+interface Peer {
   readonly ws: WebSocket
-  readonly session: Session
-  readonly token: string | null
+  readonly connection: Connection
   readonly openedMs: number
   lastPingMs: number
   answered: boolean
-  renewing: boolean
 }
 
 export class Gateway {
   private readonly options: GatewayOptions
   private readonly http: FastifyInstance
   private readonly websockets: WebSocketServer
-  private readonly connections = new Set<Connection>()
+  private readonly peers = new Set<Peer>()
+  private readonly tidemarkSockets: WebSocketServer
+  private readonly tidemark: TidemarkContext
   private readonly admission: Admission
   private readonly addressOf: AddressOf
   private stopListening: () => void = () => undefined
@@ -93,28 +100,34 @@ export class Gateway {
       frameworkErrors: (error, request, reply) => sendProblem(error, request, reply, options),
     })
     this.http.server.maxConnections = options.admission.sessionsMax + socketsBeside
-    this.websockets = new WebSocketServer({
-      noServer: true,
-      perMessageDeflate: false,
-      maxPayload: options.frameBytesMax,
-      clientTracking: false,
+    const websockets = { noServer: true, perMessageDeflate: false, clientTracking: false }
+    this.websockets = new WebSocketServer({ ...websockets, maxPayload: options.frameBytesMax })
+    this.tidemarkSockets = new WebSocketServer({
+      ...websockets,
+      maxPayload: partBytes,
+      handleProtocols: () => subprotocol,
     })
+    this.tidemark = {
+      ...options,
+      channels: new Channels(),
+      messageBytesMax: options.frameBytesMax,
+      enterUser: (subject) => this.admission.enterUser(subject),
+      leaveUser: (subject) => this.admission.leaveUser(subject),
+    }
     this.healthRoutes()
     options.routes(this.http, this)
     this.http.server.on('upgrade', (request, socket: Socket, head) => this.upgrade(request, socket, head))
   }
 
   get connectionCount(): number {
-    return this.connections.size
+    return this.peers.size
   }
 
   /** The URL it listens on. */
   async start(): Promise<string> {
     const { host, port, revocations } = this.options
     this.stopListening = revocations.onRevoked((revocation) => {
-      for (const { session } of this.connections)
-        if (isEnded(revocation, session.identity, session.document))
-          session.close('revoked', 'An administrator ended this session')
+      for (const { connection } of this.peers) connection.revoked(revocation)
     })
     await this.http.listen({ host, port, backlog: listenBacklog })
     this.beatDueMs = Date.now() + beatMs
@@ -134,11 +147,10 @@ export class Gateway {
     this.draining = true
     this.stopListening()
     if (this.heartbeat !== null) clearInterval(this.heartbeat)
-    for (const { session } of this.connections) session.close('shutting_down', 'The server is shutting down')
+    for (const { connection } of this.peers) connection.close('shutting_down', 'The server is shutting down')
     const deadlineMs = Date.now() + graceMs
-    while (this.connections.size > 0 && Date.now() < deadlineMs)
-      await new Promise((done) => setTimeout(done, 20))
-    for (const { ws } of this.connections) ws.terminate()
+    while (this.peers.size > 0 && Date.now() < deadlineMs) await new Promise((done) => setTimeout(done, 20))
+    for (const { ws } of this.peers) ws.terminate()
     await this.http.close()
   }
 
@@ -172,72 +184,71 @@ export class Gateway {
     const { gatekeeper } = this.options
     const { origin, host } = request.headers
     const token = tokenOf(request)
-    let outcome: { readonly identity: Identity } | { readonly error: unknown }
+    const tidemark = offers(request, subprotocol)
+    let begin: (arrival: Arrival) => Connection
     try {
       if (!gatekeeper.allowsOrigin(origin, host))
         throw new TidemarkError('origin_forbidden', 'Pages of this origin may not connect')
-      outcome = { identity: await gatekeeper.identify(token, documentIdOf(request)) }
+      begin = tidemark ? await this.tidemarkDoor(token) : await this.yWebsocketDoor(request, token)
     } catch (error) {
-      outcome = { error }
+      begin = () => {
+        throw error
+      }
     } finally {
       this.admission.handshakeEnded()
     }
     if (socket.destroyed) return
     if (this.draining) return this.turnAway(socket, 'shutting_down')
-    this.websockets.handleUpgrade(request, socket, head, (ws) => {
+    const sockets = tidemark ? this.tidemarkSockets : this.websockets
+    sockets.handleUpgrade(request, socket, head, (ws) => {
       socket.off('error', ignore)
       try {
-        if ('error' in outcome) throw outcome.error
-        this.enter(ws, socket, request, outcome.identity, token)
+        this.watch(ws, begin({ ws, socket, token }))
       } catch (error) {
         this.refuse(ws, error)
       }
     })
   }
 
-  private enter(
-    ws: WebSocket,
-    socket: Socket,
+  private async tidemarkDoor(token: string | null): Promise<(arrival: Arrival) => Connection> {
+    const identity = token === null ? null : await identifyConnection(this.options, token)
+    return (arrival) => acceptTidemark({ ...arrival, identity }, this.tidemark)
+  }
+
+  private async yWebsocketDoor(
     request: IncomingMessage,
-    identity: Identity,
     token: string | null,
-  ): void {
+  ): Promise<(arrival: Arrival) => Connection> {
     const document = documentIdOf(request)
-    assertReadable(identity, document)
-    const { subject } = identity
-    this.admission.enterUser(subject)
-    ws.once('close', () => this.admission.leaveUser(subject))
-    const session = acceptYWebsocket(
-      { ws, socket, document, identity, query: queryOf(request) },
-      this.options,
-    )
-    const nowMs = Date.now()
-    const connection: Connection = {
-      ws,
-      session,
-      token,
-      openedMs: nowMs,
-      lastPingMs: nowMs,
-      answered: true,
-      renewing: false,
+    const identity = await this.options.gatekeeper.identify(token, document)
+    return (arrival) => {
+      assertReadable(identity, document)
+      const { subject } = identity
+      this.admission.enterUser(subject)
+      arrival.ws.once('close', () => this.admission.leaveUser(subject))
+      return acceptYWebsocket({ ...arrival, document, identity, query: queryOf(request) }, this.options)
     }
-    this.connections.add(connection)
+  }
+
+  private watch(ws: WebSocket, connection: Connection): void {
+    const nowMs = Date.now()
+    const peer: Peer = { ws, connection, openedMs: nowMs, lastPingMs: nowMs, answered: true }
+    this.peers.add(peer)
     ws.on('pong', () => {
-      connection.answered = true
+      peer.answered = true
     })
-    ws.on('close', () => this.connections.delete(connection))
+    ws.on('close', () => this.peers.delete(peer))
   }
 
   /** After the handshake, so that browsers see the code. */
   private refuse(ws: WebSocket, error: unknown): void {
     const { logger, metrics } = this.options
     ws.on('error', ignore)
-    const told = error instanceof TidemarkError
-    if (told) logger.info({ code: error.code, reason: error.message }, 'connection refused')
+    const { code, reason } = toldOf(error)
+    if (error instanceof TidemarkError) logger.info({ code, reason }, 'connection refused')
     else logger.error({ err: error }, 'connection failed')
-    const code = told ? error.code : 'internal'
     metrics.refused(code)
-    closeSocket(ws, code, told ? error.message : 'Internal error')
+    closeSocket(ws, code, reason)
   }
 
   /** Without a handshake: for what another moment changes. */
@@ -254,47 +265,23 @@ export class Gateway {
   private beat(nowMs: number): void {
     this.admission.lagged(nowMs - this.beatDueMs, nowMs)
     this.beatDueMs = nowMs + beatMs
-    for (const connection of this.connections) {
-      const { ws, session } = connection
-      if (session.state === 'closed') continue
-      if (nowMs - connection.lastPingMs >= pingEveryMs) {
-        // A session that is held back cannot be heard: its answer waits in its socket.
-        if (!connection.answered && !session.paused) {
+    for (const peer of this.peers) {
+      const { ws, connection } = peer
+      if (connection.closed) continue
+      if (nowMs - peer.lastPingMs >= pingEveryMs) {
+        // A connection that is held back cannot be heard: its answer waits in its socket.
+        if (!peer.answered && !connection.paused) {
           ws.terminate()
           continue
         }
-        connection.answered = false
-        connection.lastPingMs = nowMs
+        peer.answered = false
+        peer.lastPingMs = nowMs
         ws.ping()
       }
-      if (session.silent && nowMs - connection.openedMs >= this.options.firstMessageMsMax) {
-        session.close('first_message_late', 'Nothing was sent after the handshake')
-        continue
-      }
-      const { expiresMs } = session.identity
-      if (expiresMs !== null && nowMs >= expiresMs) this.expire(connection)
-      if (nowMs - session.lastSentMs >= silenceMsMax) session.write(session.dialect.keepAlive(), nowMs)
+      if (connection.silent && nowMs - peer.openedMs >= this.options.firstMessageMsMax)
+        connection.close('first_message_late', 'Nothing was sent after the handshake')
+      else connection.beat(nowMs)
     }
-  }
-
-  private expire(connection: Connection): void {
-    const { session, token } = connection
-    if (!session.identity.renewable) return session.close('token_expired', 'The token has expired')
-    if (connection.renewing) return
-    connection.renewing = true
-    this.options.gatekeeper
-      .identify(token, session.document)
-      .then((identity) => {
-        assertReadable(identity, session.document)
-        session.renew(identity)
-      })
-      .catch((error: unknown) => {
-        const told = error instanceof TidemarkError
-        session.close(told ? error.code : 'internal', told ? error.message : 'Internal error')
-      })
-      .finally(() => {
-        connection.renewing = false
-      })
   }
 }
 

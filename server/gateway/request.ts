@@ -61,3 +61,9 @@ export function clientAddresses(trustedProxies: readonly string[]): AddressOf {
   const trust = proxyAddress.compile([...trustedProxies])
   return (request) => proxyAddress(request, trust)
 }
+
+/** Whether the client offers this subprotocol for its WebSocket. */
+export function offers(request: IncomingMessage, subprotocol: string): boolean {
+  const offered = request.headers['sec-websocket-protocol'] ?? ''
+  return offered.split(',').some((name) => name.trim() === subprotocol)
+}

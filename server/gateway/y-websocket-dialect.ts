@@ -6,6 +6,7 @@ import {
   syncUpdate,
 } from '../../core/protocol/y-websocket.ts'
 import type { Entry } from '../log/log.ts'
+import type { Joined } from '../room/catch-up.ts'
 import type { Dialect } from '../room/dialect.ts'
 import { frame, frameHeaderBytes, writeFrameHeader } from './websocket-frame.ts'
 
@@ -53,13 +54,19 @@ function varUintBytes(value: number): number {
   return bytes
 }
 
-const keepAliveFrame = frame(encodeAwarenessMessage(Uint8Array.of(0)))
+/** Means nothing, for clients that drop a silent connection. */
+export const keepAliveFrame = frame(encodeAwarenessMessage(Uint8Array.of(0)))
+
+/** The answer to a step 1. These replicas know no offsets, so it is one update. */
+export function syncStep2Frame(joined: Joined): Uint8Array[] {
+  if (joined.kind === 'entries') throw new Error('entries for a replica without an offset')
+  return chunked(syncStep2, joined.chunks)
+}
 
 export const yWebsocketDialect: Dialect = {
   name: 'y-websocket',
+  presenceBeforeJoin: true,
   entries: entriesFrames,
-  joined: (chunks) => chunked(syncStep2, chunks),
   caughtUp: (chunks) => chunked(syncUpdate, chunks),
   awareness: (update) => frame(encodeAwarenessMessage(update)),
-  keepAlive: () => keepAliveFrame,
 }

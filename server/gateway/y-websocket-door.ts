@@ -6,52 +6,47 @@
  * What comes before the room is open waits here, at most `earlyBytesMax`. Whatever is refused closes
  * the socket with a row of the error table and its reason, and concerns nobody else.
  */
-import type { Socket } from 'node:net'
-import type { WebSocket } from 'ws'
 import type { DocumentId } from '../../core/document-id.ts'
-import { errorTable, TidemarkError } from '../../core/protocol/errors.ts'
+import { noOffset } from '../../core/offset.ts'
+import { type ErrorCode, errorTable, TidemarkError } from '../../core/protocol/errors.ts'
 import { decodeMessage, encodeDenied, encodeSyncStep1 } from '../../core/protocol/y-websocket.ts'
-import { type Identity, includes } from '../access/access.ts'
-import type { Logger } from '../logger.ts'
-import type { Metrics } from '../metrics.ts'
+import { type Identity, isEnded, type Revocation } from '../access/access.ts'
+import { Flow } from '../room/flow.ts'
 import type { Room } from '../room/room.ts'
-import type { Rooms } from '../room/rooms.ts'
-import { Session, type SessionLimits } from '../room/session.ts'
+import { Session } from '../room/session.ts'
 import { closeSocket } from './close-socket.ts'
+import { type Arrival, assertReadable, type Connection, type DoorContext, toldOf } from './door.ts'
 import { frame } from './websocket-frame.ts'
-import { yWebsocketDialect } from './y-websocket-dialect.ts'
+import { keepAliveFrame, syncStep2Frame, yWebsocketDialect } from './y-websocket-dialect.ts'
 
-export interface DoorContext {
-  readonly rooms: Rooms
-  readonly limits: SessionLimits
-  readonly logger: Logger
-  readonly metrics: Metrics
-}
+/** Messages that wait for the room to open, per session. */
+const earlyBytesMax = 4 * 1024 * 1024
+/** These clients drop a connection on which no message came for 30 s. */
+const silenceMsMax = 15_000
 
-/** What the gateway has found out about a connection. */
-export interface Arrival {
-  readonly ws: WebSocket
-  readonly socket: Socket
+export interface YWebsocketArrival extends Arrival {
   readonly document: DocumentId
+  /** It may at least read the document. */
   readonly identity: Identity
   readonly query: URLSearchParams
 }
 
-/** Messages that wait for the room to open, per session. */
-const earlyBytesMax = 4 * 1024 * 1024
-
-/** The identity may at least read the document. */
-export function acceptYWebsocket(arrival: Arrival, context: DoorContext): Session {
+export function acceptYWebsocket(arrival: YWebsocketArrival, context: DoorContext): Connection {
   const { ws, socket, document, identity, query } = arrival
+  const flow = new Flow(
+    context.limits,
+    () => ws.pause(),
+    () => ws.resume(),
+  )
   const session = new Session({
     document,
     identity,
     dialect: yWebsocketDialect,
     socket,
     echo: query.get('echo') === 'true',
-    pause: () => ws.pause(),
-    resume: () => ws.resume(),
+    flow,
     close: (code, reason) => {
+      flow.end()
       context.metrics.refused(code)
       // y-websocket clients show the reason of a denial; most show nothing of a close.
       if (!errorTable[code].retryable) session.write(frame(encodeDenied(reason)), Date.now())
@@ -59,17 +54,18 @@ export function acceptYWebsocket(arrival: Arrival, context: DoorContext): Sessio
     },
     limits: context.limits,
   })
+  ws.on('close', () => flow.end())
   try {
-    converse(ws, session, context)
+    converse(arrival, session, context)
   } catch (error) {
     refuse(session, error, context)
   }
-  return session
+  return new YWebsocketConnection(arrival, session, flow, context)
 }
 
-function converse(ws: WebSocket, session: Session, context: DoorContext): void {
+function converse({ ws }: YWebsocketArrival, session: Session, context: DoorContext): void {
   const { document } = session
-  const room = context.rooms.enter(document, session)
+  const room = context.rooms.enter(document, () => session)
   let early: Uint8Array[] | null = []
   let earlyBytes = 0
 
@@ -113,7 +109,9 @@ function handle(frameBytes: Uint8Array, room: Room, session: Session, context: D
       room.submit(session, message.update, true)
       return
     case 'sync-step-1':
-      room.join(session, message.version).catch((error: unknown) => refuse(session, error, context))
+      room
+        .join(session, { version: message.version, offset: noOffset }, syncStep2Frame)
+        .catch((error: unknown) => refuse(session, error, context))
       return
     case 'awareness':
       return room.presence.receive(session, message.awareness)
@@ -122,18 +120,73 @@ function handle(frameBytes: Uint8Array, room: Room, session: Session, context: D
   }
 }
 
-function refuse(session: Session, error: unknown, context: DoorContext): void {
-  if (error instanceof TidemarkError) {
-    context.logger.info({ session: session.id, code: error.code, reason: error.message }, 'session refused')
-    session.close(error.code, error.message)
-  } else {
-    context.logger.error({ session: session.id, err: error }, 'session failed')
-    session.close('internal', 'Internal error')
-  }
+function refuse(session: Session, error: unknown, { logger }: DoorContext): void {
+  const { code, reason } = toldOf(error)
+  if (error instanceof TidemarkError) logger.info({ session: session.id, code, reason }, 'session refused')
+  else logger.error({ session: session.id, err: error }, 'session failed')
+  session.close(code, reason)
 }
 
-/** Throws `forbidden` unless the identity may read the document. */
-export function assertReadable(identity: Identity, document: DocumentId): void {
-  if (!includes(identity.accessTo(document), 'read'))
-    throw new TidemarkError('forbidden', 'This token gives no access to this document')
+class YWebsocketConnection implements Connection {
+  private readonly arrival: YWebsocketArrival
+  private readonly session: Session
+  private readonly flow: Flow
+  private readonly context: DoorContext
+  private renewing = false
+
+  constructor(arrival: YWebsocketArrival, session: Session, flow: Flow, context: DoorContext) {
+    this.arrival = arrival
+    this.session = session
+    this.flow = flow
+    this.context = context
+  }
+
+  get closed(): boolean {
+    return this.session.state === 'closed'
+  }
+
+  get silent(): boolean {
+    return this.session.silent
+  }
+
+  get paused(): boolean {
+    return this.flow.paused
+  }
+
+  close(code: ErrorCode, reason: string): void {
+    this.session.close(code, reason)
+  }
+
+  revoked(revocation: Revocation): void {
+    const { identity, document } = this.session
+    if (isEnded(revocation, identity, document)) this.close('revoked', 'An administrator ended this session')
+  }
+
+  beat(nowMs: number): void {
+    const { session } = this
+    const { expiresMs } = session.identity
+    if (expiresMs !== null && nowMs >= expiresMs) this.expire()
+    if (nowMs - session.lastSentMs >= silenceMsMax) session.write(keepAliveFrame, nowMs)
+  }
+
+  private expire(): void {
+    const { session, context, arrival } = this
+    const { document } = session
+    if (!session.identity.renewable) return session.close('token_expired', 'The token has expired')
+    if (this.renewing) return
+    this.renewing = true
+    context.gatekeeper
+      .identify(arrival.token, document)
+      .then((identity) => {
+        assertReadable(identity, document)
+        session.renew(identity)
+      })
+      .catch((error: unknown) => {
+        const { code, reason } = toldOf(error)
+        session.close(code, reason)
+      })
+      .finally(() => {
+        this.renewing = false
+      })
+  }
 }

@@ -7,13 +7,11 @@ import type { Entry } from '../log/log.ts'
 
 export interface Dialect {
   readonly name: string
+  /** Whether sessions understand presence before they have joined. */
+  readonly presenceBeforeJoin: boolean
   /** Frames that carry these entries in order, joined into one buffer. */
   entries(entries: readonly Entry[]): Uint8Array
-  /** A frame with an update made of `chunks`: the answer to a replica that told its version. */
-  joined(chunks: readonly Uint8Array[], offset: Offset): Uint8Array[]
   /** A frame with an update made of `chunks`: for a session that fell behind. */
   caughtUp(chunks: readonly Uint8Array[], offset: Offset): Uint8Array[]
   awareness(update: Uint8Array): Uint8Array
-  /** A frame that means nothing, for clients that drop a silent connection. */
-  keepAlive(): Uint8Array
 }

@@ -57,6 +57,7 @@ export class RoomPresence {
 
   /** Everybody's presence to one session; `evenIfNobody` for those that asked. */
   tell(session: Session, evenIfNobody = false): void {
+    if (!session.hearsPresence) return
     const states = this.presence.states()
     if (evenIfNobody || states.length > 0)
       session.write(session.dialect.awareness(encodeAwareness(states)), Date.now())
@@ -108,8 +109,8 @@ export class RoomPresence {
     const encoded = new Map<Dialect, Uint8Array>()
     const update = encodeAwareness(all)
     for (const session of this.sessions) {
-      // A session that is behind gets everybody's presence when it has caught up.
-      if (session.state === 'closed' || session.state === 'behind') continue
+      // A session that is behind, or has not joined, gets everybody's presence when it has caught up.
+      if (!session.hearsPresence) continue
       if (session.full) {
         this.owe(session)
         continue

@@ -5,7 +5,8 @@
  *   fan-out   the room follows the log from the offset it loaded. What the log says is durable, it
  *             encodes once per dialect and writes to every live session, in offset order, its own
  *             node's entries and other nodes' alike (P1, P2).
- *   join      a session tells its version and gets what it lacks as of the room's image, then goes live.
+ *   join      a session tells its offset or version and gets what it lacks, then goes live.
+ *   ack       a session that names its updates hears of them after everything before them was handed to its socket.
  *   resync    a session whose socket is full is marked behind and brought up to date from the log later.
  *
  * The room holds what the log contains as ranges (coverage), never a document. The coverage counts
@@ -27,6 +28,7 @@ import type { Entry, Follower, IdempotencyKey, Log, Subscription } from '../log/
 import type { Lineage } from '../log/metadata.ts'
 import type { Logger } from '../logger.ts'
 import type { Metrics } from '../metrics.ts'
+import { type Have, type Joined, lackedBy, Milestones } from './catch-up.ts'
 import type { Dialect } from './dialect.ts'
 import { Image, type ImageBudget } from './image.ts'
 import { RoomPresence, type RoomPresenceLimits } from './room-presence.ts'
@@ -74,6 +76,9 @@ export class Room implements Flushable, Follower {
   private head: Offset = noOffset
   private outgoing: Entry[] = []
   private scheduled = false
+  /** Sessions with updates that are durable, of which they have not been told. */
+  private readonly owed = new Set<Session>()
+  private readonly milestones = new Milestones()
 
   constructor(document: DocumentId, context: RoomContext) {
     this.document = document
@@ -133,6 +138,7 @@ export class Room implements Flushable, Follower {
     this.state = { kind: 'closed' }
     this.image.drop()
     this.presence.close()
+    this.milestones.close()
   }
 
   enter(session: Session): void {
@@ -145,6 +151,7 @@ export class Room implements Flushable, Follower {
     session.ended()
     this.sessions.delete(session)
     this.byId.delete(session.id)
+    this.owed.delete(session)
     this.presence.leave(session)
   }
 
@@ -184,6 +191,7 @@ export class Room implements Flushable, Follower {
       else this.heed(entry, this.state.lineage)
     }
     this.context.onTail(this.document, this.stats)
+    this.milestones.passed(this.head)
     this.schedule()
   }
 
@@ -236,10 +244,32 @@ export class Room implements Flushable, Follower {
   flush(): void {
     this.scheduled = false
     this.submits.flush()
-    if (this.outgoing.length === 0) return
-    const entries = this.outgoing
-    this.outgoing = []
-    this.fanOut(entries)
+    if (this.outgoing.length > 0) {
+      const entries = this.outgoing
+      this.outgoing = []
+      this.fanOut(entries)
+    }
+    if (this.owed.size > 0) this.tellDelivered()
+  }
+
+  /** Something of this session is durable: it is told when everything up to there has been handed to it. */
+  owe(session: Session): void {
+    this.owed.add(session)
+    this.schedule()
+  }
+
+  private tellDelivered(): void {
+    for (const session of this.owed) {
+      // Whoever is behind is told when it has caught up, so that it cannot pile up acknowledgements it does not read.
+      if (session.state !== 'live') continue
+      if (session.full) {
+        this.fallBehind(session)
+        continue
+      }
+      // Nothing waits to go out: it has everything up to the head.
+      if (session.offset < this.head) session.offset = this.head
+      if (session.delivered(session.offset)) this.owed.delete(session)
+    }
   }
 
   private fanOut(entries: readonly Entry[]): void {
@@ -273,20 +303,23 @@ export class Room implements Flushable, Follower {
 
   // --- join and resync --------------------------------------------------------------------------
 
-  /** Answers a replica's version with what it lacks, after which the session is live. */
-  async join(session: Session, version: Uint8Array): Promise<void> {
+  /** Answers a replica with what it lacks, after which the session is live. */
+  async join(session: Session, have: Have, answer: (joined: Joined) => Uint8Array[]): Promise<void> {
     if (session.state === 'closed' || session.state === 'joining') return
     const { lineage, ended } = this.openState()
     if (lineage.removed) throw new TidemarkError('document_removed', 'The document was deleted')
-    if (ended?.seenBy(version))
+    if (ended?.seenBy(have.version))
       throw new TidemarkError('stale_replica', 'This replica comes from a lineage that was deleted')
     session.state = 'joining'
-    const { chunks, offset } = await this.image.join(version, Date.now())
+    const joined = await lackedBy(have, this.document, this.head, lineage, this.context.log, this.image)
+    // Read just now, it may be ahead of what the room has heard, perhaps by the end of the lineage: then the room closes.
+    if (joined.offset > this.head) await this.milestones.reached(joined.offset)
     if ((session.state as string) === 'closed') return
-    session.writeAll(session.dialect.joined(chunks, offset), Date.now())
-    session.offset = offset
+    session.writeAll(answer(joined), Date.now())
+    session.offset = joined.offset
     session.state = 'live'
-    if (offset < this.head) this.fallBehind(session)
+    if (!session.dialect.presenceBeforeJoin) this.presence.tell(session)
+    if (joined.offset < this.head) this.fallBehind(session)
   }
 
   private fallBehind(session: Session): void {
@@ -303,13 +336,17 @@ export class Room implements Flushable, Follower {
   /** Brings a session from its offset to the log's head with one write, then looks again. */
   private async resync(session: Session): Promise<void> {
     if (session.state !== 'behind') return
+    // Others on its socket have come before it.
+    if (session.full) return this.fallBehind(session)
     const { log, engine } = this.context
     const loaded = await log.load(this.document, session.offset)
     if ((session.state as string) !== 'behind' || this.state.kind !== 'open') return
     const { lineage } = this.state
     const nowMs = Date.now()
     if (loaded.snapshot !== null) {
-      const { snapshot, entries } = fold(loaded, engine)
+      const { snapshot, entries, lineage: after } = fold(loaded, engine)
+      // The log is ahead of the room, which is about to hear of it and to close.
+      if (after.epoch !== lineage.epoch || after.removed) return
       const updates = entries.map((entry) => entry.update)
       const chunks = engine.join(snapshot, updates, engine.emptyVersion)
       session.writeAll(session.dialect.caughtUp(chunks, loaded.offset), nowMs)
@@ -320,6 +357,7 @@ export class Room implements Flushable, Follower {
     session.offset = loaded.offset
     session.state = 'live'
     this.presence.tell(session)
+    if (this.owed.has(session)) this.schedule()
     if (loaded.offset < this.head) this.fallBehind(session)
   }
 

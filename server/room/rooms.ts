@@ -35,11 +35,11 @@ export class Rooms {
     return this.rooms.size
   }
 
-  /** Throws `overloaded` when too many rooms are open. */
-  enter(document: DocumentId, session: Session): Room {
+  /** `begin` makes the session for its room. Throws `overloaded` when too many rooms are open. */
+  enter(document: DocumentId, begin: (room: Room) => Session): Room {
     const room = this.room(document)
     this.emptySinceMs.delete(room)
-    room.enter(session)
+    room.enter(begin(room))
     return room
   }
 

@@ -10,8 +10,7 @@
  *
  * A session in `joining` or `behind` costs no memory per update: the log keeps what it misses.
  *
- * What it sends is held back at the socket, where TCP tells its author, when more is on its way to the
- * log than `sessionUnackedBytesMax`, or when it comes faster than `Rate` allows.
+ * Sessions may share a socket, one for each document that is open on it; what they send is held back together (flow.ts).
  */
 import { randomBytes } from 'node:crypto'
 import type { Socket } from 'node:net'
@@ -20,8 +19,9 @@ import type { Offset } from '../../core/offset.ts'
 import { noOffset } from '../../core/offset.ts'
 import type { ErrorCode } from '../../core/protocol/errors.ts'
 import { type Identity, includes } from '../access/access.ts'
+import type { Appended, IdempotencyKey } from '../log/log.ts'
 import type { Dialect } from './dialect.ts'
-import { Rate, type RateLimits } from './rate.ts'
+import type { Flow, FlowLimits } from './flow.ts'
 import type { Submitter } from './submits.ts'
 
 export type SessionState = 'waiting' | 'joining' | 'live' | 'behind' | 'closed'
@@ -33,18 +33,26 @@ export interface SessionOptions {
   readonly socket: Socket
   /** Sends the batches that hold only its own updates back too: an acknowledgement for clients that know how to read it. */
   readonly echo: boolean
-  /** Stop and resume reading from the socket. */
-  readonly pause: () => void
-  readonly resume: () => void
+  readonly flow: Flow
   readonly close: (code: ErrorCode, reason: string) => void
+  /** Hears what becomes of updates that came with a key. Absent: one that fails closes the session. */
+  readonly pushes?: Pushes
   readonly limits: SessionLimits
 }
 
-export interface SessionLimits extends RateLimits {
+export interface SessionLimits extends FlowLimits {
   /** Bytes handed to the socket and not yet taken by the kernel, past which a session falls behind. */
   readonly sessionBufferBytesMax: number
-  /** Bytes of updates taken in and not yet durable, past which reading from the socket stops. */
-  readonly sessionUnackedBytesMax: number
+}
+
+/** The updates of a session that names them, by their sequences. */
+export interface Pushes {
+  /** Durable at this offset, or before. */
+  settled(sequence: number, offset: Offset): void
+  /** Not stored as far as anybody knows, and nothing after it is. */
+  failed(sequence: number, code: ErrorCode, reason: string): void
+  /** Everything up to here was handed to the socket. True when nothing that is durable is still to be told. */
+  delivered(offset: Offset): boolean
 }
 
 const nodeId = randomBytes(6).toString('base64url')
@@ -72,13 +80,8 @@ export class Session implements Submitter {
   owedPresence = false
   private readonly options: SessionOptions
   private readonly socket: Socket
-  private readonly rate: Rate
   private who: Identity
   private mayWriteNow: boolean
-  private unackedBytes = 0
-  /** Why reading is stopped. */
-  private unackedFull = false
-  private rateTimer: NodeJS.Timeout | null = null
 
   constructor(options: SessionOptions) {
     this.options = options
@@ -88,7 +91,6 @@ export class Session implements Submitter {
     this.dialect = options.dialect
     this.echo = options.echo
     this.socket = options.socket
-    this.rate = new Rate(options.limits, Date.now())
   }
 
   get identity(): Identity {
@@ -136,51 +138,48 @@ export class Session implements Submitter {
     else this.socket.once('drain', then)
   }
 
-  /** Nothing is read from it, so its pongs are not either. */
-  get paused(): boolean {
-    return this.unackedFull || this.rateTimer !== null
+  /** Whether it understands what is said of others now: some dialects say first how the document is called. */
+  get hearsPresence(): boolean {
+    if (this.state === 'closed' || this.state === 'behind') return false
+    return this.state === 'live' || this.dialect.presenceBeforeJoin
   }
 
   /** A message of so many bytes has come. */
   received(bytes: number): void {
     this.silent = false
-    const waitMs = this.rate.take(bytes, Date.now())
-    if (waitMs === 0 || this.rateTimer !== null || this.state === 'closed') return
-    if (!this.unackedFull) this.options.pause()
-    this.rateTimer = setTimeout(() => {
-      this.rateTimer = null
-      if (!this.unackedFull) this.options.resume()
-    }, waitMs)
+    this.options.flow.received(bytes)
   }
 
   taken(bytes: number): void {
-    this.unackedBytes += bytes
-    if (this.unackedFull || this.unackedBytes <= this.options.limits.sessionUnackedBytesMax) return
-    this.unackedFull = true
-    if (this.rateTimer === null) this.options.pause()
+    this.options.flow.taken(bytes)
   }
 
-  settled(bytes: number): void {
-    this.unackedBytes -= bytes
-    if (!this.unackedFull || this.unackedBytes > this.options.limits.sessionUnackedBytesMax / 2) return
-    this.unackedFull = false
-    if (this.rateTimer === null) this.options.resume()
+  settled(bytes: number, appended: Appended, key?: IdempotencyKey): void {
+    this.options.flow.settled(bytes)
+    if (key !== undefined) this.options.pushes?.settled(key.sequence, appended.offset)
   }
 
-  /** Ends the connection with a row of the error table; the room forgets the session when the socket closes. */
+  failed(bytes: number, code: ErrorCode, reason: string, key?: IdempotencyKey): void {
+    this.options.flow.settled(bytes)
+    const { pushes } = this.options
+    if (key === undefined || pushes === undefined) this.close(code, reason)
+    else pushes.failed(key.sequence, code, reason)
+  }
+
+  /** See `Pushes.delivered`. */
+  delivered(offset: Offset): boolean {
+    return this.options.pushes?.delivered(offset) ?? true
+  }
+
+  /** Ends the session with a row of the error table; the room forgets it when it is told to. */
   close(code: ErrorCode, reason: string): void {
     if (this.state === 'closed') return
     this.ended()
     this.options.close(code, reason)
   }
 
-  /** The socket is closing, whoever began it. */
+  /** It is ending, whoever began it. */
   ended(): void {
     this.state = 'closed'
-    if (this.rateTimer === null) return
-    clearTimeout(this.rateTimer)
-    this.rateTimer = null
-    // A paused socket never learns that its peer has gone.
-    this.options.resume()
   }
 }

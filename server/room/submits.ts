@@ -4,6 +4,10 @@
  *
  * What is collected in a tick is one append. Updates that are appended and not yet delivered stay in `inFlight`, in
  * order: when the log delivers them, their outlines are reused, and whoever sent a void one is told.
+ *
+ * Updates with a key have a lane of their own, with one append at a time. The log takes a key for a repetition when it
+ * has seen a higher one of the same replica; so if a second append came through and the first did not, the retry of the
+ * first would be acknowledged and stored nowhere. When one fails, what waits of its replica fails with it.
  */
 import type { DocumentId } from '../../core/document-id.ts'
 import type { Coverage, Ended, Engine, Outline } from '../../core/engine/engine.ts'
@@ -24,7 +28,9 @@ export interface Submitter {
   /** Bytes of it are on their way to the log. */
   taken(bytes: number): void
   /** They are durable, at this offset. */
-  settled(bytes: number, appended: Appended): void
+  settled(bytes: number, appended: Appended, key?: IdempotencyKey): void
+  /** They are not. Absent: `close` is called. */
+  failed?(bytes: number, code: ErrorCode, reason: string, key?: IdempotencyKey): void
   /** They are not, or count for nothing: it is told why, and sends nothing more. */
   close(code: ErrorCode, reason: string): void
 }
@@ -67,10 +73,14 @@ interface Submit extends NewEntry {
  * rest of what came is read.
  */
 const batchBytesMax = 8 * 1024
+/** Of updates with a key that are appended together, about. */
+const keyedBytesMax = 4 * 1024 * 1024
 
 export class Submits {
   private waiting: Submit[] = []
   private waitingBytes = 0
+  private keyed: Submit[] = []
+  private keyedInFlight = false
   private readonly inFlight: Submit[] = []
   private readonly document: DocumentId
   private readonly context: SubmitContext
@@ -85,7 +95,7 @@ export class Submits {
 
   /** Updates taken in that are not yet durable. */
   get busy(): boolean {
-    return this.waiting.length > 0 || this.inFlight.length > 0
+    return this.waiting.length > 0 || this.keyed.length > 0 || this.inFlight.length > 0
   }
 
   /**
@@ -123,7 +133,12 @@ export class Submits {
       outline,
     }
     const inLineage = lineage.epoch === noOffset ? submit : { ...submit, epoch: lineage.epoch }
-    this.waiting.push(key === undefined ? inLineage : { ...inLineage, key })
+    if (key !== undefined) {
+      this.keyed.push({ ...inLineage, key })
+      this.onWaiting()
+      return true
+    }
+    this.waiting.push(inLineage)
     this.waitingBytes += bytes.length
     if (this.waitingBytes < batchBytesMax) this.onWaiting()
     else this.flush()
@@ -141,11 +156,35 @@ export class Submits {
 
   /** Appends what waits. */
   flush(): void {
+    if (this.keyed.length > 0 && !this.keyedInFlight) void this.appendKeyed()
     if (this.waiting.length === 0) return
     const batch = this.waiting
     this.waiting = []
     this.waitingBytes = 0
     void this.append(batch)
+  }
+
+  /** One append after the other, until nothing waits. */
+  private async appendKeyed(): Promise<void> {
+    this.keyedInFlight = true
+    while (this.keyed.length > 0) {
+      let count = 0
+      for (let bytes = 0; count < this.keyed.length && bytes < keyedBytesMax; count++)
+        bytes += this.keyed[count]!.update.length
+      const batch = this.keyed.slice(0, count)
+      this.keyed = this.keyed.slice(count)
+      await this.append(batch)
+    }
+    this.keyedInFlight = false
+  }
+
+  /** What waits of these replicas cannot be stored before what failed. */
+  private takeWaitingOf(batch: readonly Submit[]): readonly Submit[] {
+    const replicas = new Set(batch.map(({ key }) => key?.replica))
+    const isOf = ({ key }: Submit): boolean => replicas.has(key?.replica)
+    const waiting = this.keyed.filter(isOf)
+    this.keyed = this.keyed.filter((submit) => !isOf(submit))
+    return waiting
   }
 
   private async append(batch: readonly Submit[]): Promise<void> {
@@ -157,8 +196,8 @@ export class Submits {
       metrics.appended(batch.length, performance.now() - startedMs)
       let duplicates = false
       for (let i = 0; i < batch.length; i++) {
-        const { from, update } = batch[i]!
-        from.settled(update.length, appended[i]!)
+        const { from, update, key } = batch[i]!
+        from.settled(update.length, appended[i]!, key)
         duplicates ||= appended[i]!.duplicate
       }
       // The log delivers no duplicate, so nobody would take it out of the row.
@@ -170,7 +209,11 @@ export class Submits {
       if (told) logger.warn({ document: this.document, code: error.code }, 'append refused')
       else logger.error({ document: this.document, err: error }, 'append failed')
       const reason = told ? error.message : 'The update could not be stored'
-      for (const { from } of batch) from.close(told ? error.code : 'internal', reason)
+      const code = told ? error.code : 'internal'
+      for (const { from, update, key } of [...batch, ...this.takeWaitingOf(batch)]) {
+        if (from.failed === undefined) from.close(code, reason)
+        else from.failed(update.length, code, reason, key)
+      }
     }
   }
 

@@ -18,7 +18,7 @@
  */
 import type { Coverage, IndexedState, Outline } from '../engine.ts'
 import { ChunkWriter } from './chunk-writer.ts'
-import { addRange, decodeDeletes } from './coverage.ts'
+import { addTriples, decodeDeletes, union } from './coverage.ts'
 import {
   deletePartWidth,
   rememberedScanBytesMin,
@@ -70,7 +70,9 @@ export function trim(update: Uint8Array, outline: Outline, coverage: Coverage): 
   if (equal(missing.structs, outline.structs) && equal(missing.deletes, outline.deletes)) return update
   const layout = scanUpdate(update)
   const source = { bytes: update, layout }
+  const { runs } = layout
   const sections = new Map<number, Section>()
+  let at = 0
   for (let i = 0; i < missing.structs.length; i += 3) {
     const [client, first] = [missing.structs[i]!, missing.structs[i + 1]!]
     let section = sections.get(client)
@@ -79,11 +81,14 @@ export function trim(update: Uint8Array, outline: Outline, coverage: Coverage): 
       sections.set(client, section)
     }
     if (section.reached > first) continue
-    section.addFromStructAt(pieceAt(source, client, first), first)
+    // What is missing comes in the order of the runs.
+    while (at < runs.length && (runs[at] !== client || runs[at + 2]! <= first)) at += runWidth
+    if (at === runs.length) throw new Error('the outline is not of this update')
+    const piece = { source, run: at / runWidth, first: runs[at + 1]!, end: runs[at + 2]! }
+    section.addFromStructAt(piece, first)
   }
   const deletes = new Map<number, number[]>()
-  for (let i = 0; i < missing.deletes.length; i += 3)
-    addDeletes(deletes, missing.deletes[i]!, missing.deletes[i + 1]!, missing.deletes[i + 2]!)
+  addTriples(missing.deletes, (client) => deletes.get(client), deletes)
 
   const writer = new ChunkWriter().varUint(sections.size)
   for (const section of sections.values()) section.write(writer)
@@ -107,14 +112,7 @@ function addTail(update: Uint8Array, pieces: Map<number, Piece[]>, deletes: Map<
     if (known === undefined) pieces.set(runs[at]!, [piece])
     else known.push(piece)
   }
-  for (let i = 0; i < layout.deletes.length; i += 3)
-    addDeletes(deletes, layout.deletes[i]!, layout.deletes[i + 1]!, layout.deletes[i + 2]!)
-}
-
-function addDeletes(deletes: Map<number, number[]>, client: number, first: number, end: number): void {
-  const ranges = deletes.get(client)
-  if (ranges === undefined) deletes.set(client, [first, end])
-  else addRange(ranges, first, end)
+  addTriples(layout.deletes, (client) => deletes.get(client), deletes)
 }
 
 function writeSections(
@@ -169,15 +167,6 @@ function assemble(client: number, clock: number, pieces: Piece[]): Section | nul
   return section.isEmpty ? null : section
 }
 
-function pieceAt(source: Source, client: number, clock: number): Piece {
-  const { runs } = source.layout
-  for (let at = 0; at < runs.length; at += runWidth) {
-    if (runs[at] === client && runs[at + 1]! <= clock && clock < runs[at + 2]!)
-      return { source, run: at / runWidth, first: runs[at + 1]!, end: runs[at + 2]! }
-  }
-  throw new Error('the outline is not of this update')
-}
-
 function writeDeleteSet(writer: ChunkWriter, snapshot: Source | null, added: Map<number, number[]>): void {
   const stored = snapshot === null ? [] : snapshot.layout.deleteParts
   if (snapshot !== null && added.size === 0) {
@@ -194,9 +183,8 @@ function writeDeleteSet(writer: ChunkWriter, snapshot: Source | null, added: Map
     }
     added.delete(client)
     const part = { start: stored[p + 2]!, end: stored[p + 3]!, ranges: stored[p + 4]! }
-    const merged = decodeDeletes({ bytes: snapshot!.bytes, ...part })
-    for (let i = 0; i < ranges.length; i += 2) addRange(merged, ranges[i]!, ranges[i + 1]!)
-    parts.push({ client, stored: -1, ranges: merged })
+    const decoded = decodeDeletes({ bytes: snapshot!.bytes, ...part })
+    parts.push({ client, stored: -1, ranges: union(decoded, ranges) })
   }
   for (const [client, ranges] of added) parts.push({ client, stored: -1, ranges })
   parts.sort((a, b) => b.client - a.client)

@@ -12,7 +12,7 @@ import {
   type Have,
   kinds,
   type Problem,
-  replicaBytesMax,
+  replicaName,
   type ServerMessage,
   unackedUpdatesMax,
   updatesPerMessageMax,
@@ -182,12 +182,9 @@ function byteStrings(reader: ByteReader, countMax: number): Uint8Array[] {
 }
 
 function replica(reader: ByteReader): string {
-  const { position } = reader
-  const bytes = reader.varBytes().length
-  if (bytes === 0 || bytes > replicaBytesMax)
-    throw new MalformedBytes(`a replica's name has 1 to ${replicaBytesMax} bytes`)
-  reader.position = position
-  return reader.varString()
+  const name = reader.varString()
+  if (!replicaName.test(name)) throw new MalformedBytes('a replica has 1 to 64 letters, digits, _, . or -')
+  return name
 }
 
 function sequenceFrom(reader: ByteReader): number {

@@ -43,8 +43,8 @@ export const kinds = {
 export const unackedUpdatesMax = 4_096
 /** Updates in one message from the server. */
 export const updatesPerMessageMax = 65_536
-/** Of the name of a replica, UTF-8. */
-export const replicaBytesMax = 64
+/** The names that replicas may have; random ones, so that no two are the same. */
+export const replicaName = /^[A-Za-z0-9_.-]{1,64}$/
 
 /** The engines that the wire has numbers for: their places in this list. A server need not have them all. */
 export const wireEngines = ['yjs', 'automerge'] as const
@@ -93,7 +93,7 @@ export interface Open {
   readonly engine: WireEngine
   /** '' : the connection's. */
   readonly token: string
-  /** Names the pushes of one replica across connections: 1 to `replicaBytesMax` bytes that nobody can guess. */
+  /** Names the pushes of one replica of the user across connections: as `replicaName`. */
   readonly replica: string
   readonly have: Have
 }

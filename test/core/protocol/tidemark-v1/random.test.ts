@@ -32,7 +32,7 @@ const clientMessage: fc.Arbitrary<ClientMessage> = fc.oneof(
     document: text,
     engine: fc.constantFrom('yjs' as const, 'automerge' as const),
     token: text,
-    replica: fc.string({ minLength: 1, maxLength: 64 }).filter((name) => /^[ -~]+$/.test(name)),
+    replica: fc.stringMatching(/^[A-Za-z0-9_.-]{1,64}$/),
     have: fc.record({ epoch: offset, offset, version: bytes }),
   }),
   fc.record({ kind: kind('push'), channel: number, sequence: from1, updates }),

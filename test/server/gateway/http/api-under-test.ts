@@ -83,6 +83,8 @@ export async function startApi(options: ApiUnderTestOptions = {}): Promise<ApiUn
       handshakesMax: 1_000,
       loopLagMsMax: 60_000,
     },
+    documentsPerSocketMax: 10,
+    durability: () => log.durability,
     firstMessageMsMax: 60_000,
     trustedProxies: [],
     gatekeeper,

@@ -1,0 +1,76 @@
+/**
+ * What a replica that has everything up to an offset lacks, read from the log: its cost is that of what was missed,
+ * whatever the document's size.
+ *
+ * Only when that is nothing but updates of the lineage. After anything else (a statement, an update that counts for
+ * nothing), and after a compaction, what the replica lacks is told from its version instead.
+ */
+import type { DocumentId } from '../../core/document-id.ts'
+import { noOffset, type Offset } from '../../core/offset.ts'
+import { counts } from '../log/lineage.ts'
+import type { Entry, Log } from '../log/log.ts'
+import type { Lineage } from '../log/metadata.ts'
+import type { Image } from './image.ts'
+
+/** What a replica says it has. */
+export interface Have {
+  readonly version: Uint8Array
+  /** Everything up to here, in the room's lineage; 0: it does not know. */
+  readonly offset: Offset
+}
+
+/** What it is answered: either way it has everything up to `offset` then. */
+export type Joined =
+  | { readonly kind: 'entries'; readonly entries: readonly Entry[]; readonly offset: Offset }
+  | { readonly kind: 'update'; readonly chunks: readonly Uint8Array[]; readonly offset: Offset }
+
+/** More are answered by one update, which repeats nothing that later ones replaced. */
+const entriesMax = 10_000
+
+export async function lackedBy(
+  have: Have,
+  document: DocumentId,
+  head: Offset,
+  lineage: Lineage,
+  log: Log,
+  image: Image,
+): Promise<Joined> {
+  const known = have.offset > noOffset && have.offset <= head
+  const entries = known ? await entriesAfter(log, document, lineage, have.offset) : null
+  return entries ?? { kind: 'update', ...(await image.join(have.version, Date.now())) }
+}
+
+/** Null when it cannot be told from the offset. */
+async function entriesAfter(
+  log: Log,
+  document: DocumentId,
+  lineage: Lineage,
+  after: Offset,
+): Promise<Joined | null> {
+  const { snapshot, tail, offset } = await log.load(document, after)
+  if (snapshot !== null) return null
+  const entries = tail.filter((entry) => entry.offset > after && counts(entry, lineage))
+  if (entries.length > entriesMax || entries.length !== offset - after) return null
+  return { kind: 'entries', entries, offset }
+}
+
+/** Who waits for the room to have heard of everything up to an offset. */
+export class Milestones {
+  private waiting: { readonly offset: Offset; readonly resolve: () => void }[] = []
+
+  /** Resolves also when the room closes. */
+  reached(offset: Offset): Promise<void> {
+    return new Promise((resolve) => this.waiting.push({ offset, resolve }))
+  }
+
+  passed(head: number): void {
+    if (this.waiting.length === 0) return
+    const reached = this.waiting.filter(({ offset }) => offset <= head)
+    this.waiting = this.waiting.filter(({ offset }) => offset > head)
+    for (const { resolve } of reached) resolve()
+  }
+
+  close(): void {
+    this.passed(Number.POSITIVE_INFINITY)
+  }
+}
