@@ -1,11 +1,7 @@
-/** What an app imports: `createClient`, and the types of what it gives. */
-import type { Client, ClientOptions } from './types.ts'
-
+/** What an app imports: `createClient`, the storages, and the types of what they give. */
 export { type ErrorCode, TidemarkError } from '../core/protocol/errors.ts'
+export { createClient } from './create-client.ts'
+export { createIndexedDbStorage } from './storage/indexeddb.ts'
+export { createMemoryStorage } from './storage/memory.ts'
 export type * from './storage/storage.ts'
 export type * from './types.ts'
-
-/** Connects at the first `open`. Throws `invalid_request` for options that cannot work. */
-export function createClient(options: ClientOptions): Client {
-  throw new Error(`not built yet: ${options.url}`)
-}

@@ -61,9 +61,15 @@ export interface DocumentStorage {
    * and gives the state that has them too; it is called while the storage is locked, and must not wait.
    */
   compact(merge: (added: readonly Uint8Array[]) => Uint8Array): Promise<void>
-  /** Puts the record aside, and empties the document, its outbox and its position. */
-  setAside(record: AsideRecord): Promise<void>
-  discardAside(): Promise<void>
+  /**
+   * Empties the document, its outbox and its position, and keeps the record that `make` gives instead. `make` gets what was
+   * added (as `compact`) and all outboxes, is called while the storage is locked, and must not wait.
+   */
+  setAside(
+    make: (added: readonly Uint8Array[], outbox: readonly OutboxEntry[]) => AsideRecord,
+  ): Promise<AsideRecord>
+  /** Deletes the newest record; gives the one before it. */
+  discardAside(): Promise<AsideRecord | null>
   close(): Promise<void>
 }
 

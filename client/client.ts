@@ -1,0 +1,288 @@
+/**
+ * The client: one connection, its documents by request and by channel, and when a document may end.
+ *
+ * A handle that nobody uses any more stays for `graceMs` (a page that shows the same document next gets it as it is), and
+ * then for as long as it has edits to send and a connection to send them on, or no disk to leave them on. Documents that an
+ * earlier visit left with edits are opened for as long as it takes to send them, a few at a time.
+ */
+import { parseDocumentId } from '../core/document-id.ts'
+import { TidemarkError } from '../core/protocol/errors.ts'
+import type { ServerMessage } from '../core/protocol/tidemark-v1/messages.ts'
+import { Connection } from './connection.ts'
+import { type DocumentContext, DocumentHandle } from './document.ts'
+import { Emitter, Ring } from './emitter.ts'
+import type { Channel, Environment } from './environment.ts'
+import type { Storage } from './storage/storage.ts'
+import type { Client, ClientEvents, ClientOptions, Handle, Inspection, LogEntry, Status } from './types.ts'
+
+const graceMs = 1_000
+const eventsMax = 500
+/** Documents of earlier visits that are open at a time to send their edits. */
+const drainCountMax = 8
+
+export interface ClientSetting {
+  readonly environment: Environment
+  readonly url: string
+  readonly token: ClientOptions['token']
+  readonly storage: Storage
+  readonly scope: string
+}
+
+export class TidemarkClient implements Client {
+  private readonly setting: ClientSetting
+  private readonly connection: Connection
+  private readonly documents = new Map<string, DocumentHandle>()
+  private readonly requests = new Map<number, DocumentHandle>()
+  private readonly channels = new Map<number, DocumentHandle>()
+  private readonly ending = new Map<DocumentHandle, Promise<void>>()
+  private readonly graces = new Map<DocumentHandle, () => void>()
+  private readonly emitter = new Emitter<ClientEvents>()
+  private readonly ring = new Ring<LogEntry>(eventsMax)
+  private readonly context: DocumentContext
+  private readonly stopListening: () => void
+  private readonly channel: Channel | null
+  private toDrain: readonly string[] = []
+  private draining = false
+  private request = 0
+  private said: Status = 'offline'
+  private closed: Promise<void> | null = null
+
+  constructor(setting: ClientSetting) {
+    const { environment, url, token, storage, scope } = setting
+    this.setting = setting
+    this.connection = new Connection(url, token, environment, {
+      onLive: () => this.onLive(),
+      onDown: () => this.onDown(),
+      onMessage: (message, bytes) => this.onMessage(message, bytes),
+      onState: () => this.onState(),
+      log: (event, detail) => this.log(null, event, detail),
+    })
+    this.context = {
+      environment,
+      connection: this.connection,
+      storage,
+      scope,
+      open: (handle, message) => {
+        const request = ++this.request
+        this.requests.set(request, handle)
+        return this.connection.send({ ...message, request })
+      },
+      closeChannel: (channel) => {
+        this.channels.delete(channel)
+        this.connection.send({ kind: 'close', channel })
+      },
+      onUnused: () => this.onUnused(),
+      onSettled: () => this.endSettled(),
+      log: (document, event, detail) => this.log(document, event, detail),
+    }
+    this.stopListening = environment.listen((event) => {
+      if (event !== 'hidden') this.connection.tell({ kind: event })
+      else for (const handle of this.documents.values()) void handle.flush()
+    })
+    this.channel = storage.durable ? environment.channel(`tidemark/${scope}`) : null
+    if (this.channel !== null) this.channel.onmessage = () => void this.onForgotten()
+  }
+
+  get status(): Status {
+    return this.connection.state.kind
+  }
+  get error(): TidemarkError | null {
+    return this.connection.state.error
+  }
+  get paused(): boolean {
+    return this.connection.state.paused
+  }
+  get events(): readonly LogEntry[] {
+    return this.ring.all
+  }
+
+  open(documentId: string): Handle {
+    const id = parseDocumentId(documentId)
+    if (this.closed !== null) throw new TidemarkError('invalid_request', 'The client is closed')
+    const handle = this.handleOf(id)
+    handle.uses++
+    this.graces.get(handle)?.()
+    this.graces.delete(handle)
+    return handle
+  }
+
+  retry(): void {
+    this.connection.tell({ kind: 'retry' })
+    for (const handle of this.documents.values()) handle.retry()
+  }
+
+  pause(): void {
+    this.connection.tell({ kind: 'pause' })
+  }
+
+  resume(): void {
+    this.connection.tell({ kind: 'resume' })
+  }
+
+  inspect(): Inspection {
+    const { state, durability } = this.connection
+    return {
+      url: this.setting.url,
+      status: this.status,
+      error: this.error,
+      retryAtMs: state.kind === 'offline' ? state.retryAtMs : null,
+      attempts: state.attempts,
+      durability,
+      paused: this.paused,
+      documents: [...this.documents.values()].map((handle) => handle.inspect()),
+    }
+  }
+
+  on<Name extends keyof ClientEvents>(name: Name, listener: ClientEvents[Name]): () => void {
+    return this.emitter.on(name, listener)
+  }
+  off<Name extends keyof ClientEvents>(name: Name, listener: ClientEvents[Name]): void {
+    this.emitter.off(name, listener)
+  }
+
+  close(): Promise<void> {
+    this.closed ??= this.endAll()
+    return this.closed
+  }
+
+  async forget(): Promise<void> {
+    const { storage, scope } = this.setting
+    this.channel?.postMessage('forgotten')
+    await this.close()
+    await storage.forget(scope)
+  }
+
+  // --- documents ------------------------------------------------------------------------------------
+
+  private handleOf(id: string): DocumentHandle {
+    const known = this.documents.get(id)
+    if (known !== undefined) return known
+    const handle = new DocumentHandle(id, this.context)
+    this.documents.set(id, handle)
+    if (this.connection.state.wanted) return handle
+    if (!this.setting.environment.online()) this.connection.tell({ kind: 'offline' })
+    this.connection.tell({ kind: 'want' })
+    return handle
+  }
+
+  private onUnused(): void {
+    for (const handle of this.documents.values()) {
+      if (handle.uses > 0 || this.graces.has(handle) || this.closed !== null) continue
+      const cancel = this.setting.environment.after(graceMs, () => {
+        // Kept as a mark that its time is over.
+        this.graces.set(handle, () => undefined)
+        this.endSettled()
+      })
+      this.graces.set(handle, cancel)
+      this.lastUse.set(handle, cancel)
+    }
+  }
+
+  private readonly lastUse = new WeakMap<DocumentHandle, () => void>()
+
+  /** Ends what nobody uses and what has nothing left to send. */
+  private endSettled(): void {
+    for (const [id, handle] of this.documents) {
+      const overdue = this.graces.has(handle) && this.graces.get(handle) !== this.lastUse.get(handle)
+      if (handle.uses > 0 || !overdue || !handle.settled || !handle.loaded) continue
+      this.documents.delete(id)
+      this.graces.delete(handle)
+      const ended = handle.end().finally(() => this.ending.delete(handle))
+      this.ending.set(handle, ended)
+      if (this.documents.size === 0 && this.toDrain.length === 0) this.connection.tell({ kind: 'unwant' })
+    }
+    this.drain()
+  }
+
+  /** Once connected: what earlier visits left unsent. */
+  private async findUnsent(): Promise<void> {
+    if (this.draining) return
+    this.draining = true
+    try {
+      this.toDrain = await this.setting.storage.unsaved(this.setting.scope)
+      this.drain()
+    } catch (error) {
+      this.log(null, 'storage', `earlier edits cannot be found: ${String(error)}`)
+    }
+  }
+
+  private drain(): void {
+    if (this.closed !== null || this.connection.state.kind !== 'live') return
+    const unused = [...this.documents.values()].filter(({ uses }) => uses === 0).length
+    const room = drainCountMax - unused
+    if (room <= 0 || this.toDrain.length === 0) return
+    const next = this.toDrain.slice(0, room)
+    this.toDrain = this.toDrain.slice(room)
+    for (const id of next) {
+      if (this.documents.has(id)) continue
+      this.log(id, 'sending edits of an earlier visit', '')
+      this.handleOf(id)
+    }
+    this.onUnused()
+  }
+
+  private async endAll(): Promise<void> {
+    this.stopListening()
+    this.channel?.close()
+    for (const cancel of this.graces.values()) cancel()
+    const handles = [...this.documents.values()]
+    this.documents.clear()
+    await Promise.allSettled([...handles.map((handle) => handle.end()), ...this.ending.values()])
+    this.connection.tell({ kind: 'unwant' })
+  }
+
+  private async onForgotten(): Promise<void> {
+    await this.close()
+    this.emitter.emit('forgotten')
+  }
+
+  // --- the connection -------------------------------------------------------------------------------
+
+  private onLive(): void {
+    for (const handle of this.documents.values()) handle.connectionChanged()
+    void this.findUnsent()
+  }
+
+  private onDown(): void {
+    this.requests.clear()
+    this.channels.clear()
+    for (const handle of this.documents.values()) handle.connectionChanged()
+  }
+
+  private onState(): void {
+    for (const handle of this.documents.values()) handle.connectionChanged()
+    if (this.status === this.said) return
+    this.said = this.status
+    this.emitter.emit('status', this.said)
+  }
+
+  private onMessage(message: ServerMessage, bytes: number): void {
+    switch (message.kind) {
+      case 'opened':
+      case 'refused': {
+        const handle = this.requests.get(message.request)
+        this.requests.delete(message.request)
+        if (handle === undefined) return
+        if (message.kind === 'opened') this.channels.set(message.channel, handle)
+        return handle.hear(message, bytes)
+      }
+      case 'updates':
+      case 'caught-up':
+      case 'ack':
+      case 'nack':
+      case 'awareness':
+        return this.channels.get(message.channel)?.hear(message, bytes)
+      case 'closed': {
+        const handle = this.channels.get(message.channel)
+        this.channels.delete(message.channel)
+        return handle?.hear(message, bytes)
+      }
+    }
+  }
+
+  private log(document: string | null, event: string, detail: string): void {
+    const entry = { atMs: this.setting.environment.now(), document, event, detail }
+    this.ring.add(entry)
+    this.emitter.emit('event', entry)
+  }
+}

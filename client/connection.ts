@@ -1,0 +1,268 @@
+/**
+ * The connection's I/O: does what the machine in connection-state.ts says, and tells it what happened.
+ *
+ * - One socket at a time. Whatever an old socket, timer or token request still says is told by its number and ignored.
+ * - The server's silence is noticed: a ping after `pingMs` without a message, the end of the connection after as much again.
+ * - The token goes in-band, first thing on the socket, and again when the server hints that it will end.
+ */
+import { type ErrorCode, errorTable, TidemarkError } from '../core/protocol/errors.ts'
+import { decodeServerMessage } from '../core/protocol/tidemark-v1/decode.ts'
+import { encodeClientMessage } from '../core/protocol/tidemark-v1/encode.ts'
+import { type ClientMessage, type ServerMessage, subprotocol } from '../core/protocol/tidemark-v1/messages.ts'
+import { Assembler, splitMessage } from '../core/protocol/tidemark-v1/parts.ts'
+import {
+  type ConnectionEffect,
+  type ConnectionEvent,
+  type ConnectionState,
+  initially,
+  step,
+} from './connection-state.ts'
+import type { Environment } from './environment.ts'
+import type { ClientOptions, WebSocketLike } from './types.ts'
+
+/** From the attempt to the server's welcome. */
+const connectMsMax = 15_000
+/** Between requests for a new token while the old one is about to end. */
+const tokenRetryMs = 5_000
+/** Of one message from the server, put together. A snapshot may be the whole document. */
+const messageBytesMax = 1024 * 1024 * 1024
+
+export interface ConnectionListener {
+  onLive(): void
+  onDown(): void
+  /** All but welcome, pong and hint. */
+  onMessage(message: ServerMessage, bytes: number): void
+  onState(): void
+  log(event: string, detail: string): void
+}
+
+export class Connection {
+  state: ConnectionState = initially
+  durability: string | null = null
+  /** Of one message from us. */
+  messageBytesMax = 0
+  private readonly url: string
+  private readonly token: ClientOptions['token']
+  private readonly environment: Environment
+  private readonly listener: ConnectionListener
+  private socket: WebSocketLike | null = null
+  private attempt = 0
+  private partBytes = 0
+  private cancelRetry: (() => void) | null = null
+  private cancelTimers: (() => void)[] = []
+  private heardAtMs = 0
+  private sentToken = ''
+
+  constructor(
+    url: string,
+    token: ClientOptions['token'],
+    environment: Environment,
+    listener: ConnectionListener,
+  ) {
+    this.url = url
+    this.token = token
+    this.environment = environment
+    this.listener = listener
+  }
+
+  get tokenRenewable(): boolean {
+    return typeof this.token === 'function'
+  }
+
+  /** Bytes given to the socket that the network has not taken. */
+  get bufferedBytes(): number {
+    return this.socket?.bufferedAmount ?? 0
+  }
+
+  tell(event: ConnectionEvent): void {
+    const { now, random } = this.environment
+    const before = this.state
+    const { state, effects } = step(before, event, {
+      nowMs: now(),
+      random: random(),
+      tokenRenewable: this.tokenRenewable,
+    })
+    this.state = state
+    for (const effect of effects) this.run(effect)
+    if (before.kind === 'live' && state.kind !== 'live') this.listener.onDown()
+    if (before.kind !== state.kind) {
+      this.listener.log(state.kind, state.error?.message ?? '')
+      if (state.kind === 'live') this.listener.onLive()
+    }
+    if (before !== state) this.listener.onState()
+  }
+
+  /** False when there is no connection to send it on. */
+  send(message: ClientMessage): number {
+    const { socket } = this
+    if (socket === null || (this.state.kind !== 'live' && message.kind !== 'auth')) return 0
+    const bytes = encodeClientMessage(message)
+    const frames = this.partBytes === 0 ? [bytes] : splitMessage(bytes, this.partBytes)
+    for (const frame of frames) socket.send(frame as Uint8Array<ArrayBuffer>)
+    return bytes.length
+  }
+
+  /** Asks the token function and sends what it gives; false when it gave none, or the connection is gone. */
+  async renewToken(): Promise<boolean> {
+    const { attempt } = this
+    try {
+      const token = await this.askToken()
+      if (attempt !== this.attempt || this.state.kind !== 'live') return false
+      this.sentToken = token
+      this.send({ kind: 'auth', token })
+      return true
+    } catch (error) {
+      this.listener.log('token failed', String(error))
+      return false
+    }
+  }
+
+  private run(effect: ConnectionEffect): void {
+    switch (effect.kind) {
+      case 'connect':
+        void this.connect(++this.attempt)
+        return
+      case 'disconnect':
+        this.dropSocket(1000)
+        return
+      case 'no-timer':
+        this.cancelRetry?.()
+        this.cancelRetry = null
+        return
+      case 'timer':
+        this.cancelRetry?.()
+        this.cancelRetry = this.environment.after(effect.delayMs, () => this.tell({ kind: 'due' }))
+    }
+  }
+
+  private async connect(attempt: number): Promise<void> {
+    this.timer(connectMsMax, () => this.lost(attempt, null, `no welcome within ${connectMsMax} ms`))
+    try {
+      const [token, Class] = await Promise.all([this.askToken(), this.environment.webSocket()])
+      if (attempt !== this.attempt) return
+      this.sentToken = token
+      this.listen(new Class(this.url, [subprotocol]), attempt)
+    } catch (error) {
+      this.lost(attempt, null, String(error))
+    }
+  }
+
+  private listen(socket: WebSocketLike, attempt: number): void {
+    const assembler = new Assembler(messageBytesMax)
+    this.socket = socket
+    this.partBytes = 0
+    socket.binaryType = 'arraybuffer'
+    socket.onopen = () => {
+      if (attempt !== this.attempt) return
+      this.tell({ kind: 'socket-open' })
+      if (this.sentToken !== '') this.send({ kind: 'auth', token: this.sentToken })
+    }
+    socket.onmessage = ({ data }: { data: unknown }) => {
+      if (attempt !== this.attempt) return
+      this.heardAtMs = this.environment.now()
+      try {
+        if (!(data instanceof ArrayBuffer)) throw new TidemarkError('malformed_frame', 'A frame is text')
+        const bytes = assembler.take(new Uint8Array(data))
+        if (bytes !== null) this.hear(decodeServerMessage(bytes), bytes.length)
+      } catch (error) {
+        // Our own defect or a proxy's: worth another connection, with backoff.
+        this.lost(attempt, null, `a message could not be taken: ${String(error)}`)
+      }
+    }
+    socket.onclose = ({ code, reason }: { code: number; reason: string }) =>
+      this.lost(attempt, errorOfClose(code, reason), `closed with ${code} ${reason}`)
+    // `close` follows, and says more.
+    socket.onerror = () => undefined
+  }
+
+  private hear(message: ServerMessage, bytes: number): void {
+    switch (message.kind) {
+      case 'welcome':
+        this.partBytes = message.partBytes
+        this.messageBytesMax = message.messageBytesMax
+        this.durability = message.durability
+        this.cancelAll()
+        this.watchSilence(message.pingMs, null)
+        this.tell({ kind: 'welcome' })
+        return
+      case 'pong':
+        return
+      case 'durability':
+        this.durability = message.durability
+        this.listener.log('durability', message.durability)
+        return
+      case 'hint':
+        this.listener.log(`hint: ${message.hint}`, `${message.milliseconds} ms`)
+        if (message.hint === 'drain') this.tell({ kind: 'drain', milliseconds: message.milliseconds })
+        else if (this.tokenRenewable) this.renewUntilDone()
+        return
+      default:
+        this.listener.onMessage(message, bytes)
+    }
+  }
+
+  private renewUntilDone(): void {
+    void this.renewToken().then((renewed) => {
+      if (!renewed && this.state.kind === 'live') this.timer(tokenRetryMs, () => this.renewUntilDone())
+    })
+  }
+
+  private watchSilence(pingMs: number, pingedAtMs: number | null): void {
+    this.timer(pingMs, () => {
+      if (this.state.kind !== 'live') return
+      const nowMs = this.environment.now()
+      if (pingedAtMs !== null && this.heardAtMs < pingedAtMs)
+        return this.lost(this.attempt, null, `silent for ${nowMs - this.heardAtMs} ms`)
+      const silent = nowMs - this.heardAtMs >= pingMs
+      if (silent) this.send({ kind: 'ping', nonce: 0 })
+      this.watchSilence(pingMs, silent ? nowMs : null)
+    })
+  }
+
+  private lost(attempt: number, error: TidemarkError | null, why: string): void {
+    if (attempt !== this.attempt) return
+    this.attempt++
+    this.dropSocket(1000)
+    this.listener.log('connection lost', why)
+    this.tell({ kind: 'lost', error })
+  }
+
+  private dropSocket(code: number): void {
+    this.attempt++
+    this.cancelAll()
+    const { socket } = this
+    this.socket = null
+    if (socket === null) return
+    socket.onopen = socket.onmessage = socket.onclose = null
+    socket.close(code)
+  }
+
+  private async askToken(): Promise<string> {
+    const { token } = this
+    return typeof token === 'function' ? await token() : (token ?? '')
+  }
+
+  /** Ends with the socket. */
+  private timer(delayMs: number, then: () => void): void {
+    const cancel = this.environment.after(delayMs, () => {
+      this.cancelTimers = this.cancelTimers.filter((other) => other !== cancel)
+      then()
+    })
+    this.cancelTimers.push(cancel)
+  }
+
+  private cancelAll(): void {
+    for (const cancel of this.cancelTimers) cancel()
+    this.cancelTimers = []
+  }
+}
+
+/** What the server said by closing: `code: text` names the row; a code from 4400 to 4499 alone at least tells which kind. */
+export function errorOfClose(closeCode: number, reason: string): TidemarkError | null {
+  const [, code, text] = /^(\w+): (.*)$/s.exec(reason) ?? []
+  if (code !== undefined && code in errorTable) return new TidemarkError(code as ErrorCode, text ?? '')
+  if (closeCode < 4400 || closeCode > 4499) return null
+  const rows = Object.entries(errorTable) as [ErrorCode, (typeof errorTable)[ErrorCode]][]
+  const alike = rows.find(([, row]) => row.closeCode === closeCode)?.[0] ?? 'forbidden'
+  return new TidemarkError(alike, reason === '' ? `Closed with ${closeCode}` : reason)
+}

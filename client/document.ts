@@ -1,0 +1,408 @@
+/**
+ * A handle: the face of one document to the app. It holds the present replica, runs the document's state machine
+ * (document-state.ts) against the connection, and turns what happens into events.
+ *
+ * When the lineage has ended, the replica is set aside (once, with all that other tabs stored) and stays what the app sees, refused,
+ * until the app calls `reset`. Nothing of it is merged anywhere.
+ */
+import type { Awareness } from 'y-protocols/awareness'
+import * as Y from 'yjs'
+import { type ErrorCode, errorTable, TidemarkError } from '../core/protocol/errors.ts'
+import type { ClientMessage, Problem, ServerMessage } from '../core/protocol/tidemark-v1/messages.ts'
+import type { Connection } from './connection.ts'
+import {
+  type DocumentEffect,
+  type DocumentEvent,
+  type DocumentState,
+  errorOf,
+  statusOf,
+  stepDocument,
+  unopened,
+} from './document-state.ts'
+import { Emitter } from './emitter.ts'
+import type { Environment } from './environment.ts'
+import { Replica } from './replica.ts'
+import type { Storage } from './storage/storage.ts'
+import type {
+  Aside,
+  DocumentInspection,
+  Handle,
+  HandleEvents,
+  Loaded,
+  Status,
+  StorageState,
+} from './types.ts'
+
+export interface DocumentContext {
+  readonly environment: Environment
+  readonly connection: Connection
+  readonly storage: Storage
+  readonly scope: string
+  /** Sends the question and remembers whose it is. */
+  open(handle: DocumentHandle, message: Omit<Extract<ClientMessage, { kind: 'open' }>, 'request'>): number
+  /** Sends, and from here on nothing that comes for the channel is this handle's. */
+  closeChannel(channel: number): void
+  /** Nobody uses it any more. */
+  onUnused(): void
+  /** Whether it may end can have changed. */
+  onSettled(): void
+  log(document: string, event: string, detail: string): void
+}
+
+export class DocumentHandle implements Handle {
+  readonly id: string
+  uses = 0
+  loaded = false
+  synced = false
+  readonly whenLoaded: Promise<Loaded>
+  whenSynced: Promise<void>
+  private replica: Replica
+  private machine: DocumentState = unopened
+  private readonly context: DocumentContext
+  private readonly emitter = new Emitter<HandleEvents>()
+  private said: Status = 'offline'
+  private saidPending = 0
+  private accessSaid: 'read' | 'write' | null = null
+  private head = 0
+  private sentBytes = 0
+  private receivedBytes = 0
+  private cancelTimer: (() => void) | null = null
+  private settleSynced: { resolve(): void; reject(error: TidemarkError): void } | null = null
+  private asideOf: Replica | null = null
+  private ended = false
+
+  constructor(id: string, context: DocumentContext) {
+    this.id = id
+    this.context = context
+    this.whenSynced = this.newWhenSynced()
+    this.replica = this.newReplica()
+    this.whenLoaded = this.load()
+  }
+
+  get doc(): Y.Doc {
+    return this.replica.doc
+  }
+  get awareness(): Awareness {
+    return this.replica.awareness
+  }
+  get access(): 'read' | 'write' | null {
+    return this.accessSaid
+  }
+  get pending(): number {
+    return this.replica.pushing.pending
+  }
+  get storage(): StorageState {
+    return this.replica.storageState
+  }
+  get aside(): Aside | null {
+    return this.replica.aside
+  }
+  get error(): TidemarkError | null {
+    return this.replica.pushing.refusal ?? this.machine.error ?? this.context.connection.state.error
+  }
+  get status(): Status {
+    const status = statusOf(this.context.connection.state.kind, this.machine.kind)
+    const { refusal } = this.replica.pushing
+    return status === 'live' && refusal !== null && refusal.code !== 'read_only' ? 'refused' : status
+  }
+
+  /** Nothing would be lost, or be saved sooner, if it ended now. */
+  get settled(): boolean {
+    return (
+      this.pending === 0 || (this.storage === 'disk' && this.status !== 'live' && this.status !== 'syncing')
+    )
+  }
+
+  async saved(): Promise<void> {
+    await this.whenLoaded
+    const { error, pending } = this
+    if (pending > 0 && this.ended) throw new TidemarkError('shutting_down', 'The document was closed before')
+    if (pending > 0 && this.status === 'refused' && error !== null) throw error
+    return this.replica.pushing.saved()
+  }
+
+  async recover(): Promise<Y.Doc | null> {
+    await this.whenLoaded
+    const { aside } = this
+    if (aside === null) return null
+    const doc = new Y.Doc()
+    Y.applyUpdate(doc, aside.update)
+    return doc
+  }
+
+  async discard(): Promise<void> {
+    await this.whenLoaded
+    await this.replica.discardAside()
+  }
+
+  async reset(): Promise<void> {
+    await this.whenLoaded
+    const old = this.replica
+    if (this.machine.kind === 'live') this.context.closeChannel(this.machine.channel)
+    this.tell({ kind: 'disconnected' })
+    old.pushing.fail(new TidemarkError('stale_replica', 'The replica was given up'))
+    if (this.asideOf !== old && !old.empty) await old.setAside('reset', 'The app gave this replica up')
+    await old.close()
+    this.replica = this.newReplica()
+    this.machine = unopened
+    this.head = 0
+    this.synced = false
+    this.settleSynced?.reject(new TidemarkError('stale_replica', 'The replica was given up'))
+    this.whenSynced = this.newWhenSynced()
+    await this.replica.load(this.context.storage, this.context.scope, this.id)
+    if (this.replica.aside === null) this.replica.aside = old.aside
+    this.emitter.emit('reset')
+    this.connectionChanged()
+  }
+
+  close(): Promise<void> {
+    if (this.uses > 0 && --this.uses === 0) this.context.onUnused()
+    return this.replica.flush()
+  }
+
+  on<Name extends keyof HandleEvents>(name: Name, listener: HandleEvents[Name]): () => void {
+    return this.emitter.on(name, listener)
+  }
+  off<Name extends keyof HandleEvents>(name: Name, listener: HandleEvents[Name]): void {
+    this.emitter.off(name, listener)
+  }
+
+  // --- for the client -----------------------------------------------------------------------------
+
+  /** The connection came, went, or is in another state. */
+  connectionChanged(): void {
+    const { kind, error } = this.context.connection.state
+    if (kind === 'live' && this.loaded && !this.machine.connected) this.tell({ kind: 'connected' })
+    if (kind !== 'live' && this.machine.connected) this.tell({ kind: 'disconnected' })
+    if (kind === 'refused' && error !== null) this.replica.pushing.fail(error)
+    this.say()
+  }
+
+  hear(message: ServerMessage, bytes: number): void {
+    const { replica } = this
+    this.receivedBytes += bytes
+    switch (message.kind) {
+      case 'opened':
+        this.context.connection.tell({ kind: 'proven' })
+        this.tell({ kind: 'opened', channel: message.channel, access: message.access })
+        this.head = message.offset
+        replica.live(message)
+        this.onOpened(message.access)
+        return
+      case 'updates': {
+        const offset = message.offset + message.updates.length - 1
+        this.head = Math.max(this.head, offset)
+        return replica.received(message.updates, offset)
+      }
+      case 'caught-up':
+        this.head = Math.max(this.head, message.offset)
+        return replica.received([message.update], message.offset)
+      case 'ack':
+        this.head = Math.max(this.head, message.offset)
+        return replica.acknowledged(message.sequence, message.offset)
+      case 'nack':
+        return replica.refused(message.sequence, problemAsError(message.problem), message.problem.retryMs)
+      case 'awareness':
+        return replica.heard(message.awareness)
+      case 'refused':
+      case 'closed':
+        return this.onEnded(message.problem)
+    }
+  }
+
+  /** A person asks for it. */
+  retry(): void {
+    this.replica.retryStorage()
+    const held = this.replica.pushing.refusal !== null
+    this.replica.retry()
+    if (held && this.machine.kind === 'live') this.tell({ kind: 'reopen' })
+    else this.tell({ kind: 'retry' })
+  }
+
+  flush(): Promise<void> {
+    return this.replica.flush()
+  }
+
+  async end(): Promise<void> {
+    if (this.ended) return
+    this.ended = true
+    this.cancelTimer?.()
+    await this.whenLoaded
+    const { machine } = this
+    const why = new TidemarkError('shutting_down', 'The document was closed before')
+    this.replica.pushing.fail(why)
+    this.settleSynced?.reject(why)
+    // Says goodbye while the channel is still there.
+    const closed = this.replica.close()
+    if (machine.kind === 'live') this.context.closeChannel(machine.channel)
+    this.machine = { ...machine, kind: 'offline', retryAtMs: null, connected: false }
+    await closed
+  }
+
+  inspect(): DocumentInspection {
+    const { id, status, uses, access, pending, storage, head, sentBytes, receivedBytes, machine, replica } =
+      this
+    return {
+      id,
+      status,
+      handles: uses,
+      access,
+      epoch: replica.position.epoch,
+      offset: replica.position.offset,
+      head: Math.max(head, replica.position.offset),
+      pending,
+      pendingBytes: replica.pushing.pendingBytes,
+      sentBytes,
+      receivedBytes,
+      storage,
+      replica: replica.name,
+      lastError: this.error,
+      retryAtMs: machine.kind === 'offline' ? machine.retryAtMs : null,
+    }
+  }
+
+  // --- inside -------------------------------------------------------------------------------------
+
+  private async load(): Promise<Loaded> {
+    const { storage, scope } = this.context
+    const loaded = await this.replica.load(storage, scope, this.id)
+    this.log('loaded', loaded)
+    this.loaded = true
+    this.emitter.emit('loaded', loaded)
+    if (!this.ended) this.connectionChanged()
+    return loaded
+  }
+
+  private newReplica(): Replica {
+    const { environment, connection } = this.context
+    return new Replica(environment, {
+      send: (message) => {
+        this.sentBytes += connection.send(message)
+      },
+      bufferedBytes: () => connection.bufferedBytes,
+      messageBytesMax: () => connection.messageBytesMax,
+      reopen: () => this.tell({ kind: 'reopen' }),
+      onPending: () => this.say(),
+      onHeld: (error) => this.failed('edits refused', error),
+      onStorage: (state, error) => {
+        this.log(`storage: ${state}`, error?.message ?? '')
+        this.emitter.emit('storage', state, error)
+      },
+      log: (event, detail) => this.log(event, detail),
+    })
+  }
+
+  private newWhenSynced(): Promise<void> {
+    const promise = new Promise<void>((resolve, reject) => {
+      this.settleSynced = { resolve, reject }
+    })
+    promise.catch(() => undefined) // The app may not care.
+    return promise
+  }
+
+  private tell(event: DocumentEvent): void {
+    const { environment, connection } = this.context
+    const before = this.machine
+    const { state, effects } = stepDocument(before, event, {
+      nowMs: environment.now(),
+      random: environment.random(),
+      tokenRenewable: connection.tokenRenewable,
+    })
+    this.machine = state
+    if (before.kind === 'live' && state.kind !== 'live') this.replica.down()
+    for (const effect of effects) this.run(effect)
+    if (before.kind !== state.kind) this.log(state.kind, state.error?.message ?? '')
+    this.say()
+  }
+
+  private run(effect: DocumentEffect): void {
+    const { context } = this
+    switch (effect.kind) {
+      case 'open': {
+        const asked = this.replica.ask()
+        this.sentBytes += context.open(this, {
+          kind: 'open',
+          document: this.id,
+          engine: 'yjs',
+          token: '',
+          ...asked,
+        })
+        return
+      }
+      case 'close-channel':
+        return context.closeChannel(effect.channel)
+      case 'renew-token':
+        void context.connection.renewToken().then((renewed) => {
+          if (renewed) this.tell({ kind: 'due' })
+          else this.tell({ kind: 'ended', error: this.machine.error!, retryMs: null })
+        })
+        return
+      case 'timer':
+        this.cancelTimer?.()
+        this.cancelTimer = context.environment.after(effect.delayMs, () => this.tell({ kind: 'due' }))
+        return
+      case 'no-timer':
+        this.cancelTimer?.()
+        this.cancelTimer = null
+    }
+  }
+
+  private onOpened(access: 'read' | 'write'): void {
+    if (access !== this.accessSaid) {
+      this.accessSaid = access
+      this.emitter.emit('access', access)
+    }
+    if (!this.synced) {
+      this.synced = true
+      this.settleSynced?.resolve()
+      this.emitter.emit('synced')
+    }
+    this.say()
+  }
+
+  private onEnded(problem: Problem): void {
+    const error = problemAsError(problem)
+    this.tell({ kind: 'ended', error, retryMs: problem.retryMs })
+    this.failed('refused', error)
+    if (this.machine.kind !== 'refused') return
+    this.replica.pushing.fail(error)
+    this.settleSynced?.reject(error)
+    if (error.code === 'stale_replica' || error.code === 'document_removed') void this.lineageEnded(error)
+  }
+
+  private async lineageEnded(error: TidemarkError): Promise<void> {
+    const { replica } = this
+    if (this.asideOf === replica || replica.empty) return
+    this.asideOf = replica
+    const aside = await replica.setAside(error.code, error.message)
+    this.log('set aside', `${aside.unsaved} edits were not saved`)
+    this.emitter.emit('lineage', aside)
+  }
+
+  private failed(event: string, error: TidemarkError): void {
+    this.log(event, `${error.code}: ${error.message}`)
+    this.emitter.emit('error', error)
+    this.say()
+  }
+
+  private say(): void {
+    const { status, pending } = this
+    if (pending !== this.saidPending) {
+      this.saidPending = pending
+      this.emitter.emit('pending', pending)
+    }
+    if (status !== this.said) {
+      this.said = status
+      this.emitter.emit('status', status)
+    }
+    this.context.onSettled()
+  }
+
+  private log(event: string, detail: string): void {
+    this.context.log(this.id, event, detail)
+  }
+}
+
+function problemAsError(problem: Problem): TidemarkError {
+  return errorOf(problem, (code): code is ErrorCode => code in errorTable)
+}

@@ -1,0 +1,94 @@
+/// <reference lib="dom" />
+/**
+ * What the client takes from where it runs: clock, randomness, timers, network, and what tabs share. Tests give
+ * their own; browsers and Node differ only here. Nothing of Node is imported: `ws` is asked for by a name that no
+ * bundler follows, and only where there is no WebSocket (Node before 22).
+ */
+import { TidemarkError } from '../core/protocol/errors.ts'
+import type { WebSocketLike } from './types.ts'
+
+export type WebSocketClass = new (url: string, protocols: string[]) => WebSocketLike
+export type PageEvent = 'online' | 'offline' | 'hidden'
+
+export interface Channel {
+  onmessage: ((event: MessageEvent) => void) | null
+  postMessage(message: unknown): void
+  close(): void
+}
+
+export interface Environment {
+  /** Milliseconds since 1970. Schedules retries and dates events; decides nothing about content. */
+  now(): number
+  /** At least 0, below 1. */
+  random(): number
+  /** Nobody can guess it: knowing a replica's name is enough to push in its place. */
+  newName(): string
+  /** Gives a function that cancels. */
+  after(delayMs: number, then: () => void): () => void
+  webSocket(): Promise<WebSocketClass>
+  readonly indexedDB: IDBFactory | null
+  readonly locks: Pick<LockManager, 'request'> | null
+  /** Null where tabs cannot talk to each other. */
+  channel(name: string): Channel | null
+  /** False: the browser is sure that there is no network. */
+  online(): boolean
+  /** Gives a function that stops listening. */
+  listen(listener: (event: PageEvent) => void): () => void
+}
+
+export function browserOrNode(webSocket: WebSocketClass | undefined): Environment {
+  return {
+    now: () => Date.now(),
+    random: () => Math.random(),
+    newName: randomName,
+    after: (delayMs, then) => {
+      const timer = setTimeout(then, delayMs)
+      return () => clearTimeout(timer)
+    },
+    webSocket: async () => webSocket ?? globalThis.WebSocket ?? (await webSocketOfNode()),
+    indexedDB: globalThis.indexedDB ?? null,
+    locks: globalThis.navigator?.locks ?? null,
+    channel: (name) => (globalThis.BroadcastChannel === undefined ? null : new BroadcastChannel(name)),
+    online: () => globalThis.navigator?.onLine !== false,
+    listen,
+  }
+}
+
+function randomName(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16))
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
+}
+
+async function webSocketOfNode(): Promise<WebSocketClass> {
+  const name = 'ws'
+  try {
+    const { WebSocket } = (await import(/* @vite-ignore */ /* webpackIgnore: true */ name)) as {
+      WebSocket: WebSocketClass
+    }
+    return WebSocket
+  } catch (error) {
+    throw new TidemarkError('invalid_request', 'There is no WebSocket: pass the option `webSocket`', {
+      cause: error,
+    })
+  }
+}
+
+function listen(listener: (event: PageEvent) => void): () => void {
+  if (typeof globalThis.addEventListener !== 'function') return () => undefined
+  const online = (): void => listener('online')
+  const offline = (): void => listener('offline')
+  const hidden = (): void => listener('hidden')
+  const visibility = (): void => {
+    if (document.visibilityState === 'hidden') hidden()
+  }
+  addEventListener('online', online)
+  addEventListener('offline', offline)
+  addEventListener('pagehide', hidden)
+  globalThis.document?.addEventListener('visibilitychange', visibility)
+  return () => {
+    removeEventListener('online', online)
+    removeEventListener('offline', offline)
+    removeEventListener('pagehide', hidden)
+    globalThis.document?.removeEventListener('visibilitychange', visibility)
+  }
+}

@@ -1,0 +1,387 @@
+/**
+ * One replica of a document on this device: the `Y.Doc`, its awareness, what is not acknowledged, and what of the server's
+ * log is in it. It lives until the handle ends or joins another lineage.
+ *
+ *   app ──edit──▶ doc ──▶ outbox ──▶ keeper (disk) ──▶ other tabs
+ *                           └──────▶ push ──▶ server ──ack──▶ out of the outbox, and off the disk
+ *   server, other tabs, disk ──▶ doc, under an origin of ours, which no one sends again
+ *
+ * - What the server sent is stored as it came, not as Yjs's event tells it: what still waits for its dependencies is in no
+ *   event, and our place in the log is past it.
+ * - `position` moves only with what was applied, and never back within a lineage.
+ * - Other tabs are told of an edit once it is in storage, so that whatever they show will be sent by somebody.
+ * - After each opening, the document's version is compared with the server's: structs that neither the server nor any outbox
+ *   has (made inside somebody else's transaction, say) become an edit. The other way round nothing can be missing.
+ */
+import { Awareness } from 'y-protocols/awareness'
+import * as Y from 'yjs'
+import { type Offset, toOffset } from '../core/offset.ts'
+import { TidemarkError } from '../core/protocol/errors.ts'
+import type { ClientMessage, Opened } from '../core/protocol/tidemark-v1/messages.ts'
+import { backoffMs } from './connection-state.ts'
+import type { Environment } from './environment.ts'
+import { Keeper } from './keeper.ts'
+import type { Outbox } from './outbox.ts'
+import { Presence } from './presence.ts'
+import { Pushing } from './pushing.ts'
+import { Reach } from './reach.ts'
+import type { AsideRecord, DocumentStorage, OutboxEntry, Position, Storage } from './storage/storage.ts'
+import { Tabs } from './tabs.ts'
+import type { Loaded, StorageState } from './types.ts'
+
+export interface ReplicaOwner {
+  send(message: ClientMessage): void
+  bufferedBytes(): number
+  messageBytesMax(): number
+  /** Another replica is to have the channel. */
+  reopen(): void
+  onPending(): void
+  /** Edits were refused, for good or for a while. */
+  onHeld(error: TidemarkError): void
+  onStorage(state: StorageState, error: Error | null): void
+  log(event: string, detail: string): void
+}
+
+const origins = {
+  server: { tidemark: 'server' },
+  tab: { tidemark: 'another tab' },
+  disk: { tidemark: 'disk' },
+} as const
+const ours = new Set<unknown>(Object.values(origins))
+
+export class Replica {
+  readonly name: string
+  readonly doc = new Y.Doc()
+  readonly awareness: Awareness
+  readonly pushing: Pushing
+  position: Position = { epoch: 0, offset: 0 }
+  /** The newest record of what was set aside before. */
+  aside: AsideRecord | null = null
+  private readonly environment: Environment
+  private readonly owner: ReplicaOwner
+  private readonly presence: Presence
+  private readonly keeper: Keeper
+  private storage: DocumentStorage | null = null
+  private tabs: Tabs | null = null
+  private wire: { readonly channel: number; readonly access: 'read' | 'write' } | null = null
+  /** Whose pushes the channel takes. */
+  private opened: Outbox
+  /** What other tabs have, and will send. */
+  private elsewhere = new Reach()
+  private pumping = false
+  private nacks = 0
+  private cancelHold: (() => void) | null = null
+  private closed = false
+
+  constructor(environment: Environment, owner: ReplicaOwner) {
+    this.name = environment.newName()
+    this.environment = environment
+    this.owner = owner
+    this.pushing = new Pushing(this.name)
+    this.opened = this.pushing.own
+    this.awareness = new Awareness(this.doc)
+    this.presence = new Presence(this.awareness, environment, {
+      send: (awareness) => {
+        if (this.wire !== null) owner.send({ kind: 'awareness', channel: this.wire.channel, awareness })
+      },
+      bufferedBytes: () => owner.bufferedBytes(),
+    })
+    this.keeper = new Keeper(environment, {
+      position: () => this.position,
+      state: () => Y.encodeStateAsUpdate(this.doc),
+      merge: (added) => this.merge(added),
+      outbox: () => this.pushing.all,
+      onKept: (entries) => this.tabs?.tell(entries.map(({ update }) => update)),
+      onFailed: (error) => owner.onStorage('memory', error),
+      onRecovered: () => owner.onStorage('disk', null),
+    })
+    this.doc.on('update', (update: Uint8Array, origin: unknown) => {
+      if (!ours.has(origin)) this.edited(update)
+    })
+  }
+
+  get storageState(): StorageState {
+    return this.keeper.state === 'disk' && this.tabs !== null ? 'disk' : 'memory'
+  }
+
+  /** Nothing is in it that could be lost or brought back. */
+  get empty(): boolean {
+    return this.doc.store.clients.size === 0 && this.pushing.pending === 0
+  }
+
+  // --- disk and other tabs ------------------------------------------------------------------------
+
+  async load(storage: Storage, scope: string, document: string): Promise<Loaded> {
+    try {
+      this.storage = await storage.open(scope, document, (why) => this.keeper.lost(why))
+      if (storage.durable) {
+        this.tabs = new Tabs(`tidemark/${scope}/${document}`, this.name, this.environment, {
+          onUpdates: (updates) => this.heardFromTab(updates),
+          onOrphan: (replica, release) => void this.orphaned(replica, release),
+        })
+        await this.tabs.start()
+      }
+      const stored = await this.storage.load()
+      this.apply([...stored.updates, ...stored.outbox.map(({ update }) => update)], origins.disk)
+      for (const { update } of stored.outbox) this.elsewhere.add(update)
+      this.position = stored.position
+      this.aside = stored.aside
+      for (const replica of new Set(stored.outbox.map((entry) => entry.replica))) await this.adopt(replica)
+      this.keeper.opened(this.storage, stored.updates.length)
+      if (this.closed) await this.keeper.close()
+      return stored.updates.length + stored.outbox.length > 0 ? 'stored' : 'empty'
+    } catch (error) {
+      await this.storage?.close()
+      this.keeper.lost(error instanceof Error ? error : new Error(String(error)))
+      return 'unavailable'
+    } finally {
+      this.owner.onPending()
+    }
+  }
+
+  private async adopt(replica: string): Promise<void> {
+    if (replica === this.name) return
+    const release = this.tabs === null ? () => undefined : await this.tabs.adopt(replica)
+    if (release !== null) await this.take(replica, release)
+  }
+
+  private async orphaned(replica: string, release: () => void): Promise<void> {
+    // Whatever that tab showed us without having stored it is ours to send now.
+    this.elsewhere = new Reach()
+    try {
+      await this.take(replica, release)
+    } catch (error) {
+      release()
+      this.owner.log('outbox not adopted', String(error))
+    }
+  }
+
+  private async take(replica: string, release: () => void): Promise<void> {
+    const entries = (await this.storage?.outboxOf(replica)) ?? []
+    if (entries.length === 0 || this.closed) return release()
+    this.apply(
+      entries.map(({ update }) => update),
+      origins.disk,
+    )
+    this.pushing.adopt(replica, entries, release)
+    this.owner.log('outbox adopted', `${entries.length} of ${replica}`)
+    this.owner.onPending()
+    if (this.wire !== null) this.owner.reopen()
+  }
+
+  private heardFromTab(updates: readonly Uint8Array[]): void {
+    for (const update of updates) this.elsewhere.add(update)
+    this.apply(updates, origins.tab)
+  }
+
+  private merge(added: readonly Uint8Array[]): Uint8Array {
+    for (const update of added) this.elsewhere.add(update)
+    this.apply(added, origins.disk)
+    return Y.encodeStateAsUpdate(this.doc)
+  }
+
+  private apply(updates: readonly Uint8Array[], origin: object): void {
+    if (updates.length === 0) return
+    Y.transact(
+      this.doc,
+      () => {
+        for (const update of updates) Y.applyUpdate(this.doc, update, origin)
+      },
+      origin,
+      false,
+    )
+  }
+
+  flush(): Promise<void> {
+    return this.keeper.flush()
+  }
+
+  retryStorage(): void {
+    this.keeper.retry()
+  }
+
+  /** Takes all of it, other tabs' edits included, out of the document's storage, and keeps it beside. */
+  async setAside(code: string, why: string): Promise<AsideRecord> {
+    const make = (added: readonly Uint8Array[], outbox: readonly OutboxEntry[]): AsideRecord => {
+      this.merge([...added, ...outbox.map(({ update }) => update)])
+      const mine = new Set(this.pushing.all.map(({ replica }) => replica))
+      const others = outbox.filter(({ replica }) => !mine.has(replica) && replica !== this.name)
+      return {
+        update: Y.encodeStateAsUpdate(this.doc),
+        unsaved: others.reduce((sum, { edits }) => sum + edits, this.pushing.pending),
+        code,
+        why,
+        epoch: this.position.epoch,
+        atMs: this.environment.now(),
+      }
+    }
+    await this.keeper.flush()
+    try {
+      if (this.storage !== null && this.keeper.state === 'disk')
+        this.aside = await this.storage.setAside(make)
+      else this.aside = make([], [])
+    } catch (error) {
+      this.owner.log('set aside in memory only', String(error))
+      this.aside = make([], [])
+    }
+    this.keeper.stop()
+    return this.aside
+  }
+
+  async discardAside(): Promise<void> {
+    this.aside = (await this.storage?.discardAside()) ?? null
+  }
+
+  // --- the server ---------------------------------------------------------------------------------
+
+  /** For `open`: which replica asks, and what it has. */
+  ask(): {
+    readonly replica: string
+    readonly have: { epoch: Offset; offset: Offset; version: Uint8Array }
+  } {
+    this.opened = this.pushing.active
+    const { epoch, offset } = this.position
+    const version = Y.encodeStateVector(this.doc)
+    return {
+      replica: this.opened.replica,
+      have: { epoch: toOffset(epoch), offset: toOffset(offset), version },
+    }
+  }
+
+  live({ channel, access, epoch, offset, acked, version, catchUp }: Opened): void {
+    this.wire = { channel, access }
+    this.nacks = 0
+    const updates =
+      catchUp.kind === 'nothing' ? [] : catchUp.kind === 'entries' ? catchUp.updates : [catchUp.update]
+    this.apply(updates, origins.server)
+    this.position = { epoch, offset }
+    this.keeper.received(updates)
+    this.pushing.rewind()
+    if (acked > 0) this.forgetUpTo(acked)
+    if (this.pushing.hold?.retryMs !== null || (access === 'write' && this.isReadOnly))
+      this.pushing.hold = null
+    if (access === 'write') this.addWhatNobodySends(version)
+    this.pump()
+    this.presence.live()
+  }
+
+  private get isReadOnly(): boolean {
+    return this.pushing.hold?.error.code === 'read_only'
+  }
+
+  /** The channel is gone. */
+  down(): void {
+    this.wire = null
+    this.cancelHold?.()
+    this.cancelHold = null
+    if (this.pushing.refusal === null) this.pushing.hold = null
+    this.pushing.rewind()
+  }
+
+  /** The app or a person asks for it: what was refused for good is tried again. */
+  retry(): void {
+    this.pushing.hold = null
+  }
+
+  received(updates: readonly Uint8Array[], offset: number): void {
+    this.apply(updates, origins.server)
+    this.advance(offset)
+    this.keeper.received(updates)
+  }
+
+  heard(awareness: Uint8Array): void {
+    this.presence.hear(awareness)
+  }
+
+  acknowledged(sequence: number, offset: number): void {
+    this.nacks = 0
+    this.advance(offset)
+    this.keeper.received([])
+    this.forgetUpTo(sequence)
+    if (this.pushing.active === this.opened) this.pump()
+    else this.owner.reopen()
+  }
+
+  refused(sequence: number, error: TidemarkError, retryMs: number | null): void {
+    this.opened.rewind(sequence)
+    this.hold(error, retryMs)
+  }
+
+  private hold(error: TidemarkError, retryMs: number | null): void {
+    this.pushing.hold = { error, retryMs }
+    if (retryMs === null) this.pushing.fail(error)
+    else {
+      const delayMs = retryMs + backoffMs(this.nacks++, this.environment.random())
+      this.cancelHold?.()
+      this.cancelHold = this.environment.after(delayMs, () => {
+        this.pushing.hold = null
+        this.pump()
+      })
+    }
+    this.owner.onHeld(error)
+  }
+
+  private advance(offset: number): void {
+    if (offset > this.position.offset) this.position = { ...this.position, offset }
+  }
+
+  private forgetUpTo(sequence: number): void {
+    if (!this.pushing.ack(this.opened, sequence)) return
+    this.keeper.replace(this.opened.replica, 0, sequence, [])
+    this.owner.onPending()
+  }
+
+  private addWhatNobodySends(version: Uint8Array): void {
+    const reach = this.elsewhere.with(Y.decodeStateVector(version))
+    for (const { update } of this.pushing.all) reach.add(update)
+    const missing = reach.missingOf(this.doc)
+    if (missing === null) return
+    this.owner.log('edit found', `${missing.length} bytes that were in no outbox`)
+    this.edited(missing)
+  }
+
+  private edited(update: Uint8Array): void {
+    this.keeper.edit(this.pushing.own.add(update))
+    this.owner.onPending()
+    if (this.pumping) return
+    this.pumping = true
+    queueMicrotask(() => {
+      this.pumping = false
+      this.pump()
+    })
+  }
+
+  /** Sends what may be sent. */
+  private pump(): void {
+    const { pushing, wire, opened, owner } = this
+    if (this.closed) return
+    const sends = wire?.access === 'write' && pushing.hold === null
+    const merged = pushing.merge(!(sends && opened === pushing.own))
+    if (merged !== null) this.keeper.replace(pushing.own.replica, merged.from, merged.to, merged.put)
+    if (wire === null || pushing.hold !== null || opened !== pushing.active || pushing.pending === 0) return
+    if (wire.access === 'read')
+      return this.hold(new TidemarkError('read_only', 'This token allows reading only'), null)
+    const bytesMax = owner.messageBytesMax()
+    for (let push = pushing.next(bytesMax); push !== null; push = pushing.next(bytesMax)) {
+      const bytes = push.updates[0]!.length
+      if (bytes > bytesMax - 64 * 1024)
+        return this.hold(
+          new TidemarkError('update_too_large', `An edit of ${bytes} bytes exceeds the limit`),
+          null,
+        )
+      owner.send({ kind: 'push', channel: wire.channel, sequence: push.sequence, updates: push.updates })
+    }
+  }
+
+  /** Resolves when what was edited is on disk. */
+  async close(): Promise<void> {
+    if (this.closed) return
+    this.presence.close()
+    this.down()
+    this.closed = true
+    await this.keeper.close()
+    this.tabs?.close()
+    this.pushing.close()
+    this.doc.destroy()
+  }
+}

@@ -1,0 +1,54 @@
+/// <reference lib="dom" />
+/** IndexedDB's requests and transactions as promises. Promises that settle in a request's event keep its transaction alive. */
+
+/** A database that another tab holds in an older version, or does not let go of, is waited for so long. */
+const blockedMsMax = 5_000
+
+export function onRequest<T>(request: IDBRequest<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result)
+    request.onerror = () => reject(request.error ?? new Error('an IndexedDB request failed'))
+  })
+}
+
+/** Resolves when it is committed. */
+export function onTransaction(transaction: IDBTransaction): Promise<void> {
+  return new Promise((resolve, reject) => {
+    transaction.oncomplete = () => resolve()
+    transaction.onabort = () => reject(transaction.error ?? new Error('an IndexedDB transaction was aborted'))
+  })
+}
+
+export function openDatabase(
+  factory: IDBFactory,
+  name: string,
+  version: number,
+  upgrade: (database: IDBDatabase) => void,
+): Promise<IDBDatabase> {
+  const request = factory.open(name, version)
+  request.onupgradeneeded = () => upgrade(request.result)
+  return withinTime(request, (database) => database.close())
+}
+
+export async function removeDatabase(factory: IDBFactory, name: string): Promise<void> {
+  await withinTime(factory.deleteDatabase(name), () => undefined)
+}
+
+function withinTime<T>(request: IDBOpenDBRequest & IDBRequest<T>, tooLate: (result: T) => void): Promise<T> {
+  return new Promise((resolve, reject) => {
+    let late = false
+    const timer = setTimeout(() => {
+      late = true
+      reject(new Error('another tab blocks the database'))
+    }, blockedMsMax)
+    request.onsuccess = () => {
+      clearTimeout(timer)
+      if (late) tooLate(request.result)
+      else resolve(request.result)
+    }
+    request.onerror = () => {
+      clearTimeout(timer)
+      reject(request.error ?? new Error('IndexedDB cannot be opened'))
+    }
+  })
+}

@@ -1,0 +1,111 @@
+/**
+ * Tabs of one user with the same document: what one has stored it tells the others, who apply it and send it nowhere;
+ * and who is left takes over the outbox of one that has gone.
+ *
+ * - Each replica holds a lock (Web Locks) for as long as its tab lives. The others wait for that lock; the browser
+ *   gives it to exactly one of them when the tab is gone, however it went. That one sends the rest under the same name
+ *   with the same sequences, so that even two who did would do no harm.
+ * - An adopted replica is only ever emptied. Nobody numbers new edits under a name that somebody else may use.
+ * - Where there are no locks (pages without TLS, Node), what is found in storage when the document is opened is adopted.
+ */
+import type { Channel, Environment } from './environment.ts'
+
+/** Replicas of other tabs that are waited for; more tabs than this are served by those that found them. */
+const watchedMax = 64
+
+type Message =
+  | { readonly kind: 'hello'; readonly replica: string; readonly answer: boolean }
+  | { readonly kind: 'updates'; readonly updates: readonly Uint8Array[] }
+
+export interface TabsListener {
+  onUpdates(updates: readonly Uint8Array[]): void
+  /** Its tab is gone, and its lock is ours until `release`. */
+  onOrphan(replica: string, release: () => void): void
+}
+
+export class Tabs {
+  private readonly name: string
+  private readonly replica: string
+  private readonly environment: Environment
+  private readonly listener: TabsListener
+  private channel: Channel | null = null
+  private readonly watched = new Set<string>()
+  private readonly closing = new AbortController()
+
+  constructor(name: string, replica: string, environment: Environment, listener: TabsListener) {
+    this.name = name
+    this.replica = replica
+    this.environment = environment
+    this.listener = listener
+  }
+
+  /** Resolves when the lock of our own replica is held: nothing of it may be stored before. */
+  async start(): Promise<void> {
+    await this.hold(this.replica, {})
+    if (this.closing.signal.aborted) return
+    this.channel = this.environment.channel(this.name)
+    if (this.channel === null) return
+    this.channel.onmessage = ({ data }) => this.hear(data as Message)
+    this.post({ kind: 'hello', replica: this.replica, answer: true })
+  }
+
+  /** What is on disk now. */
+  tell(updates: readonly Uint8Array[]): void {
+    this.post({ kind: 'updates', updates })
+  }
+
+  /** Gives a function that lets go of it again, or null when its tab lives; then it is waited for. */
+  async adopt(replica: string): Promise<(() => void) | null> {
+    if (this.environment.locks === null) return () => undefined
+    const release = await this.hold(replica, { ifAvailable: true })
+    if (release === null) this.watch(replica)
+    return release
+  }
+
+  close(): void {
+    this.closing.abort()
+    this.channel?.close()
+    this.channel = null
+  }
+
+  private hear(message: Message): void {
+    if (message.kind === 'updates') return this.listener.onUpdates(message.updates)
+    if (message.answer) this.post({ kind: 'hello', replica: this.replica, answer: false })
+    this.watch(message.replica)
+  }
+
+  private post(message: Message): void {
+    this.channel?.postMessage(message)
+  }
+
+  private watch(replica: string): void {
+    if (this.watched.has(replica) || this.watched.size >= watchedMax) return
+    this.watched.add(replica)
+    this.hold(replica, { signal: this.closing.signal })
+      .then((release) => {
+        this.watched.delete(replica)
+        if (release === null) return
+        if (this.closing.signal.aborted) release()
+        else this.listener.onOrphan(replica, release)
+      })
+      // Aborted: this tab closes.
+      .catch(() => undefined)
+  }
+
+  /** Holds a replica's lock until the function that it gives is called, or this tab closes. */
+  private hold(replica: string, options: LockOptions): Promise<(() => void) | null> {
+    const { locks } = this.environment
+    if (locks === null) return Promise.resolve(() => undefined)
+    return new Promise((resolve, reject) => {
+      locks
+        .request(`${this.name}/${replica}`, options, (lock) => {
+          if (lock === null) return resolve(null)
+          return new Promise<void>((release) => {
+            this.closing.signal.addEventListener('abort', () => release())
+            resolve(() => release())
+          })
+        })
+        .catch(reject)
+    })
+  }
+}
