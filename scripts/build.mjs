@@ -9,7 +9,8 @@
  *   (`tsc` straight into dist/ truncates each file before it writes it.)
  * - Output whose source is gone is removed, last.
  *
- * Needs only Node and the installed compiler. `npm run build` runs this file.
+ * Needs only Node and the installed compiler. `npm run build` runs this file, and after it build-browser.mjs, which
+ * keeps dist/examples by itself.
  */
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -64,6 +65,7 @@ function install(output) {
 
 function removeOrphans(output) {
   for (const file of filesUnder(dist)) {
+    if (relative(dist, file).startsWith('examples')) continue
     const source = join(root, relative(dist, file).replace(/(\.d\.ts|\.js)(\.map)?$/, '.ts'))
     const isOutput = /\.(js|d\.ts)(\.map)?$/.test(file)
     if (isOutput && !fs.existsSync(source) && !fs.existsSync(join(output, relative(dist, file)))) {
@@ -105,4 +107,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     console.error('build: the sources have type errors')
     process.exitCode = 1
   }
+  const browser = join(root, 'scripts/build-browser.mjs')
+  const { status } = spawnSync(process.execPath, [browser], { cwd: root, stdio: ['ignore', 2, 2] })
+  if (status !== 0) process.exitCode = 1
 }

@@ -3,10 +3,10 @@
  * stopping at the first that fails:
  *
  *   install    node_modules as package-lock.json says         (install.mjs)
- *   build      dist/, which spawned servers and workers run   (build.mjs)
- *   programs   redis-server, PostgreSQL, later Chromium       (programs.mjs, with the variables)
+ *   build      dist/, which spawned servers and workers run   (build.mjs), and the pages (build-browser.mjs)
+ *   programs   redis-server, PostgreSQL, Chromium             (programs.mjs, with the variables)
  *   lint       Biome: format, import order, lint
- *   types      tsc for the sources, for the tests, and for core without Node's types
+ *   types      tsc for the sources, the tests, core without Node's types, and the editor
  *   tests      every Vitest test, or those named after `--`: npm test -- test/architecture.test.ts
  *
  * In the environment: TEST_REDIS_URL and TEST_DATABASE_URL name servers to use in place of programs;
@@ -15,6 +15,7 @@
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { buildIfStale, root } from './build.mjs'
+import { buildBrowserIfStale } from './build-browser.mjs'
 import { installIfNeeded } from './install.mjs'
 import { requireNode } from './node-version.mjs'
 import { providePrograms } from './programs.mjs'
@@ -22,11 +23,19 @@ import { providePrograms } from './programs.mjs'
 const stages = {
   install: installIfNeeded,
   // Type errors are told by the stage `types`, in the order a reader expects.
-  build: () => buildIfStale(),
+  build: () => {
+    buildIfStale()
+    return buildBrowserIfStale()
+  },
   programs: () => Object.assign(process.env, providePrograms(root)),
   lint: () => run('@biomejs/biome/bin/biome', ['ci', '--error-on-warnings', ...plainColours(), '.']),
   types: () => {
-    for (const project of ['tsconfig.json', 'tsconfig.test.json', 'core/tsconfig.json']) {
+    for (const project of [
+      'tsconfig.json',
+      'tsconfig.test.json',
+      'core/tsconfig.json',
+      'examples/editor/tsconfig.json',
+    ]) {
       run('typescript/bin/tsc', ['-p', project, '--noEmit'])
     }
   },
@@ -39,7 +48,7 @@ for (const [name, stage] of Object.entries(stages)) {
   const elapsed = () => `${((performance.now() - startedAtMs) / 1000).toFixed(1)} s`
   console.log(`\n── ${name}`)
   try {
-    stage()
+    await stage()
     console.log(`── ${name}: passed in ${elapsed()}`)
   } catch (error) {
     console.error(`── ${name}: FAILED after ${elapsed()}: ${error.message}`)

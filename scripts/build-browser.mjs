@@ -1,0 +1,129 @@
+/**
+ * Builds what runs in browsers, when it does not match its sources:
+ *
+ * - the client as an app would bundle it, which is thrown away again: it must import nothing of Node, and without Yjs (an
+ *   app that edits Yjs documents has that anyway) be at most `clientBytesMax` bytes after gzip -9;
+ * - examples/editor, with Vite, into dist/examples/editor, from where the relay serves it.
+ *
+ * dist/examples/editor/.sources names the hash of the sources, as for the rest of dist/ (build.mjs). It is removed first and
+ * written last: the relay serves the pages only while it is there. Files are renamed into place, so nobody reads half of one.
+ *
+ * Slower than the compiler, and nothing but the pages needs it: `npm start` runs it beside the relay, in a process of its own.
+ */
+import { createHash } from 'node:crypto'
+import * as fs from 'node:fs'
+import { isBuiltin } from 'node:module'
+import { dirname, join, relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { gzipSync } from 'node:zlib'
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+const clientBytesMax = 18_500
+const editor = join(root, 'examples/editor')
+const dist = join(root, 'dist/examples/editor')
+const stamp = join(dist, '.sources')
+
+/** Returns 'fresh', 'built', or 'absent' where there are no sources. Throws for what does not build, or is too large. */
+export async function buildBrowserIfStale() {
+  if (!fs.existsSync(editor)) return 'absent'
+  const hash = hashSources()
+  if (fs.existsSync(stamp) && fs.readFileSync(stamp, 'utf8') === hash) return 'fresh'
+  // Else a caller's `test` would make it a development build, several times as large.
+  process.env.NODE_ENV = 'production'
+  const { build } = await import('vite')
+  console.error(await clientSize(build))
+  const output = fs.mkdtempSync(join(root, '.build-'))
+  try {
+    await build({ configFile: join(editor, 'vite.config.ts'), build: { outDir: output }, logLevel: 'warn' })
+    fs.rmSync(stamp, { force: true })
+    install(output)
+    fs.writeFileSync(stamp, hash)
+  } finally {
+    fs.rmSync(output, { recursive: true, force: true })
+  }
+  return 'built'
+}
+
+/** One line that says the client's size; throws when it is too large or imports something of Node. */
+async function clientSize(build) {
+  const sizes = []
+  for (const external of [[/^yjs$/, /^lib0(\/|$)/], []]) {
+    const { output } = await bundle(build, 'client/index.ts', external)
+    const code = output
+      .filter(({ type, isEntry }) => type === 'chunk' && isEntry)
+      .map((chunk) => chunk.code)
+      .join('')
+    sizes.push(gzipSync(code, { level: 9 }).length)
+  }
+  const [alone, withYjs] = sizes
+  const line = `client: ${alone} bytes gzipped without Yjs (at most ${clientBytesMax}), ${withYjs} with it`
+  if (alone > clientBytesMax) throw new Error(`${line}: too large`)
+  return line
+}
+
+/** Minified, in memory. What a browser cannot load is an error, unless it is imported only when it is needed. */
+async function bundle(build, entry, external) {
+  const noNode = {
+    name: 'no-node',
+    enforce: 'pre',
+    resolveId(name, importer, { kind }) {
+      if (!isBuiltin(name) && name !== 'ws') return null
+      if (kind === 'dynamic-import') return { id: name, external: true }
+      throw new Error(`${relative(root, importer ?? entry)} imports ${name}, which no browser has`)
+    },
+  }
+  return build({
+    root,
+    configFile: false,
+    logLevel: 'error',
+    plugins: [noNode],
+    build: {
+      write: false,
+      minify: true,
+      // As an app's own bundle: what Vite builds as a library keeps its white space.
+      rollupOptions: { input: join(root, entry), external, preserveEntrySignatures: 'strict' },
+    },
+  })
+}
+
+function install(output) {
+  const built = filesUnder(output).map((file) => relative(output, file))
+  // The pages last: they name the others.
+  for (const file of built.sort((a, b) => Number(a.endsWith('.html')) - Number(b.endsWith('.html')))) {
+    fs.mkdirSync(dirname(join(dist, file)), { recursive: true })
+    fs.renameSync(join(output, file), join(dist, file))
+  }
+  for (const file of filesUnder(dist)) {
+    if (!built.includes(relative(dist, file))) fs.rmSync(file, { force: true })
+  }
+}
+
+function hashSources() {
+  const folders = ['examples/editor', 'client', 'core']
+  const files = folders.flatMap((folder) => filesUnder(join(root, folder)))
+  const hash = createHash('sha256')
+  for (const file of [...files, fileURLToPath(import.meta.url), join(root, 'package-lock.json')].sort()) {
+    hash
+      .update(`${relative(root, file)}\0`)
+      .update(fs.readFileSync(file))
+      .update('\0')
+  }
+  return hash.digest('hex')
+}
+
+function filesUnder(folder) {
+  if (!fs.existsSync(folder)) return []
+  return fs
+    .readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath ?? entry.path, entry.name))
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  try {
+    await buildBrowserIfStale()
+  } catch (error) {
+    console.error(`build: ${error.message}`)
+    process.exitCode = 1
+  }
+}
