@@ -3,7 +3,13 @@
  * of a document together rewrite a constant number of bytes per byte written, and the log stays
  * bounded at about twice the state, however long people type. A pause between two compactions of one
  * document keeps a burst of a hundred thousand small edits a second from compacting ten times in it.
+ *
+ * Entries cost the next joiner after a restart about 10 µs each, so few of them are let stand; but with a
+ * large snapshot that many small edits would rewrite it each time, so their limit grows with it as well.
  */
+/** At most so many bytes of the snapshot are rewritten for each entry that the tail had. */
+const snapshotBytesPerEntry = 1024
+
 export interface TailStats {
   tailBytes: number
   tailCount: number
@@ -35,7 +41,8 @@ export function compactionDue(
 ): CompactionReason | null {
   if (stats.tailCount === 0 || nowMs - stats.compactedMs < limits.intervalMs) return null
   if (stats.tailBytes >= Math.max(limits.tailBytesMax, stats.snapshotBytes)) return 'bytes'
-  if (stats.tailCount >= limits.tailCountMax) return 'count'
+  const tailCountMax = Math.max(limits.tailCountMax, stats.snapshotBytes / snapshotBytesPerEntry)
+  if (stats.tailCount >= tailCountMax) return 'count'
   // One entry is as good a tail as any: there is nothing to win.
   if (stats.tailCount > 1 && nowMs - stats.oldestMs >= limits.tailAgeMsMax) return 'age'
   if (idle && stats.tailCount >= limits.idleTailCountMin) return 'idle'
