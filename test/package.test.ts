@@ -1,0 +1,92 @@
+/** The package as an app gets it: packed, unpacked elsewhere, imported and type-checked by each of its entry points. */
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+const modules = join(root, 'node_modules')
+let app: string
+
+beforeAll(() => {
+  app = mkdtempSync(join(tmpdir(), 'tidemark-app-'))
+  const packed = execFileSync('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', app], {
+    cwd: root,
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
+  const [{ filename }] = JSON.parse(packed) as [{ filename: string }]
+  const installed = join(app, 'node_modules')
+  mkdirSync(installed)
+  for (const name of readdirSync(modules))
+    if (!name.startsWith('.')) symlinkSync(join(modules, name), join(installed, name))
+  mkdirSync(join(installed, 'tidemark'))
+  execFileSync('tar', [
+    '-xzf',
+    join(app, filename),
+    '--strip-components=1',
+    '-C',
+    join(installed, 'tidemark'),
+  ])
+  writeFileSync(join(app, 'package.json'), JSON.stringify({ name: 'app', type: 'module' }))
+}, 60_000)
+
+afterAll(() => rmSync(app, { recursive: true, force: true }))
+
+const program = `
+import { createClient, createMemoryStorage, TidemarkError } from 'tidemark/client'
+import { mountDevtools } from 'tidemark/client/devtools'
+import { useDocument, usePresence, useStatus } from 'tidemark/client/react'
+import { startServer } from 'tidemark/server'
+const server = await startServer({ HOST: '127.0.0.1', PORT: '0', DATA_DIR: './data', LOG_LEVEL: 'silent' })
+const client = createClient({ url: server.url, storage: 'memory' })
+const handle = client.open('notes/first')
+handle.doc.getText('t').insert(0, 'hello')
+await handle.saved()
+const pending: number = handle.pending
+await client.close()
+await server.close()
+console.log(JSON.stringify({
+  pending,
+  functions: [mountDevtools, useDocument, usePresence, useStatus, createMemoryStorage, TidemarkError].map((each) => typeof each),
+}))
+`
+
+test('an app imports the client, the hooks, the devtools and the server, and they work together', () => {
+  writeFileSync(join(app, 'app.mjs'), program.replace(': number', ''))
+  const output = execFileSync(process.execPath, ['app.mjs'], { cwd: app, encoding: 'utf8' })
+  expect(JSON.parse(output)).toEqual({ pending: 0, functions: Array(6).fill('function') })
+})
+
+test.each(['nodenext', 'bundler'])(
+  'its types are found and hold: moduleResolution %s',
+  (moduleResolution) => {
+    writeFileSync(join(app, 'app.ts'), program)
+    const module = moduleResolution === 'nodenext' ? 'nodenext' : 'esnext'
+    const compilerOptions = {
+      module,
+      moduleResolution,
+      target: 'es2023',
+      lib: ['es2023', 'dom'],
+      strict: true,
+      noEmit: true,
+      types: ['node'],
+      skipLibCheck: true,
+    }
+    writeFileSync(join(app, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['app.ts'] }))
+    const run = (): string =>
+      execFileSync(process.execPath, [join(modules, 'typescript/bin/tsc'), '-p', app], { encoding: 'utf8' })
+    expect(run()).toBe('')
+    writeFileSync(join(app, 'app.ts'), program.replace('pending: number', 'pending: string'))
+    expect(run).toThrow()
+  },
+)
+
+test('nothing else of it can be imported', async () => {
+  writeFileSync(join(app, 'inside.mjs'), "await import('tidemark/dist/server/config.js')")
+  expect(() => execFileSync(process.execPath, ['inside.mjs'], { cwd: app, stdio: 'pipe' })).toThrow(
+    'ERR_PACKAGE_PATH_NOT_EXPORTED',
+  )
+})
