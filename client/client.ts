@@ -9,7 +9,7 @@ import { parseDocumentId } from '../core/document-id.ts'
 import { TidemarkError } from '../core/protocol/errors.ts'
 import type { ServerMessage } from '../core/protocol/tidemark-v1/messages.ts'
 import { Connection } from './connection.ts'
-import { type DocumentContext, DocumentHandle } from './document.ts'
+import { type DocumentContext, DocumentHandle, type Question } from './document.ts'
 import { Emitter, Ring } from './emitter.ts'
 import type { Channel, Environment } from './environment.ts'
 import type { Storage } from './storage/storage.ts'
@@ -19,6 +19,12 @@ const graceMs = 1_000
 const eventsMax = 500
 /** Documents of earlier visits that are open at a time to send their edits. */
 const drainCountMax = 8
+
+/** An `open` under way. Without a handle nobody waits for its answer any more. */
+interface Asked {
+  readonly document: string
+  handle: DocumentHandle | null
+}
 
 export interface ClientSetting {
   readonly environment: Environment
@@ -32,10 +38,14 @@ export class TidemarkClient implements Client {
   private readonly setting: ClientSetting
   private readonly connection: Connection
   private readonly documents = new Map<string, DocumentHandle>()
-  private readonly requests = new Map<number, DocumentHandle>()
+  /** Questions on this connection without an answer yet. */
+  private readonly asked = new Map<number, Asked>()
+  /** Questions that wait for the answer to an earlier one about the same document. */
+  private readonly postponed = new Map<string, () => void>()
   private readonly channels = new Map<number, DocumentHandle>()
-  private readonly ending = new Map<DocumentHandle, Promise<void>>()
-  private readonly graces = new Map<DocumentHandle, () => void>()
+  private readonly ending = new Map<string, Promise<void>>()
+  /** Handles that nobody uses, with what ends their grace early; null once it is over. */
+  private readonly unused = new Map<DocumentHandle, (() => void) | null>()
   private readonly emitter = new Emitter<ClientEvents>()
   private readonly ring = new Ring<LogEntry>(eventsMax)
   private readonly context: DocumentContext
@@ -62,15 +72,9 @@ export class TidemarkClient implements Client {
       connection: this.connection,
       storage,
       scope,
-      open: (handle, message) => {
-        const request = ++this.request
-        this.requests.set(request, handle)
-        return this.connection.send({ ...message, request })
-      },
-      closeChannel: (channel) => {
-        this.channels.delete(channel)
-        this.connection.send({ kind: 'close', channel })
-      },
+      open: (handle, message) => this.ask(handle, message),
+      leave: (handle) => this.leave(handle),
+      ended: (document) => this.ending.get(document),
       onUnused: () => this.onUnused(),
       onSettled: () => this.endSettled(),
       log: (document, event, detail) => this.log(document, event, detail),
@@ -101,8 +105,8 @@ export class TidemarkClient implements Client {
     if (this.closed !== null) throw new TidemarkError('invalid_request', 'The client is closed')
     const handle = this.handleOf(id)
     handle.uses++
-    this.graces.get(handle)?.()
-    this.graces.delete(handle)
+    this.unused.get(handle)?.()
+    this.unused.delete(handle)
     return handle
   }
 
@@ -167,28 +171,25 @@ export class TidemarkClient implements Client {
 
   private onUnused(): void {
     for (const handle of this.documents.values()) {
-      if (handle.uses > 0 || this.graces.has(handle) || this.closed !== null) continue
+      if (handle.uses > 0 || this.unused.has(handle) || this.closed !== null) continue
       const cancel = this.setting.environment.after(graceMs, () => {
-        // Kept as a mark that its time is over.
-        this.graces.set(handle, () => undefined)
+        this.unused.set(handle, null)
         this.endSettled()
       })
-      this.graces.set(handle, cancel)
-      this.lastUse.set(handle, cancel)
+      this.unused.set(handle, cancel)
     }
   }
-
-  private readonly lastUse = new WeakMap<DocumentHandle, () => void>()
 
   /** Ends what nobody uses and what has nothing left to send. */
   private endSettled(): void {
     for (const [id, handle] of this.documents) {
-      const overdue = this.graces.has(handle) && this.graces.get(handle) !== this.lastUse.get(handle)
-      if (handle.uses > 0 || !overdue || !handle.settled || !handle.loaded) continue
+      if (this.unused.get(handle) !== null || !handle.settled || !handle.loaded) continue
       this.documents.delete(id)
-      this.graces.delete(handle)
-      const ended = handle.end().finally(() => this.ending.delete(handle))
-      this.ending.set(handle, ended)
+      this.unused.delete(handle)
+      this.ending.set(
+        id,
+        handle.end().finally(() => this.ending.delete(id)),
+      )
       if (this.documents.size === 0 && this.toDrain.length === 0) this.connection.tell({ kind: 'unwant' })
     }
     this.drain()
@@ -224,7 +225,7 @@ export class TidemarkClient implements Client {
   private async endAll(): Promise<void> {
     this.stopListening()
     this.channel?.close()
-    for (const cancel of this.graces.values()) cancel()
+    for (const cancel of this.unused.values()) cancel?.()
     const handles = [...this.documents.values()]
     this.documents.clear()
     await Promise.allSettled([...handles.map((handle) => handle.end()), ...this.ending.values()])
@@ -244,7 +245,8 @@ export class TidemarkClient implements Client {
   }
 
   private onDown(): void {
-    this.requests.clear()
+    this.asked.clear()
+    this.postponed.clear()
     this.channels.clear()
     for (const handle of this.documents.values()) handle.connectionChanged()
   }
@@ -256,15 +258,44 @@ export class TidemarkClient implements Client {
     this.emitter.emit('status', this.said)
   }
 
+  /** A document is open once on a socket; what was asked before has no channel yet that could be closed. */
+  private ask(handle: DocumentHandle, message: Question): number {
+    const { id } = handle
+    if ([...this.asked.values()].some(({ document }) => document === id)) {
+      this.postponed.set(id, () => this.ask(handle, message))
+      return 0
+    }
+    const request = ++this.request
+    this.asked.set(request, { document: id, handle })
+    return this.connection.send({ ...message, request })
+  }
+
+  private leave(handle: DocumentHandle): void {
+    this.postponed.delete(handle.id)
+    for (const asked of this.asked.values()) if (asked.handle === handle) asked.handle = null
+    for (const [channel, other] of this.channels) {
+      if (other !== handle) continue
+      this.channels.delete(channel)
+      this.connection.send({ kind: 'close', channel })
+    }
+  }
+
   private onMessage(message: ServerMessage, bytes: number): void {
     switch (message.kind) {
       case 'opened':
       case 'refused': {
-        const handle = this.requests.get(message.request)
-        this.requests.delete(message.request)
-        if (handle === undefined) return
-        if (message.kind === 'opened') this.channels.set(message.channel, handle)
-        return handle.hear(message, bytes)
+        const asked = this.asked.get(message.request)
+        this.asked.delete(message.request)
+        if (asked === undefined) return
+        const { handle, document } = asked
+        if (handle !== null) {
+          if (message.kind === 'opened') this.channels.set(message.channel, handle)
+          return handle.hear(message, bytes)
+        }
+        if (message.kind === 'opened') this.connection.send({ kind: 'close', channel: message.channel })
+        const next = this.postponed.get(document)
+        this.postponed.delete(document)
+        return next?.()
       }
       case 'updates':
       case 'caught-up':

@@ -12,7 +12,7 @@
  */
 import { TidemarkError } from '../core/protocol/errors.ts'
 import type { Problem } from '../core/protocol/tidemark-v1/messages.ts'
-import type { ConnectionState } from './connection-state.ts'
+import type { Circumstances, ConnectionState } from './connection-state.ts'
 import { backoffMs, isAboutToken } from './connection-state.ts'
 import type { Status } from './types.ts'
 
@@ -27,7 +27,7 @@ export type DocumentState = Common &
   (
     | { readonly kind: 'offline'; readonly retryAtMs: number | null }
     | { readonly kind: 'syncing' }
-    | { readonly kind: 'live'; readonly channel: number; readonly access: 'read' | 'write' }
+    | { readonly kind: 'live' }
     | { readonly kind: 'refused' }
   )
 
@@ -35,7 +35,9 @@ export type DocumentEvent =
   | { readonly kind: 'connected' | 'disconnected' | 'due' | 'retry' }
   /** Open it again on the same connection, as another replica. */
   | { readonly kind: 'reopen' }
-  | { readonly kind: 'opened'; readonly channel: number; readonly access: 'read' | 'write' }
+  | { readonly kind: 'opened' }
+  /** The token function gave none for now. */
+  | { readonly kind: 'no-token' }
   /** `refused` or `closed`; `error` is its problem. */
   | { readonly kind: 'ended'; readonly error: TidemarkError; readonly retryMs: number | null }
 
@@ -43,7 +45,8 @@ export type DocumentEffect =
   | { readonly kind: 'open' | 'no-timer' }
   /** Ask for a new token, then open. */
   | { readonly kind: 'renew-token' }
-  | { readonly kind: 'close-channel'; readonly channel: number }
+  /** Close the channel. */
+  | { readonly kind: 'leave' }
   | { readonly kind: 'timer'; readonly delayMs: number }
 
 export interface DocumentStep {
@@ -60,11 +63,7 @@ export const unopened: DocumentState = {
   error: null,
 }
 
-export function stepDocument(
-  state: DocumentState,
-  event: DocumentEvent,
-  given: { readonly nowMs: number; readonly random: number; readonly tokenRenewable: boolean },
-): DocumentStep {
+export function stepDocument(state: DocumentState, event: DocumentEvent, given: Circumstances): DocumentStep {
   switch (event.kind) {
     case 'connected':
       if (state.kind !== 'offline') return same({ ...state, connected: true })
@@ -82,13 +81,16 @@ export function stepDocument(
     case 'reopen': {
       if (state.kind !== 'live') return same(state)
       const { effects, state: syncing } = open(state)
-      return { state: syncing, effects: [{ kind: 'close-channel', channel: state.channel }, ...effects] }
+      return { state: syncing, effects: [{ kind: 'leave' }, ...effects] }
     }
     case 'opened': {
       if (state.kind !== 'syncing') return same(state)
-      const { channel, access } = event
-      return same({ ...state, kind: 'live', channel, access, attempts: 0, tokenRefusals: 0, error: null })
+      return same({ ...state, kind: 'live', attempts: 0, tokenRefusals: 0, error: null })
     }
+    case 'no-token':
+      if (state.kind !== 'offline' || !state.connected) return same(state)
+      // Opened without one, it is refused again, and the function asked again.
+      return later({ ...state, tokenRefusals: 0 }, 0, given)
     case 'ended':
       return state.kind === 'syncing' || state.kind === 'live' ? ended(state, event, given) : same(state)
   }
@@ -102,21 +104,9 @@ function open(state: DocumentState): DocumentStep {
 function ended(
   state: DocumentState,
   { error, retryMs }: { readonly error: TidemarkError; readonly retryMs: number | null },
-  given: { readonly nowMs: number; readonly random: number; readonly tokenRenewable: boolean },
+  given: Circumstances,
 ): DocumentStep {
-  if (retryMs !== null) {
-    const delayMs = retryMs + backoffMs(state.attempts, given.random)
-    return {
-      state: {
-        ...state,
-        kind: 'offline',
-        attempts: state.attempts + 1,
-        retryAtMs: given.nowMs + delayMs,
-        error,
-      },
-      effects: [{ kind: 'timer', delayMs }],
-    }
-  }
+  if (retryMs !== null) return later({ ...state, error }, retryMs, given)
   const tokenRefusals = state.tokenRefusals + 1
   if (isAboutToken(error) && given.tokenRenewable && tokenRefusals <= 1)
     return {
@@ -124,6 +114,15 @@ function ended(
       effects: [{ kind: 'renew-token' }],
     }
   return { state: { ...state, kind: 'refused', error }, effects: [{ kind: 'no-timer' }] }
+}
+
+function later(state: DocumentState, askedMs: number, given: Circumstances): DocumentStep {
+  const delayMs = askedMs + backoffMs(state.attempts, given.random)
+  const retryAtMs = given.nowMs + delayMs
+  return {
+    state: { ...state, kind: 'offline', attempts: state.attempts + 1, retryAtMs },
+    effects: [{ kind: 'timer', delayMs }],
+  }
 }
 
 /** What the app is told. */

@@ -33,15 +33,19 @@ import type {
   StorageState,
 } from './types.ts'
 
+export type Question = Omit<Extract<ClientMessage, { kind: 'open' }>, 'request'>
+
 export interface DocumentContext {
   readonly environment: Environment
   readonly connection: Connection
   readonly storage: Storage
   readonly scope: string
-  /** Sends the question and remembers whose it is. */
-  open(handle: DocumentHandle, message: Omit<Extract<ClientMessage, { kind: 'open' }>, 'request'>): number
-  /** Sends, and from here on nothing that comes for the channel is this handle's. */
-  closeChannel(channel: number): void
+  /** Sends the question, and the answer to the handle. Gives the bytes sent. */
+  open(handle: DocumentHandle, message: Question): number
+  /** Closes its channel; nothing that still comes for it, and no answer under way, is this handle's. */
+  leave(handle: DocumentHandle): void
+  /** Resolves when an earlier handle of this document has let go of its storage. */
+  ended(document: string): Promise<void> | undefined
   /** Nobody uses it any more. */
   onUnused(): void
   /** Whether it may end can have changed. */
@@ -138,7 +142,7 @@ export class DocumentHandle implements Handle {
   async reset(): Promise<void> {
     await this.whenLoaded
     const old = this.replica
-    if (this.machine.kind === 'live') this.context.closeChannel(this.machine.channel)
+    this.context.leave(this)
     this.tell({ kind: 'disconnected' })
     old.pushing.fail(new TidemarkError('stale_replica', 'The replica was given up'))
     if (this.asideOf !== old && !old.empty) await old.setAside('reset', 'The app gave this replica up')
@@ -157,7 +161,7 @@ export class DocumentHandle implements Handle {
 
   close(): Promise<void> {
     if (this.uses > 0 && --this.uses === 0) this.context.onUnused()
-    return this.replica.flush()
+    return this.flush()
   }
 
   on<Name extends keyof HandleEvents>(name: Name, listener: HandleEvents[Name]): () => void {
@@ -184,11 +188,11 @@ export class DocumentHandle implements Handle {
     switch (message.kind) {
       case 'opened':
         this.context.connection.tell({ kind: 'proven' })
-        this.tell({ kind: 'opened', channel: message.channel, access: message.access })
         this.head = message.offset
-        replica.live(message)
+        replica.join(message)
+        this.tell({ kind: 'opened' })
         this.onOpened(message.access)
-        return
+        return replica.live()
       case 'updates': {
         const offset = message.offset + message.updates.length - 1
         this.head = Math.max(this.head, offset)
@@ -219,8 +223,9 @@ export class DocumentHandle implements Handle {
     else this.tell({ kind: 'retry' })
   }
 
-  flush(): Promise<void> {
-    return this.replica.flush()
+  async flush(): Promise<void> {
+    await this.whenLoaded
+    await this.replica.flush()
   }
 
   async end(): Promise<void> {
@@ -228,14 +233,13 @@ export class DocumentHandle implements Handle {
     this.ended = true
     this.cancelTimer?.()
     await this.whenLoaded
-    const { machine } = this
     const why = new TidemarkError('shutting_down', 'The document was closed before')
     this.replica.pushing.fail(why)
     this.settleSynced?.reject(why)
     // Says goodbye while the channel is still there.
     const closed = this.replica.close()
-    if (machine.kind === 'live') this.context.closeChannel(machine.channel)
-    this.machine = { ...machine, kind: 'offline', retryAtMs: null, connected: false }
+    this.context.leave(this)
+    this.machine = { ...this.machine, kind: 'offline', retryAtMs: null, connected: false }
     await closed
   }
 
@@ -265,6 +269,7 @@ export class DocumentHandle implements Handle {
 
   private async load(): Promise<Loaded> {
     const { storage, scope } = this.context
+    await this.context.ended(this.id)
     const loaded = await this.replica.load(storage, scope, this.id)
     this.log('loaded', loaded)
     this.loaded = true
@@ -329,12 +334,11 @@ export class DocumentHandle implements Handle {
         })
         return
       }
-      case 'close-channel':
-        return context.closeChannel(effect.channel)
+      case 'leave':
+        return context.leave(this)
       case 'renew-token':
         void context.connection.renewToken().then((renewed) => {
-          if (renewed) this.tell({ kind: 'due' })
-          else this.tell({ kind: 'ended', error: this.machine.error!, retryMs: null })
+          this.tell({ kind: renewed ? 'due' : 'no-token' })
         })
         return
       case 'timer':

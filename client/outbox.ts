@@ -16,6 +16,8 @@ import type { OutboxEntry } from './storage/storage.ts'
 export const mergeCountMin = 16
 const mergedBytesMax = 64 * 1024
 const mergedEditsMax = 1_024
+/** Of a push, for an update's length. */
+const lengthBytesMax = 5
 
 /** What merging changes on disk. */
 export interface Merged {
@@ -91,11 +93,11 @@ export class Outbox {
     const first = this.entries[0]?.sequence ?? this.next
     let index = Math.max(0, this.sentTo + 1 - first)
     let bytes = 0
-    for (let i = 0; i < index; i++) bytes += this.entries[i]!.update.length
+    for (let i = 0; i < index; i++) bytes += this.entries[i]!.update.length + lengthBytesMax
     const taken: OutboxEntry[] = []
     for (; index < this.entries.length && index < countMax; index++) {
       const entry = this.entries[index]!
-      bytes += entry.update.length
+      bytes += entry.update.length + lengthBytesMax
       if (bytes > bytesMax && index > 0) break
       taken.push(entry)
     }

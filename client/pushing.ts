@@ -12,8 +12,8 @@ import type { OutboxEntry } from './storage/storage.ts'
 
 /** Entries never sent past which they are merged though nothing can be sent. */
 const offlineMergeCount = 512
-/** Of a push, for what is not an update in it. */
-const overheadBytes = 64 * 1024
+/** Of a push with one update, for what is not the update. */
+export const overheadBytes = 64
 
 /** Why nothing is pushed. */
 export interface Hold {

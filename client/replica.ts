@@ -23,7 +23,7 @@ import type { Environment } from './environment.ts'
 import { Keeper } from './keeper.ts'
 import type { Outbox } from './outbox.ts'
 import { Presence } from './presence.ts'
-import { Pushing } from './pushing.ts'
+import { overheadBytes, Pushing } from './pushing.ts'
 import { Reach } from './reach.ts'
 import type { AsideRecord, DocumentStorage, OutboxEntry, Position, Storage } from './storage/storage.ts'
 import { Tabs } from './tabs.ts'
@@ -63,6 +63,10 @@ export class Replica {
   private readonly keeper: Keeper
   private storage: DocumentStorage | null = null
   private tabs: Tabs | null = null
+  /** Of the storage; -1 before it is loaded. */
+  private lineage = -1
+  /** From other tabs while it is being loaded. */
+  private early: { readonly updates: readonly Uint8Array[]; readonly lineage: number }[] = []
   private wire: { readonly channel: number; readonly access: 'read' | 'write' } | null = null
   /** Whose pushes the channel takes. */
   private opened: Outbox
@@ -91,7 +95,7 @@ export class Replica {
       state: () => Y.encodeStateAsUpdate(this.doc),
       merge: (added) => this.merge(added),
       outbox: () => this.pushing.all,
-      onKept: (entries) => this.tabs?.tell(entries.map(({ update }) => update)),
+      onKept: (entries) => this.tellTabs(entries.map(({ update }) => update)),
       onFailed: (error) => owner.onStorage('memory', error),
       onRecovered: () => owner.onStorage('disk', null),
     })
@@ -116,14 +120,16 @@ export class Replica {
       this.storage = await storage.open(scope, document, (why) => this.keeper.lost(why))
       if (storage.durable) {
         this.tabs = new Tabs(`tidemark/${scope}/${document}`, this.name, this.environment, {
-          onUpdates: (updates) => this.heardFromTab(updates),
+          onUpdates: (updates, lineage) => this.heardFromTab(updates, lineage),
           onOrphan: (replica, release) => void this.orphaned(replica, release),
         })
         await this.tabs.start()
       }
       const stored = await this.storage.load()
+      this.lineage = stored.lineage
       this.apply([...stored.updates, ...stored.outbox.map(({ update }) => update)], origins.disk)
       for (const { update } of stored.outbox) this.elsewhere.add(update)
+      for (const { updates, lineage } of this.early.splice(0)) this.heardFromTab(updates, lineage)
       this.position = stored.position
       this.aside = stored.aside
       for (const replica of new Set(stored.outbox.map((entry) => entry.replica))) await this.adopt(replica)
@@ -166,12 +172,18 @@ export class Replica {
     this.pushing.adopt(replica, entries, release)
     this.owner.log('outbox adopted', `${entries.length} of ${replica}`)
     this.owner.onPending()
-    if (this.wire !== null) this.owner.reopen()
+    this.pump()
   }
 
-  private heardFromTab(updates: readonly Uint8Array[]): void {
+  private heardFromTab(updates: readonly Uint8Array[], lineage: number): void {
+    if (this.lineage < 0) this.early.push({ updates, lineage })
+    if (lineage !== this.lineage) return
     for (const update of updates) this.elsewhere.add(update)
     this.apply(updates, origins.tab)
+  }
+
+  private tellTabs(updates: readonly Uint8Array[]): void {
+    if (this.lineage >= 0) this.tabs?.tell(updates, this.lineage)
   }
 
   private merge(added: readonly Uint8Array[]): Uint8Array {
@@ -225,6 +237,8 @@ export class Replica {
       this.aside = make([], [])
     }
     this.keeper.stop()
+    // What is edited from here on is of no lineage that other tabs have.
+    this.tabs?.close()
     return this.aside
   }
 
@@ -248,7 +262,8 @@ export class Replica {
     }
   }
 
-  live({ channel, access, epoch, offset, acked, version, catchUp }: Opened): void {
+  /** The server has opened the document. */
+  join({ channel, access, epoch, offset, acked, version, catchUp }: Opened): void {
     this.wire = { channel, access }
     this.nacks = 0
     const updates =
@@ -258,15 +273,15 @@ export class Replica {
     this.keeper.received(updates)
     this.pushing.rewind()
     if (acked > 0) this.forgetUpTo(acked)
-    if (this.pushing.hold?.retryMs !== null || (access === 'write' && this.isReadOnly))
-      this.pushing.hold = null
+    const { refusal } = this.pushing
+    if (refusal === null || (refusal.code === 'read_only' && access === 'write')) this.pushing.hold = null
     if (access === 'write') this.addWhatNobodySends(version)
-    this.pump()
-    this.presence.live()
   }
 
-  private get isReadOnly(): boolean {
-    return this.pushing.hold?.error.code === 'read_only'
+  /** After `join`, and after the app was told. */
+  live(): void {
+    this.pump()
+    this.presence.live()
   }
 
   /** The channel is gone. */
@@ -298,8 +313,7 @@ export class Replica {
     this.advance(offset)
     this.keeper.received([])
     this.forgetUpTo(sequence)
-    if (this.pushing.active === this.opened) this.pump()
-    else this.owner.reopen()
+    this.pump()
   }
 
   refused(sequence: number, error: TidemarkError, retryMs: number | null): void {
@@ -356,15 +370,19 @@ export class Replica {
     const { pushing, wire, opened, owner } = this
     if (this.closed) return
     const sends = wire?.access === 'write' && pushing.hold === null
-    const merged = pushing.merge(!(sends && opened === pushing.own))
+    // Without locks another tab may have read what is not sent yet, and send it as it was.
+    const alone = this.tabs === null || this.environment.locks !== null
+    const merged = alone ? pushing.merge(!(sends && opened === pushing.own)) : null
     if (merged !== null) this.keeper.replace(pushing.own.replica, merged.from, merged.to, merged.put)
-    if (wire === null || pushing.hold !== null || opened !== pushing.active || pushing.pending === 0) return
+    if (wire === null) return
+    if (opened !== pushing.active) return owner.reopen()
+    if (pushing.hold !== null || pushing.pending === 0) return
     if (wire.access === 'read')
       return this.hold(new TidemarkError('read_only', 'This token allows reading only'), null)
     const bytesMax = owner.messageBytesMax()
     for (let push = pushing.next(bytesMax); push !== null; push = pushing.next(bytesMax)) {
       const bytes = push.updates[0]!.length
-      if (bytes > bytesMax - 64 * 1024)
+      if (bytes > bytesMax - overheadBytes)
         return this.hold(
           new TidemarkError('update_too_large', `An edit of ${bytes} bytes exceeds the limit`),
           null,

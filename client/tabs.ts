@@ -15,10 +15,10 @@ const watchedMax = 64
 
 type Message =
   | { readonly kind: 'hello'; readonly replica: string; readonly answer: boolean }
-  | { readonly kind: 'updates'; readonly updates: readonly Uint8Array[] }
+  | { readonly kind: 'updates'; readonly updates: readonly Uint8Array[]; readonly lineage: number }
 
 export interface TabsListener {
-  onUpdates(updates: readonly Uint8Array[]): void
+  onUpdates(updates: readonly Uint8Array[], lineage: number): void
   /** Its tab is gone, and its lock is ours until `release`. */
   onOrphan(replica: string, release: () => void): void
 }
@@ -49,9 +49,9 @@ export class Tabs {
     this.post({ kind: 'hello', replica: this.replica, answer: true })
   }
 
-  /** What is on disk now. */
-  tell(updates: readonly Uint8Array[]): void {
-    this.post({ kind: 'updates', updates })
+  /** What is on disk now, of the document as it is there since it was set aside for the `lineage`th time. */
+  tell(updates: readonly Uint8Array[], lineage: number): void {
+    this.post({ kind: 'updates', updates, lineage })
   }
 
   /** Gives a function that lets go of it again, or null when its tab lives; then it is waited for. */
@@ -69,7 +69,7 @@ export class Tabs {
   }
 
   private hear(message: Message): void {
-    if (message.kind === 'updates') return this.listener.onUpdates(message.updates)
+    if (message.kind === 'updates') return this.listener.onUpdates(message.updates, message.lineage)
     if (message.answer) this.post({ kind: 'hello', replica: this.replica, answer: false })
     this.watch(message.replica)
   }
@@ -100,6 +100,7 @@ export class Tabs {
       locks
         .request(`${this.name}/${replica}`, options, (lock) => {
           if (lock === null) return resolve(null)
+          if (this.closing.signal.aborted) return resolve(() => undefined)
           return new Promise<void>((release) => {
             this.closing.signal.addEventListener('abort', () => release())
             resolve(() => release())

@@ -108,6 +108,7 @@ class IndexedDbDocument implements DocumentStorage {
       position: row.position,
       outbox: entryKeys.map((key, i) => entryOf(key, entries[i]!)),
       aside: row.asides.at(-1) ?? null,
+      lineage: row.lineage,
     }
   }
 

@@ -10,6 +10,7 @@ interface Kept {
   position: Position
   outbox: OutboxEntry[]
   asides: AsideRecord[]
+  lineage: number
 }
 
 export function createMemoryStorage(): Storage {
@@ -39,19 +40,20 @@ export function createMemoryStorage(): Storage {
 }
 
 function empty(): Kept {
-  return { updates: [], added: [], position: { epoch: 0, offset: 0 }, outbox: [], asides: [] }
+  return { updates: [], added: [], position: { epoch: 0, offset: 0 }, outbox: [], asides: [], lineage: 0 }
 }
 
 function storageOf(kept: Kept): DocumentStorage {
   return {
     load: () => {
       kept.added = []
-      const { updates, position, outbox, asides } = kept
+      const { updates, position, outbox, asides, lineage } = kept
       return Promise.resolve({
         updates: [...updates],
         position,
         outbox: outbox.toSorted(bySequence),
         aside: asides.at(-1) ?? null,
+        lineage,
       })
     },
     write: (batch) => {
@@ -69,9 +71,9 @@ function storageOf(kept: Kept): DocumentStorage {
       return Promise.resolve()
     },
     setAside: (make) => {
-      const { asides } = kept
+      const { asides, lineage } = kept
       const record = make(kept.added, kept.outbox)
-      Object.assign(kept, empty(), { asides: [...asides, record] })
+      Object.assign(kept, empty(), { asides: [...asides, record], lineage: lineage + 1 })
       return Promise.resolve(record)
     },
     discardAside: () => {

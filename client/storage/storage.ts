@@ -39,6 +39,8 @@ export interface StoredDocument {
   readonly outbox: readonly OutboxEntry[]
   /** The newest one. */
   readonly aside: AsideRecord | null
+  /** How often the document was set aside. */
+  readonly lineage: number
 }
 
 export interface Batch {
