@@ -132,7 +132,7 @@ export class OpenDocument implements Pushes {
     const { entered } = this
     if (entered === null || this.ended) return
     const { room, session } = entered
-    const replica = `${session.author}#${this.request.replica}`
+    const replica = pushesOf(session.author, this.request.replica, room.lineage.epoch)
     for (let i = this.window.enter(sequence, updates.length); i < updates.length; i++) {
       const at = sequence + i
       if (this.window.full)
@@ -252,6 +252,14 @@ export class OpenDocument implements Pushes {
       return noOffset
     }
   }
+}
+
+/**
+ * The name of a replica's pushes in the log: names may be the same for two users, and a lineage knows nothing of
+ * what the one before it took. `#` and `@` are in no replica's name.
+ */
+function pushesOf(author: string, replica: string, epoch: Offset): string {
+  return epoch === noOffset ? `${author}#${replica}` : `${author}#${replica}@${epoch}`
 }
 
 export function problemOf(code: ErrorCode, reason: string, epoch = noOffset): Problem {

@@ -6,9 +6,10 @@
  * nothing), and after a compaction, what the replica lacks is told from its version instead.
  */
 import type { DocumentId } from '../../core/document-id.ts'
+import type { Engine } from '../../core/engine/engine.ts'
 import { noOffset, type Offset } from '../../core/offset.ts'
-import { counts } from '../log/lineage.ts'
-import type { Entry, Log } from '../log/log.ts'
+import { counts, fold } from '../log/lineage.ts'
+import type { Entry, Loaded, Log } from '../log/log.ts'
 import type { Lineage } from '../log/metadata.ts'
 import type { Image } from './image.ts'
 
@@ -51,6 +52,31 @@ async function entriesAfter(
   if (snapshot !== null) return null
   const entries = tail.filter((entry) => entry.offset > after && counts(entry, lineage))
   if (entries.length > entriesMax || entries.length !== offset - after) return null
+  return { kind: 'entries', entries, offset }
+}
+
+/**
+ * What a session that fell behind after an offset has missed up to the room's head, from what was just loaded after
+ * that offset. Null: the log is ahead of the room, which is about to hear that its lineage has ended.
+ */
+export function missedBy(
+  after: Offset,
+  loaded: Loaded,
+  head: Offset,
+  lineage: Lineage,
+  engine: Engine,
+): Joined | null {
+  if (loaded.snapshot !== null) {
+    const { snapshot, entries, lineage: now, offset } = fold(loaded, engine)
+    if (now.epoch !== lineage.epoch || now.removed) return null
+    const updates = entries.map((entry) => entry.update)
+    return { kind: 'update', chunks: engine.join(snapshot, updates, engine.emptyVersion), offset }
+  }
+  // What the room has not heard yet, it may yet hear to be void.
+  const offset = loaded.offset < head ? loaded.offset : head
+  const entries = loaded.tail.filter(
+    (entry) => entry.offset > after && entry.offset <= offset && counts(entry, lineage),
+  )
   return { kind: 'entries', entries, offset }
 }
 

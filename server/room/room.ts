@@ -28,7 +28,7 @@ import type { Entry, Follower, IdempotencyKey, Log, Subscription } from '../log/
 import type { Lineage } from '../log/metadata.ts'
 import type { Logger } from '../logger.ts'
 import type { Metrics } from '../metrics.ts'
-import { type Have, type Joined, lackedBy, Milestones } from './catch-up.ts'
+import { type Have, type Joined, lackedBy, Milestones, missedBy } from './catch-up.ts'
 import type { Dialect } from './dialect.ts'
 import { Image, type ImageBudget } from './image.ts'
 import { RoomPresence, type RoomPresenceLimits } from './room-presence.ts'
@@ -282,11 +282,15 @@ export class Room implements Flushable, Follower {
     for (const session of this.sessions) {
       if (session.state !== 'live') continue
       if (session === author && !session.echo) {
-        session.offset = head
+        if (session.offset < head) session.offset = head
         continue
       }
       if (session.full) {
         this.fallBehind(session)
+        continue
+      }
+      if (session.offset >= entries[0]!.offset) {
+        this.tellRest(session, entries, nowMs)
         continue
       }
       let bytes = encoded.get(session.dialect)
@@ -299,6 +303,14 @@ export class Room implements Flushable, Follower {
       deliveries++
     }
     this.context.metrics.fannedOut(entries.length * deliveries, nowMs - entries[0]!.timeMs)
+  }
+
+  /** To one that came, or caught up, when some of these were about to go out. */
+  private tellRest(session: Session, entries: readonly Entry[], nowMs: number): void {
+    const rest = entries.filter(({ offset }) => offset > session.offset)
+    if (rest.length === 0) return
+    session.write(session.dialect.entries(rest), nowMs)
+    session.offset = rest.at(-1)!.offset
   }
 
   // --- join and resync --------------------------------------------------------------------------
@@ -341,24 +353,16 @@ export class Room implements Flushable, Follower {
     const { log, engine } = this.context
     const loaded = await log.load(this.document, session.offset)
     if ((session.state as string) !== 'behind' || this.state.kind !== 'open') return
-    const { lineage } = this.state
-    const nowMs = Date.now()
-    if (loaded.snapshot !== null) {
-      const { snapshot, entries, lineage: after } = fold(loaded, engine)
-      // The log is ahead of the room, which is about to hear of it and to close.
-      if (after.epoch !== lineage.epoch || after.removed) return
-      const updates = entries.map((entry) => entry.update)
-      const chunks = engine.join(snapshot, updates, engine.emptyVersion)
-      session.writeAll(session.dialect.caughtUp(chunks, loaded.offset), nowMs)
-    } else {
-      const missing = loaded.tail.filter((entry) => entry.offset > session.offset && counts(entry, lineage))
-      if (missing.length > 0) session.write(session.dialect.entries(missing), nowMs)
-    }
-    session.offset = loaded.offset
+    const missed = missedBy(session.offset, loaded, this.head, this.state.lineage, engine)
+    if (missed === null) return
+    const { dialect } = session
+    if (missed.kind === 'update') session.writeAll(dialect.caughtUp(missed.chunks, missed.offset), Date.now())
+    else if (missed.entries.length > 0) session.write(dialect.entries(missed.entries), Date.now())
+    session.offset = missed.offset
     session.state = 'live'
     this.presence.tell(session)
     if (this.owed.has(session)) this.schedule()
-    if (loaded.offset < this.head) this.fallBehind(session)
+    if (session.offset < this.head) this.fallBehind(session)
   }
 
   onEphemeral(bytes: Uint8Array): void {
