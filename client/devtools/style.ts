@@ -59,6 +59,7 @@ th {
 }
 td { padding: 3px 8px; border-top: 1px solid var(--line); white-space: nowrap; vertical-align: top; }
 td.text { white-space: normal; overflow-wrap: anywhere; min-width: 72px; }
+.events td:not(:last-child) { width: 1%; white-space: nowrap; }
 .events td { border: 0; font-family: ui-monospace, monospace; font-size: 11px; }
 .number { text-align: right; }
 .empty { padding: 10px; color: var(--soft); }

@@ -83,7 +83,7 @@ function OpenPage({
 
 /** Until it is known what there is, an empty page would look like a lost document. */
 function useIsKnown(doc: Doc, { loaded, synced, status, error }: DocumentStatus): boolean {
-  const isAway = status === 'offline' || status === 'refused' || error !== null
+  const isAway = status === 'offline' || (status !== 'refused' && error !== null)
   const isKnown = synced || (loaded && (isAway || !isBlank(doc)))
   const [wasKnown, setWasKnown] = useState(false)
   if (isKnown && !wasKnown) setWasKnown(true)
