@@ -6,7 +6,7 @@
  * earlier visit left with edits are opened for as long as it takes to send them, a few at a time.
  */
 import { parseDocumentId } from '../core/document-id.ts'
-import { TidemarkError } from '../core/protocol/errors.ts'
+import { TidemarkError } from '../core/protocol/error-codes.ts'
 import type { ServerMessage } from '../core/protocol/tidemark-v1/messages.ts'
 import { Connection } from './connection.ts'
 import { type DocumentContext, DocumentHandle, type Question } from './document.ts'

@@ -16,7 +16,7 @@
  *   are sometimes wrong about it, and since the server may be on this machine.
  * - Refused for the token while a token function may know a better one: one more attempt, which asks it again.
  */
-import { errorTable, type TidemarkError } from '../core/protocol/errors.ts'
+import { isRetryable, type TidemarkError } from '../core/protocol/error-codes.ts'
 
 export const backoffBaseMs = 1_000
 export const backoffMsMax = 30_000
@@ -163,7 +163,7 @@ function offline(state: ConnectionState, given: Circumstances): Step {
 
 function lost(state: ConnectionState, error: TidemarkError | null, given: Circumstances): Step {
   const after = { ...state, error }
-  const retryable = error === null || errorTable[error.code].retryable
+  const retryable = error === null || isRetryable(error.code)
   if (!retryable) {
     const tokenRefusals = state.tokenRefusals + 1
     if (!isAboutToken(error) || !given.tokenRenewable || tokenRefusals > 1)

@@ -5,7 +5,7 @@
  * - The server's silence is noticed: a ping after `pingMs` without a message, the end of the connection after as much again.
  * - The token goes in-band, first thing on the socket, and again when the server hints that it will end.
  */
-import { type ErrorCode, errorTable, TidemarkError } from '../core/protocol/errors.ts'
+import { closeCodes, type ErrorCode, isErrorCode, TidemarkError } from '../core/protocol/error-codes.ts'
 import { decodeServerMessage } from '../core/protocol/tidemark-v1/decode.ts'
 import { encodeClientMessage } from '../core/protocol/tidemark-v1/encode.ts'
 import { type ClientMessage, type ServerMessage, subprotocol } from '../core/protocol/tidemark-v1/messages.ts'
@@ -260,9 +260,9 @@ export class Connection {
 /** What the server said by closing: `code: text` names the row; a code from 4400 to 4499 alone at least tells which kind. */
 export function errorOfClose(closeCode: number, reason: string): TidemarkError | null {
   const [, code, text] = /^(\w+): (.*)$/s.exec(reason) ?? []
-  if (code !== undefined && code in errorTable) return new TidemarkError(code as ErrorCode, text ?? '')
+  if (code !== undefined && isErrorCode(code)) return new TidemarkError(code, text ?? '')
   if (closeCode < 4400 || closeCode > 4499) return null
-  const rows = Object.entries(errorTable) as [ErrorCode, (typeof errorTable)[ErrorCode]][]
-  const alike = rows.find(([, row]) => row.closeCode === closeCode)?.[0] ?? 'forbidden'
+  const codes = Object.keys(closeCodes) as ErrorCode[]
+  const alike = codes.find((each) => closeCodes[each] === closeCode) ?? 'forbidden'
   return new TidemarkError(alike, reason === '' ? `Closed with ${closeCode}` : reason)
 }

@@ -1,5 +1,5 @@
 /** Options to a client: what is missing is completed, what cannot work is refused at once. */
-import { TidemarkError } from '../core/protocol/errors.ts'
+import { TidemarkError } from '../core/protocol/error-codes.ts'
 import { TidemarkClient } from './client.ts'
 import { browserOrNode, type Environment } from './environment.ts'
 import { scopeOf, subjectOf } from './scope.ts'

@@ -10,7 +10,7 @@
  *
  * `connected` comes once the document is loaded from disk, never before: what the replica has is part of the question.
  */
-import { TidemarkError } from '../core/protocol/errors.ts'
+import { isErrorCode, TidemarkError } from '../core/protocol/error-codes.ts'
 import type { Problem } from '../core/protocol/tidemark-v1/messages.ts'
 import type { Circumstances, ConnectionState } from './connection-state.ts'
 import { backoffMs, isAboutToken } from './connection-state.ts'
@@ -136,7 +136,7 @@ function same(state: DocumentState): DocumentStep {
 }
 
 /** A problem as an error; codes that this client does not know yet are `internal` when temporary, else `forbidden`. */
-export function errorOf({ code, reason, retryMs }: Problem, known: (code: string) => boolean): TidemarkError {
-  if (known(code)) return new TidemarkError(code as TidemarkError['code'], reason)
+export function errorOf({ code, reason, retryMs }: Problem): TidemarkError {
+  if (isErrorCode(code)) return new TidemarkError(code, reason)
   return new TidemarkError(retryMs === null ? 'forbidden' : 'internal', `${code}: ${reason}`)
 }

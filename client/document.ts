@@ -7,7 +7,7 @@
  */
 import type { Awareness } from 'y-protocols/awareness'
 import * as Y from 'yjs'
-import { type ErrorCode, errorTable, TidemarkError } from '../core/protocol/errors.ts'
+import { TidemarkError } from '../core/protocol/error-codes.ts'
 import type { ClientMessage, Problem, ServerMessage } from '../core/protocol/tidemark-v1/messages.ts'
 import type { Connection } from './connection.ts'
 import {
@@ -205,7 +205,7 @@ export class DocumentHandle implements Handle {
         this.head = Math.max(this.head, message.offset)
         return replica.acknowledged(message.sequence, message.offset)
       case 'nack':
-        return replica.refused(message.sequence, problemAsError(message.problem), message.problem.retryMs)
+        return replica.refused(message.sequence, errorOf(message.problem), message.problem.retryMs)
       case 'awareness':
         return replica.heard(message.awareness)
       case 'refused':
@@ -365,7 +365,7 @@ export class DocumentHandle implements Handle {
   }
 
   private onEnded(problem: Problem): void {
-    const error = problemAsError(problem)
+    const error = errorOf(problem)
     this.tell({ kind: 'ended', error, retryMs: problem.retryMs })
     this.failed('refused', error)
     if (this.machine.kind !== 'refused') return
@@ -405,8 +405,4 @@ export class DocumentHandle implements Handle {
   private log(event: string, detail: string): void {
     this.context.log(this.id, event, detail)
   }
-}
-
-function problemAsError(problem: Problem): TidemarkError {
-  return errorOf(problem, (code): code is ErrorCode => code in errorTable)
 }

@@ -4,7 +4,7 @@
  * their own; browsers and Node differ only here. Nothing of Node is imported: `ws` is asked for by a name that no
  * bundler follows, and only where there is no WebSocket (Node before 22).
  */
-import { TidemarkError } from '../core/protocol/errors.ts'
+import { TidemarkError } from '../core/protocol/error-codes.ts'
 import type { WebSocketLike } from './types.ts'
 
 export type WebSocketClass = new (url: string, protocols: string[]) => WebSocketLike

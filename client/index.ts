@@ -1,5 +1,5 @@
 /** What an app imports: `createClient`, the storages, and the types of what they give. */
-export { type ErrorCode, TidemarkError } from '../core/protocol/errors.ts'
+export { type ErrorCode, TidemarkError } from '../core/protocol/error-codes.ts'
 export { createClient } from './create-client.ts'
 export { createIndexedDbStorage } from './storage/indexeddb.ts'
 export { createMemoryStorage } from './storage/memory.ts'

@@ -5,7 +5,7 @@
  * One replica at a time has the channel (a document is open once on a socket): adopted ones first, until they are empty, then
  * our own. `Pushing` decides; the handle opens the document anew when `active` is another one.
  */
-import type { TidemarkError } from '../core/protocol/errors.ts'
+import type { TidemarkError } from '../core/protocol/error-codes.ts'
 import { unackedUpdatesMax } from '../core/protocol/tidemark-v1/messages.ts'
 import { type Merged, Outbox } from './outbox.ts'
 import type { OutboxEntry } from './storage/storage.ts'

@@ -16,7 +16,7 @@
 import { Awareness } from 'y-protocols/awareness'
 import * as Y from 'yjs'
 import { type Offset, toOffset } from '../core/offset.ts'
-import { TidemarkError } from '../core/protocol/errors.ts'
+import { TidemarkError } from '../core/protocol/error-codes.ts'
 import type { ClientMessage, Opened } from '../core/protocol/tidemark-v1/messages.ts'
 import { backoffMs } from './connection-state.ts'
 import type { Environment } from './environment.ts'

@@ -8,7 +8,7 @@
  */
 import type { Awareness } from 'y-protocols/awareness'
 import type * as Y from 'yjs'
-import type { TidemarkError } from '../core/protocol/errors.ts'
+import type { TidemarkError } from '../core/protocol/error-codes.ts'
 import type { Storage } from './storage/storage.ts'
 
 /**

@@ -2,7 +2,7 @@
  * A document's id is a path such as `deals/harvest-42`: segments joined by `/`, none of them empty,
  * at most 512 bytes of UTF-8, no control characters. The same id is percent-encoded in URLs.
  */
-import { TidemarkError } from './protocol/errors.ts'
+import { TidemarkError } from './protocol/error-codes.ts'
 
 declare const brand: unique symbol
 export type DocumentId = string & { readonly [brand]: 'DocumentId' }

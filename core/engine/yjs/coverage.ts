@@ -24,7 +24,8 @@ export interface DeletePart {
 export class YjsCoverage implements Coverage {
   private readonly structs = new Map<number, Ranges>()
   private readonly deletes = new Map<number, Ranges>()
-  private readonly undecoded = new Map<number, DeletePart>()
+  /** Null without any: most documents are small, and many may be open. */
+  private undecoded: Map<number, DeletePart> | null = null
 
   addStructs(client: number, start: number, end: number): void {
     const ranges = this.structs.get(client)
@@ -34,6 +35,7 @@ export class YjsCoverage implements Coverage {
 
   /** At most one part for a client, before anything is added. */
   addDeletesLater(client: number, part: DeletePart): void {
+    this.undecoded ??= new Map()
     this.undecoded.set(client, part)
   }
 
@@ -75,12 +77,10 @@ export class YjsCoverage implements Coverage {
   }
 
   private deletesOf(client: number): Ranges | undefined {
-    if (this.undecoded.size > 0) {
-      const part = this.undecoded.get(client)
-      if (part !== undefined) {
-        this.deletes.set(client, decodeDeletes(part))
-        this.undecoded.delete(client)
-      }
+    const part = this.undecoded?.get(client)
+    if (part !== undefined) {
+      this.deletes.set(client, decodeDeletes(part))
+      this.undecoded?.delete(client)
     }
     return this.deletes.get(client)
   }

@@ -5,7 +5,7 @@
  */
 import { ByteReader, MalformedBytes } from '../../bytes.ts'
 import type { Offset } from '../../offset.ts'
-import { TidemarkError } from '../errors.ts'
+import { TidemarkError } from '../error-codes.ts'
 import {
   type CatchUp,
   type ClientMessage,

@@ -10,7 +10,7 @@
  * number for each message in parts (receivers would have to hold many at once).
  */
 import { ByteReader, ByteWriter, MalformedBytes } from '../../bytes.ts'
-import { TidemarkError } from '../errors.ts'
+import { TidemarkError } from '../error-codes.ts'
 import { kinds } from './messages.ts'
 
 /** The kind, and a number of at most 2^53 - 1. */
