@@ -28,8 +28,9 @@ import { closeSocket } from './close-socket.ts'
 import { type Arrival, assertReadable, type Connection, type DoorContext, toldOf } from './door.ts'
 import { sendProblem } from './http/problem.ts'
 import { type AddressOf, clientAddresses, documentIdOf, offers, queryOf, tokenOf } from './request.ts'
+import { identifyConnection } from './tidemark-bearer.ts'
 import { Channels, partBytes } from './tidemark-dialect.ts'
-import { acceptTidemark, identifyConnection, type TidemarkContext } from './tidemark-door.ts'
+import { acceptTidemark, type TidemarkContext } from './tidemark-door.ts'
 import { acceptYWebsocket } from './y-websocket-door.ts'
 
 export interface GatewayOptions extends DoorContext {
@@ -200,6 +201,9 @@ export class Gateway {
     if (socket.destroyed) return
     if (this.draining) return this.turnAway(socket, 'shutting_down')
     const sockets = tidemark ? this.tidemarkSockets : this.websockets
+    // The answer and what the door says first leave in one write.
+    socket.cork()
+    process.nextTick(() => socket.uncork())
     sockets.handleUpgrade(request, socket, head, (ws) => {
       socket.off('error', ignore)
       try {
@@ -220,13 +224,15 @@ export class Gateway {
     token: string | null,
   ): Promise<(arrival: Arrival) => Connection> {
     const document = documentIdOf(request)
+    // Here, because what begins below lives as long as the connection: it would keep the request.
+    const echo = queryOf(request).get('echo') === 'true'
     const identity = await this.options.gatekeeper.identify(token, document)
     return (arrival) => {
       assertReadable(identity, document)
       const { subject } = identity
       this.admission.enterUser(subject)
       arrival.ws.once('close', () => this.admission.leaveUser(subject))
-      return acceptYWebsocket({ ...arrival, document, identity, query: queryOf(request) }, this.options)
+      return acceptYWebsocket({ ...arrival, document, identity, echo }, this.options)
     }
   }
 

@@ -28,11 +28,12 @@ export interface YWebsocketArrival extends Arrival {
   readonly document: DocumentId
   /** It may at least read the document. */
   readonly identity: Identity
-  readonly query: URLSearchParams
+  /** Its own updates are sent back to it, so that it sees what is durable. */
+  readonly echo: boolean
 }
 
 export function acceptYWebsocket(arrival: YWebsocketArrival, context: DoorContext): Connection {
-  const { ws, socket, document, identity, query } = arrival
+  const { ws, socket, document, identity, echo } = arrival
   const flow = new Flow(
     context.limits,
     () => ws.pause(),
@@ -43,7 +44,7 @@ export function acceptYWebsocket(arrival: YWebsocketArrival, context: DoorContex
     identity,
     dialect: yWebsocketDialect,
     socket,
-    echo: query.get('echo') === 'true',
+    echo,
     flow,
     close: (code, reason) => {
       flow.end()

@@ -16,6 +16,8 @@ import { type Content, fold } from '../log/lineage.ts'
 import type { Entry, Log, Snapshot } from '../log/log.ts'
 
 const answersMax = 8
+/** What is spliced from less is spliced again sooner than it is found. */
+const answeredBytesMin = 4 * 1024
 /** A tail this long is due for compaction; reading the shorter one then is cheaper than keeping it. */
 const imageTailMax = 20_000
 
@@ -111,7 +113,7 @@ export class Image {
     this.usedMs = nowMs
     const known = this.answers.find((answer) => equal(answer.version, version))
     const answer = known ?? { version, chunks: this.engine.join(held.snapshot, held.tail, version) }
-    if (known === undefined && held === this.held)
+    if (known === undefined && held === this.held && held.bytes >= answeredBytesMin)
       this.answers = [answer, ...this.answers.slice(0, answersMax - 1)]
     return { chunks: answer.chunks, offset: held.offset }
   }

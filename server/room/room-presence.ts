@@ -33,7 +33,8 @@ const unlimited: AwarenessLimits = {
 }
 
 export class RoomPresence {
-  private readonly presence: Presence
+  /** Null until somebody has one: not in every room. */
+  private known: Presence | null = null
   private timer: NodeJS.Timeout | null = null
   private sentMs = 0
   private readonly document: DocumentId
@@ -46,7 +47,11 @@ export class RoomPresence {
     this.sessions = sessions
     this.limits = limits
     this.log = log
-    this.presence = new Presence(limits)
+  }
+
+  private get presence(): Presence {
+    this.known ??= new Presence(this.limits)
+    return this.known
   }
 
   /** Throws `malformed_awareness`. */
@@ -58,13 +63,13 @@ export class RoomPresence {
   /** Everybody's presence to one session; `evenIfNobody` for those that asked. */
   tell(session: Session, evenIfNobody = false): void {
     if (!session.hearsPresence) return
-    const states = this.presence.states()
+    const states = this.known?.states() ?? []
     if (evenIfNobody || states.length > 0)
       session.write(session.dialect.awareness(encodeAwareness(states)), Date.now())
   }
 
   leave(session: Session): void {
-    if (this.presence.removeOwnedBy(session, Date.now())) this.changed()
+    if (this.known?.removeOwnedBy(session, Date.now()) === true) this.changed()
   }
 
   /** Asks the other nodes who is there. */
@@ -74,7 +79,7 @@ export class RoomPresence {
 
   /** What another node published. */
   hear(bytes: Uint8Array): void {
-    if (bytes[0] === ephemeralQuery) this.publish(this.presence.states(true))
+    if (bytes[0] === ephemeralQuery) this.publish(this.known?.states(true) ?? [])
     else if (bytes[0] === ephemeralStates) {
       const states = decodeAwareness(bytes.subarray(1), unlimited)
       if (this.presence.apply('remote', states, Date.now())) this.changed()
@@ -83,7 +88,7 @@ export class RoomPresence {
 
   /** Called every second or so. */
   sweep(nowMs: number): void {
-    if (this.presence.needsSweep && this.presence.sweep(nowMs)) this.changed()
+    if (this.known?.needsSweep === true && this.known.sweep(nowMs)) this.changed()
   }
 
   close(): void {
@@ -101,8 +106,8 @@ export class RoomPresence {
   }
 
   private send(): void {
-    if (!this.presence.hasDirty) return
-    const { all, local } = this.presence.takeDirty()
+    if (this.known?.hasDirty !== true) return
+    const { all, local } = this.known.takeDirty()
     const nowMs = Date.now()
     this.sentMs = nowMs
     this.publish(local)

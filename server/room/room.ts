@@ -69,12 +69,13 @@ export class Room implements Flushable, Follower {
   readonly stats: TailStats
   readonly presence: RoomPresence
   readonly image: Image
-  private readonly byId = new Map<string, Session>()
   private readonly submits: Submits
   private readonly context: RoomContext
   private state: State = { kind: 'opening' }
   private head: Offset = noOffset
   private outgoing: Entry[] = []
+  /** Of all that is outgoing, when that is one of ours. */
+  private outgoingAuthor: Submitter | null = null
   private scheduled = false
   /** Sessions with updates that are durable, of which they have not been told. */
   private readonly owed = new Set<Session>()
@@ -143,14 +144,12 @@ export class Room implements Flushable, Follower {
 
   enter(session: Session): void {
     this.sessions.add(session)
-    this.byId.set(session.id, session)
     this.presence.tell(session)
   }
 
   leave(session: Session): void {
     session.ended()
     this.sessions.delete(session)
-    this.byId.delete(session.id)
     this.owed.delete(session)
     this.presence.leave(session)
   }
@@ -205,6 +204,9 @@ export class Room implements Flushable, Follower {
         this.unreadable(entry, error)
       }
     this.image.append(entry)
+    const author = own?.from ?? null
+    if (this.outgoing.length === 0) this.outgoingAuthor = author
+    else if (author !== this.outgoingAuthor) this.outgoingAuthor = null
     this.outgoing.push(entry)
   }
 
@@ -247,7 +249,7 @@ export class Room implements Flushable, Follower {
     if (this.outgoing.length > 0) {
       const entries = this.outgoing
       this.outgoing = []
-      this.fanOut(entries)
+      this.fanOut(entries, this.outgoingAuthor)
     }
     if (this.owed.size > 0) this.tellDelivered()
   }
@@ -272,11 +274,10 @@ export class Room implements Flushable, Follower {
     }
   }
 
-  private fanOut(entries: readonly Entry[]): void {
+  /** `author`: of all of them, null when there is no such session here. */
+  private fanOut(entries: readonly Entry[], author: Submitter | null): void {
     const nowMs = Date.now()
     const head = entries.at(-1)!.offset
-    // Compared once here: comparing strings for each session costs more than all else but the write.
-    const author = this.byId.get(soleOrigin(entries) ?? '')
     const encoded = new Map<Dialect, Uint8Array>()
     let deliveries = 0
     for (const session of this.sessions) {
@@ -391,10 +392,4 @@ export class Room implements Flushable, Follower {
     for (const session of this.sessions) session.close(code, reason)
     this.context.onFailed(this)
   }
-}
-
-function soleOrigin(entries: readonly Entry[]): string | null {
-  const origin = entries[0]!.origin
-  for (const entry of entries) if (entry.origin !== origin) return null
-  return origin
 }

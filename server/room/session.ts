@@ -55,6 +55,9 @@ export interface Pushes {
   delivered(offset: Offset): boolean
 }
 
+/** To copy so little costs less than to give the kernel several pieces. */
+const copiedBytesMax = 4 * 1024
+
 const nodeId = randomBytes(6).toString('base64url')
 let sessionCount = 0
 
@@ -127,6 +130,8 @@ export class Session implements Submitter {
 
   writeAll(chunks: readonly Uint8Array[], nowMs: number): void {
     if (chunks.length === 1) return this.write(chunks[0]!, nowMs)
+    const bytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
+    if (bytes <= copiedBytesMax) return this.write(Buffer.concat(chunks, bytes), nowMs)
     this.socket.cork()
     for (const chunk of chunks) this.write(chunk, nowMs)
     this.socket.uncork()
