@@ -12,24 +12,19 @@ import type { DocumentId } from '../../core/document-id.ts'
 import { noOffset, type Offset } from '../../core/offset.ts'
 import { type ErrorCode, errorTable, TidemarkError } from '../../core/protocol/errors.ts'
 import { encodeServerMessage, encodeWithChunks } from '../../core/protocol/tidemark-v1/encode.ts'
-import type { Open, Opened, Problem, Push, ServerMessage } from '../../core/protocol/tidemark-v1/messages.ts'
+import type { Open, Opened, Problem, Push } from '../../core/protocol/tidemark-v1/messages.ts'
 import type { Identity } from '../access/access.ts'
 import type { Joined } from '../room/catch-up.ts'
-import type { Flow } from '../room/flow.ts'
 import type { Room } from '../room/room.ts'
 import { type Pushes, Session } from '../room/session.ts'
 import { retryAfterSeconds } from './admission.ts'
 import { assertReadable, type DoorContext, toldOf } from './door.ts'
 import { containedAlready, PushWindow } from './push-window.ts'
 import { type Channels, framed } from './tidemark-dialect.ts'
+import type { Line } from './tidemark-line.ts'
 
-/** The socket, as its documents see it. */
-export interface Line {
-  readonly socket: Session['socket']
-  readonly flow: Flow
-  send(message: ServerMessage): void
-  /** Resolves when the socket can take more, or is closed. */
-  writable(): Promise<void>
+/** All that are open on one socket, or being opened. */
+export interface OpenDocuments {
   /** From now on messages with its channel are meant for this document. */
   bind(document: OpenDocument): void
   /** It has ended. */
@@ -45,16 +40,18 @@ export class OpenDocument implements Pushes {
   readonly token: string
   private readonly request: Open
   private readonly line: Line
+  private readonly among: OpenDocuments
   private readonly context: DoorContext
   private readonly window = new PushWindow()
   private phase: 'opening' | 'open' | 'closed' = 'opening'
   private entered: { readonly room: Room; readonly session: Session; readonly channel: number } | null = null
 
-  constructor(document: DocumentId, request: Open, line: Line, context: DoorContext) {
+  constructor(document: DocumentId, request: Open, line: Line, among: OpenDocuments, context: DoorContext) {
     this.document = document
     this.token = request.token
     this.request = request
     this.line = line
+    this.among = among
     this.context = context
   }
 
@@ -103,7 +100,7 @@ export class OpenDocument implements Pushes {
 
   private answer(joined: Joined, room: Room, session: Session): Uint8Array[] {
     this.phase = 'open'
-    this.line.bind(this)
+    this.among.bind(this)
     const head: Omit<Opened, 'catchUp'> = {
       kind: 'opened',
       request: this.request.request,
@@ -221,7 +218,7 @@ export class OpenDocument implements Pushes {
   leave(): void {
     if (this.ended) return
     this.phase = 'closed'
-    this.line.unbind(this)
+    this.among.unbind(this)
     if (this.entered !== null) this.context.rooms.leave(this.entered.room, this.entered.session)
   }
 

@@ -9,39 +9,29 @@
  *   costs a few kilobytes; and all that it says is limited to `strangerBytesMax`.
  * - What concerns a document ends the document. The socket ends for what concerns all of it: a malformed frame, a
  *   refused or revoked token of the connection, the end of the server.
- * - Answers to one that does not read are limited: after `unreadBytesMax` of them the socket is cut.
  */
-import type { Socket } from 'node:net'
 import type { WebSocket } from 'ws'
 import { type DocumentId, parseDocumentId } from '../../core/document-id.ts'
 import { type ErrorCode, TidemarkError } from '../../core/protocol/errors.ts'
 import { decodeClientMessage } from '../../core/protocol/tidemark-v1/decode.ts'
-import { encodeServerMessage } from '../../core/protocol/tidemark-v1/encode.ts'
-import {
-  type ClientMessage,
-  type Open,
-  protocolVersion,
-  type ServerMessage,
-} from '../../core/protocol/tidemark-v1/messages.ts'
+import { type ClientMessage, type Open, protocolVersion } from '../../core/protocol/tidemark-v1/messages.ts'
 import { Assembler } from '../../core/protocol/tidemark-v1/parts.ts'
 import { type Identity, isEnded, type Revocation } from '../access/access.ts'
-import { Flow } from '../room/flow.ts'
 import { retryAfterSeconds } from './admission.ts'
 import { closeSocket } from './close-socket.ts'
 import { type Arrival, type Connection, type DoorContext, toldOf } from './door.ts'
-import { type Channels, framed, joinedBytes, partBytes } from './tidemark-dialect.ts'
-import { type Line, OpenDocument, problemOf } from './tidemark-document.ts'
+import { Bearer, type BearerContext, identifyConnection } from './tidemark-bearer.ts'
+import { type Channels, partBytes } from './tidemark-dialect.ts'
+import { OpenDocument, type OpenDocuments, problemOf } from './tidemark-document.ts'
+import { Line } from './tidemark-line.ts'
 
-export interface TidemarkContext extends DoorContext {
+export interface TidemarkContext extends DoorContext, BearerContext {
   readonly channels: Channels
   readonly messageBytesMax: number
   readonly documentsPerSocketMax: number
   readonly firstMessageMsMax: number
   /** What an ack is worth now. */
   readonly durability: () => string
-  /** A session of this user begins, throws `rate_limited`; ends. */
-  readonly enterUser: (subject: string) => void
-  readonly leaveUser: (subject: string) => void
 }
 
 export interface TidemarkArrival extends Arrival {
@@ -51,10 +41,7 @@ export interface TidemarkArrival extends Arrival {
 
 /** Everything that somebody unknown may say. */
 export const strangerBytesMax = 16 * 1024
-/** Answers while the socket is full. */
-const unreadBytesMax = 256 * 1024
 const pingMs = 15_000
-const hintBeforeMs = 60_000
 /** Documents of one socket that are being opened at a time; the rest waits. */
 const opensInFlightMax = 8
 
@@ -62,11 +49,11 @@ export function acceptTidemark(arrival: TidemarkArrival, context: TidemarkContex
   return new TidemarkConnection(arrival, context)
 }
 
-class TidemarkConnection implements Connection, Line {
-  readonly socket: Socket
-  readonly flow: Flow
+class TidemarkConnection implements Connection, OpenDocuments {
   private readonly ws: WebSocket
   private readonly context: TidemarkContext
+  private readonly line: Line
+  private readonly bearer: Bearer
   private readonly assembler = new Assembler(strangerBytesMax)
   private readonly documents = new Map<DocumentId, OpenDocument>()
   private readonly channels = new Map<number, OpenDocument>()
@@ -74,49 +61,36 @@ class TidemarkConnection implements Connection, Line {
   private opensInFlight = 0
   /** Messages that came while one before them is being judged. */
   private waiting: Uint8Array[] | null = null
-  private token: string | null
-  private identity: Identity | null = null
-  private subject: string | null = null
   private strangerBytes = 0
-  private unreadBytes = 0
-  private hinted = false
-  private renewing = false
   private ending = false
-  private nobodySinceMs = Date.now()
-  private everKnown = false
-  private durability: string
 
   constructor(arrival: TidemarkArrival, context: TidemarkContext) {
     const { ws, socket, token, identity } = arrival
     this.ws = ws
-    this.socket = socket
     this.context = context
-    this.token = token
-    this.durability = context.durability()
-    this.flow = new Flow(
-      context.limits,
-      () => ws.pause(),
-      () => ws.resume(),
-    )
-    // Each document may wait for the socket to drain.
-    socket.setMaxListeners(0)
+    this.line = new Line(ws, socket, context.limits, context.durability)
+    this.bearer = new Bearer(token, context, {
+      hint: (milliseconds) => this.line.send({ kind: 'hint', hint: 'token', milliseconds }),
+      refused: (error) => this.fail(error),
+    })
     ws.on('message', (frame: Buffer, isBinary: boolean) => this.receive(frame, isBinary))
     ws.on('close', () => this.left())
     ws.on('error', (error) => context.logger.debug({ err: error }, 'socket error'))
     const { messageBytesMax } = context
-    const { durability } = this
-    this.send({ kind: 'welcome', version: protocolVersion, partBytes, messageBytesMax, pingMs, durability })
-    if (identity !== null) this.guarded(() => this.become(identity))
+    const limits = { version: protocolVersion, partBytes, messageBytesMax, pingMs }
+    this.line.send({ kind: 'welcome', ...limits, durability: this.line.durability })
+    if (identity !== null) this.guarded(() => this.bearer.become(token, identity))
   }
 
   // --- what comes -------------------------------------------------------------------------------
 
   private receive(frame: Buffer, isBinary: boolean): void {
     if (this.closed) return
-    this.flow.received(frame.length)
+    this.line.flow.received(frame.length)
     this.context.metrics.received(frame.length)
     this.guarded(() => {
       if (!isBinary) throw new TidemarkError('malformed_frame', 'Frames are binary')
+      if (this.bearer.known) this.assembler.messageBytesMax = this.context.messageBytesMax
       const message = this.assembler.take(frame)
       if (message === null) return
       if (this.waiting === null) this.handle(message)
@@ -129,7 +103,7 @@ class TidemarkConnection implements Connection, Line {
     if (judged === null) return
     // What the socket has read already waits here, the rest in the socket.
     this.waiting = []
-    this.flow.hold()
+    this.line.flow.hold()
     judged
       .catch((error: unknown) => this.fail(error))
       .finally(() => {
@@ -142,13 +116,13 @@ class TidemarkConnection implements Connection, Line {
             else (this.waiting as Uint8Array[]).push(message)
           }
         })
-        this.flow.release()
+        this.line.flow.release()
       })
   }
 
   /** A promise when the next message has to wait. */
   private dispatch(message: ClientMessage, bytes: number): Promise<void> | null {
-    if (!this.known) {
+    if (!this.bearer.known) {
       this.strangerBytes += bytes
       if (this.strangerBytes > strangerBytesMax)
         throw new TidemarkError('unauthenticated', `More than ${strangerBytesMax} bytes came before a token`)
@@ -168,57 +142,42 @@ class TidemarkConnection implements Connection, Line {
         this.channels.get(message.channel)?.leave()
         return null
       case 'ping':
-        this.send({ kind: 'pong', nonce: message.nonce })
+        this.line.send({ kind: 'pong', nonce: message.nonce })
         return null
     }
   }
 
   // --- who it is --------------------------------------------------------------------------------
 
-  private get known(): boolean {
-    return this.identity !== null || this.channels.size > 0
-  }
-
   private async authenticate(token: string): Promise<void> {
     const identity = await identifyConnection(this.context, token)
     if (this.closed) return
-    this.token = token
-    if (identity !== null) this.become(identity)
-    for (const document of this.documents.values())
-      if (document.token === '' && document.identity !== null) void this.renew(document)
-  }
-
-  private become(identity: Identity): void {
-    this.identity = identity
-    this.hinted = false
-    this.recognise(identity)
-    this.hint(Date.now())
-  }
-
-  /** Somebody is known: from here on it may say more. */
-  private recognise({ subject }: Identity): void {
-    this.everKnown = true
-    this.assembler.messageBytesMax = this.context.messageBytesMax
-    if (this.subject === subject || (this.subject !== null && this.identity?.subject !== subject)) return
-    this.context.enterUser(subject)
-    if (this.subject !== null) this.context.leaveUser(this.subject)
-    this.subject = subject
+    this.bearer.become(token, identity)
+    // What comes after the token is judged by it.
+    const entered = [...this.documents.values()].filter(({ identity }) => identity !== null)
+    await Promise.all(entered.map((document) => (document.token === '' ? this.renew(document) : null)))
   }
 
   /** Its rights are asked for again, with the token that it was opened with or the connection's present one. */
   private async renew(document: OpenDocument): Promise<void> {
-    const { token } = this
     try {
-      const identity = await this.identify(document.token, document.document)
-      // A newer token of the connection renews it once more.
-      if (!document.ended && (document.token !== '' || token === this.token)) document.renew(identity)
+      const identity = await this.identityFor(document)
+      if (!document.ended) document.renew(identity)
     } catch (error) {
       document.fail(error)
     }
   }
 
-  private identify(token: string, document: DocumentId): Promise<Identity> {
-    return this.context.gatekeeper.identify(token === '' ? this.token : token, document)
+  /** By the present token, also when that came while an older one was being judged. */
+  private async identityFor(document: OpenDocument): Promise<Identity> {
+    const { token } = this.bearer
+    try {
+      const identity = await this.bearer.identify(document.token, document.document)
+      if (document.token !== '' || token === this.bearer.token) return identity
+    } catch (error) {
+      if (document.token !== '' || token === this.bearer.token) throw error
+    }
+    return this.identityFor(document)
   }
 
   // --- opening ----------------------------------------------------------------------------------
@@ -231,7 +190,7 @@ class TidemarkConnection implements Connection, Line {
       this.refuse(message, error)
       return null
     }
-    if (!this.known) return this.begin(opening)
+    if (!this.bearer.known) return this.begin(opening)
     this.opensWaiting.push(() => this.begin(opening))
     this.openNext()
     return null
@@ -246,7 +205,7 @@ class TidemarkConnection implements Connection, Line {
       throw new TidemarkError('invalid_request', 'The document is open on this socket')
     if (this.documents.size >= documentsPerSocketMax)
       throw new TidemarkError('rate_limited', `More than ${documentsPerSocketMax} documents on one socket`)
-    const opening = new OpenDocument(document, message, this, this.context)
+    const opening = new OpenDocument(document, message, this.line, this, this.context)
     this.documents.set(document, opening)
     return opening
   }
@@ -266,21 +225,21 @@ class TidemarkConnection implements Connection, Line {
   private async begin(opening: OpenDocument): Promise<void> {
     let identity: Identity
     try {
-      identity = await this.identify(opening.token, opening.document)
+      identity = await this.identityFor(opening)
     } catch (error) {
       return opening.fail(error)
     }
     if (this.closed || opening.ended) return
     await opening.open(identity, this.context.channels)
     if (opening.ended || this.closed) return
-    this.guarded(() => this.recognise(identity))
+    this.guarded(() => this.bearer.recognise(identity))
   }
 
   private refuse({ request }: Open, error: unknown): void {
     const { code, reason } = toldOf(error)
     this.context.metrics.refused(code)
     if (!(error instanceof TidemarkError)) this.context.logger.error({ err: error }, 'open failed')
-    this.send({ kind: 'refused', request, problem: problemOf(code, reason) })
+    this.line.send({ kind: 'refused', request, problem: problemOf(code, reason) })
   }
 
   bind(document: OpenDocument): void {
@@ -293,95 +252,27 @@ class TidemarkConnection implements Connection, Line {
       this.channels.delete(document.channel)
   }
 
-  // --- what goes out ----------------------------------------------------------------------------
-
-  send(message: ServerMessage): void {
-    if (!this.socket.writable) return
-    if (message.kind === 'ack') this.tellDurability()
-    const bytes = joinedBytes(framed([encodeServerMessage(message)]))
-    this.socket.write(bytes)
-    this.unreadBytes = this.full ? this.unreadBytes + bytes.length : 0
-    if (this.unreadBytes > unreadBytesMax) this.ws.terminate()
-  }
-
-  writable(): Promise<void> {
-    if (!this.full || this.socket.destroyed) return Promise.resolve()
-    return new Promise((resolve) => {
-      const again = (): void => {
-        this.socket.off('drain', again)
-        this.socket.off('close', again)
-        resolve(this.writable())
-      }
-      this.socket.on('drain', again)
-      this.socket.on('close', again)
-    })
-  }
-
-  private get full(): boolean {
-    return this.socket.writableLength > this.context.limits.sessionBufferBytesMax
-  }
-
-  /** An ack is worth what was told before it. */
-  private tellDurability(): void {
-    const durability = this.context.durability()
-    if (durability === this.durability) return
-    this.durability = durability
-    this.send({ kind: 'durability', durability })
-  }
-
   // --- time -------------------------------------------------------------------------------------
 
   get silent(): boolean {
-    return !this.everKnown
+    return !this.bearer.known
   }
 
   get paused(): boolean {
-    return this.flow.paused
+    return this.line.flow.paused
   }
 
   beat(nowMs: number): void {
-    this.tellDurability()
+    this.line.tellDurability()
     for (const document of this.documents.values()) {
       const { identity } = document
       if (identity === null || identity.expiresMs === null || nowMs < identity.expiresMs) continue
       if (identity.renewable) void this.renew(document)
       else document.end('token_expired', 'The token has expired')
     }
-    this.hint(nowMs)
-    const { identity } = this
-    if (identity !== null && identity.expiresMs !== null && nowMs >= identity.expiresMs) this.expire(nowMs)
-    if (!this.everKnown || this.known || this.documents.size > 0) this.nobodySinceMs = nowMs
-    else if (nowMs - this.nobodySinceMs >= this.context.firstMessageMsMax)
+    this.bearer.beat(nowMs)
+    if (this.bearer.overFor(nowMs, this.documents.size > 0) >= this.context.firstMessageMsMax)
       this.close('token_expired', 'The token has expired')
-  }
-
-  private hint(nowMs: number): void {
-    const { identity } = this
-    if (identity === null || identity.expiresMs === null || identity.renewable || this.hinted) return
-    const milliseconds = identity.expiresMs - nowMs
-    if (milliseconds > hintBeforeMs) return
-    this.hinted = true
-    this.send({ kind: 'hint', hint: 'token', milliseconds: Math.max(0, Math.ceil(milliseconds)) })
-  }
-
-  private expire(nowMs: number): void {
-    if (this.identity?.renewable !== true || this.token === null) {
-      this.identity = null
-      this.strangerBytes = 0
-      this.nobodySinceMs = nowMs
-      return
-    }
-    if (this.renewing) return
-    this.renewing = true
-    const { token } = this
-    identifyConnection(this.context, token)
-      .then((identity) => {
-        if (!this.closed && token === this.token) this.identity = identity
-      })
-      .catch((error: unknown) => this.fail(error))
-      .finally(() => {
-        this.renewing = false
-      })
   }
 
   // --- the end ----------------------------------------------------------------------------------
@@ -392,7 +283,8 @@ class TidemarkConnection implements Connection, Line {
 
   revoked(revocation: Revocation): void {
     const why = 'An administrator ended this session'
-    if (this.identity !== null && isEnded(revocation, this.identity, null)) return this.close('revoked', why)
+    const { identity } = this.bearer
+    if (identity !== null && isEnded(revocation, identity, null)) return this.close('revoked', why)
     for (const document of this.documents.values())
       if (document.identity !== null && isEnded(revocation, document.identity, document.document))
         document.end('revoked', why)
@@ -402,7 +294,7 @@ class TidemarkConnection implements Connection, Line {
     if (this.ending) return
     this.context.metrics.refused(code)
     if (code === 'shutting_down')
-      this.send({ kind: 'hint', hint: 'drain', milliseconds: retryAfterSeconds() * 1000 })
+      this.line.send({ kind: 'hint', hint: 'drain', milliseconds: retryAfterSeconds() * 1000 })
     this.leave()
     closeSocket(this.ws, code, reason)
   }
@@ -410,7 +302,7 @@ class TidemarkConnection implements Connection, Line {
   /** From here on nothing is sent but the close, and nothing that comes is looked at. */
   private leave(): void {
     this.ending = true
-    this.flow.end()
+    this.line.flow.end()
     this.opensWaiting.length = 0
     for (const document of this.documents.values()) document.leave()
   }
@@ -418,8 +310,7 @@ class TidemarkConnection implements Connection, Line {
   /** The socket is gone. */
   private left(): void {
     if (!this.ending) this.leave()
-    if (this.subject !== null) this.context.leaveUser(this.subject)
-    this.subject = null
+    this.bearer.left()
   }
 
   private guarded(work: () => void): void {
@@ -435,21 +326,5 @@ class TidemarkConnection implements Connection, Line {
     if (error instanceof TidemarkError) this.context.logger.info({ code, reason }, 'connection refused')
     else this.context.logger.error({ err: error }, 'connection failed')
     this.close(code, reason)
-  }
-}
-
-/**
- * Who the token of a connection stands for. Null when an authorisation service says that it is good for documents only:
- * each of them is asked for anyway.
- */
-export async function identifyConnection(
-  context: DoorContext,
-  token: string | null,
-): Promise<Identity | null> {
-  try {
-    return await context.gatekeeper.identify(token, null)
-  } catch (error) {
-    if (error instanceof TidemarkError && error.code === 'forbidden') return null
-    throw error
   }
 }

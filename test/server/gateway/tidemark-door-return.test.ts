@@ -11,8 +11,9 @@ import * as Y from 'yjs'
 import type { Offset } from '../../../core/offset.ts'
 import type { Have } from '../../../core/protocol/tidemark-v1/messages.ts'
 import { metric } from '../../support/metric.ts'
+import { startRedisServer } from '../../support/redis-server.ts'
 import { type RelayProcess, startRelay } from '../../support/relay-process.ts'
-import { type Replica, refusalOf, TidemarkClient } from '../../support/tidemark-client.ts'
+import { type OpenOptions, type Replica, refusalOf, TidemarkClient } from '../../support/tidemark-client.ts'
 import { until } from '../../support/wait.ts'
 
 const tailCountMax = 1_000
@@ -121,10 +122,18 @@ describe('a replica that missed 100 edits of a document of 1 MB', () => {
   })
 })
 
-describe('a replica that comes back while others type', () => {
-  test('has everything, in order, without a gap', async () => {
+test.each(['the embedded log', 'Redis'])(
+  'a replica that comes back while others type has everything, in order, without a gap, over %s',
+  async (log) => {
+    const redis = log === 'Redis' ? await startRedisServer() : null
+    const node = redis === null ? relay : await startRelay({ REDIS_URL: redis.url })
     const document = 'b/typing'
-    const writers = await Promise.all(Array.from({ length: 2 }, async () => (await connect()).join(document)))
+    const joined = async (options: OpenOptions = {}): Promise<Replica> => {
+      const client = await TidemarkClient.connect(node.webSocketUrl)
+      opened.push(client)
+      return client.join(document, options)
+    }
+    const writers = [await joined(), await joined()]
     let typing = true
     const typed = writers.map(async (writer) => {
       while (typing) {
@@ -136,12 +145,11 @@ describe('a replica that comes back while others type', () => {
     })
     const readers: Replica[] = []
     for (let turn = 0; turn < 60; turn++) {
-      const client = await connect()
       // From nothing, or from where an earlier one was when it left.
       const old = turn % 3 === 0 ? undefined : readers[Math.floor(turn / 2)]
       const doc = new Y.Doc()
       if (old !== undefined) Y.applyUpdate(doc, Y.encodeStateAsUpdate(old.doc))
-      readers.push(await client.join(document, { doc, have: old?.have ?? {} }))
+      readers.push(await joined({ doc, have: old?.have ?? {} }))
     }
     typing = false
     await Promise.all(typed)
@@ -150,8 +158,10 @@ describe('a replica that comes back while others type', () => {
     await until('all have all', () => [...writers, ...readers].every(complete))
     for (const reader of readers) reader.assertNoGap()
     expect(new Set(readers.map(({ text }) => text)).size).toBe(1)
-  })
-})
+    if (node !== relay) expect(await node.stop()).toBe(0)
+    await redis?.stop()
+  },
+)
 
 describe('a document that was deleted', () => {
   const pathOf = (document: string): string => `${relay.url}/v1/documents/${encodeURIComponent(document)}`
