@@ -35,266 +35,268 @@ export interface ClientSetting {
 }
 
 export class TidemarkClient implements Client {
-  private readonly setting: ClientSetting
-  private readonly connection: Connection
-  private readonly documents = new Map<string, DocumentHandle>()
+  readonly #setting: ClientSetting
+  readonly #connection: Connection
+  readonly #documents = new Map<string, DocumentHandle>()
   /** Questions on this connection without an answer yet. */
-  private readonly asked = new Map<number, Asked>()
+  readonly #asked = new Map<number, Asked>()
   /** Questions that wait for the answer to an earlier one about the same document. */
-  private readonly postponed = new Map<string, () => void>()
-  private readonly channels = new Map<number, DocumentHandle>()
-  private readonly ending = new Map<string, Promise<void>>()
+  readonly #postponed = new Map<string, () => void>()
+  readonly #channels = new Map<number, DocumentHandle>()
+  readonly #ending = new Map<string, Promise<void>>()
   /** Handles that nobody uses, with what ends their grace early; null once it is over. */
-  private readonly unused = new Map<DocumentHandle, (() => void) | null>()
-  private readonly emitter = new Emitter<ClientEvents>()
-  private readonly ring = new Ring<LogEntry>(eventsMax)
-  private readonly context: DocumentContext
-  private readonly stopListening: () => void
-  private readonly channel: Channel | null
-  private toDrain: readonly string[] = []
-  private draining = false
-  private request = 0
-  private said: Status = 'offline'
-  private closed: Promise<void> | null = null
+  readonly #unused = new Map<DocumentHandle, (() => void) | null>()
+  readonly #emitter = new Emitter<ClientEvents>()
+  readonly #ring = new Ring<LogEntry>(eventsMax)
+  readonly #context: DocumentContext
+  readonly #stopListening: () => void
+  readonly #channel: Channel | null
+  #toDrain: readonly string[] = []
+  #draining = false
+  #request = 0
+  #said: Status = 'offline'
+  #closed: Promise<void> | null = null
 
   constructor(setting: ClientSetting) {
     const { environment, url, token, storage, scope } = setting
-    this.setting = setting
-    this.connection = new Connection(url, token, environment, {
-      onLive: () => this.onLive(),
-      onDown: () => this.onDown(),
-      onMessage: (message, bytes) => this.onMessage(message, bytes),
-      onState: () => this.onState(),
-      log: (event, detail) => this.log(null, event, detail),
+    this.#setting = setting
+    this.#connection = new Connection(url, token, environment, {
+      onLive: () => this.#onLive(),
+      onDown: () => this.#onDown(),
+      onMessage: (message, bytes) => this.#onMessage(message, bytes),
+      onState: () => this.#onState(),
+      log: (event, detail) => this.#log(null, event, detail),
     })
-    this.context = {
+    this.#context = {
       environment,
-      connection: this.connection,
+      connection: this.#connection,
       storage,
       scope,
-      open: (handle, message) => this.ask(handle, message),
-      leave: (handle) => this.leave(handle),
-      ended: (document) => this.ending.get(document),
-      onUnused: () => this.onUnused(),
-      onSettled: () => this.endSettled(),
-      log: (document, event, detail) => this.log(document, event, detail),
+      open: (handle, message) => this.#ask(handle, message),
+      leave: (handle) => this.#leave(handle),
+      ended: (document) => this.#ending.get(document),
+      onUnused: () => this.#onUnused(),
+      onSettled: () => this.#endSettled(),
+      log: (document, event, detail) => this.#log(document, event, detail),
     }
-    this.stopListening = environment.listen((event) => {
-      if (event !== 'hidden') this.connection.tell({ kind: event })
-      else for (const handle of this.documents.values()) void handle.flush()
+    this.#stopListening = environment.listen((event) => {
+      if (event !== 'hidden') this.#connection.tell({ kind: event })
+      else for (const handle of this.#documents.values()) void handle.flush()
     })
-    this.channel = storage.durable ? environment.channel(`tidemark/${scope}`) : null
-    if (this.channel !== null) this.channel.onmessage = () => void this.onForgotten()
+    this.#channel = storage.durable ? environment.channel(`tidemark/${scope}`) : null
+    if (this.#channel !== null) this.#channel.onmessage = () => void this.#onForgotten()
   }
 
   get status(): Status {
-    return this.connection.state.kind
+    return this.#connection.state.kind
   }
   get error(): TidemarkError | null {
-    return this.connection.state.error
+    return this.#connection.state.error
   }
   get paused(): boolean {
-    return this.connection.state.paused
+    return this.#connection.state.paused
   }
   get events(): readonly LogEntry[] {
-    return this.ring.all
+    return this.#ring.all
   }
 
   open(documentId: string): Handle {
     const id = parseDocumentId(documentId)
-    if (this.closed !== null) throw new TidemarkError('invalid_request', 'The client is closed')
-    const handle = this.handleOf(id)
+    if (this.#closed !== null) throw new TidemarkError('invalid_request', 'The client is closed')
+    const handle = this.#handleOf(id)
     handle.uses++
-    this.unused.get(handle)?.()
-    this.unused.delete(handle)
+    this.#unused.get(handle)?.()
+    this.#unused.delete(handle)
     return handle
   }
 
   retry(): void {
-    this.connection.tell({ kind: 'retry' })
-    for (const handle of this.documents.values()) handle.retry()
+    this.#connection.tell({ kind: 'retry' })
+    for (const handle of this.#documents.values()) handle.retry()
   }
 
   pause(): void {
-    this.connection.tell({ kind: 'pause' })
+    this.#connection.tell({ kind: 'pause' })
+    this.#log(null, 'paused', '')
   }
 
   resume(): void {
-    this.connection.tell({ kind: 'resume' })
+    this.#connection.tell({ kind: 'resume' })
+    this.#log(null, 'resumed', '')
   }
 
   inspect(): Inspection {
-    const { state, durability } = this.connection
+    const { state, durability } = this.#connection
     return {
-      url: this.setting.url,
+      url: this.#setting.url,
       status: this.status,
       error: this.error,
       retryAtMs: state.kind === 'offline' ? state.retryAtMs : null,
       attempts: state.attempts,
       durability,
       paused: this.paused,
-      documents: [...this.documents.values()].map((handle) => handle.inspect()),
+      documents: [...this.#documents.values()].map((handle) => handle.inspect()),
     }
   }
 
   on<Name extends keyof ClientEvents>(name: Name, listener: ClientEvents[Name]): () => void {
-    return this.emitter.on(name, listener)
+    return this.#emitter.on(name, listener)
   }
   off<Name extends keyof ClientEvents>(name: Name, listener: ClientEvents[Name]): void {
-    this.emitter.off(name, listener)
+    this.#emitter.off(name, listener)
   }
 
   close(): Promise<void> {
-    this.closed ??= this.endAll()
-    return this.closed
+    this.#closed ??= this.#endAll()
+    return this.#closed
   }
 
   async forget(): Promise<void> {
-    const { storage, scope } = this.setting
-    this.channel?.postMessage('forgotten')
+    const { storage, scope } = this.#setting
+    this.#channel?.postMessage('forgotten')
     await this.close()
     await storage.forget(scope)
   }
 
   // --- documents ------------------------------------------------------------------------------------
 
-  private handleOf(id: string): DocumentHandle {
-    const known = this.documents.get(id)
+  #handleOf(id: string): DocumentHandle {
+    const known = this.#documents.get(id)
     if (known !== undefined) return known
-    const handle = new DocumentHandle(id, this.context)
-    this.documents.set(id, handle)
-    if (this.connection.state.wanted) return handle
-    if (!this.setting.environment.online()) this.connection.tell({ kind: 'offline' })
-    this.connection.tell({ kind: 'want' })
+    const handle = new DocumentHandle(id, this.#context)
+    this.#documents.set(id, handle)
+    if (this.#connection.state.wanted) return handle
+    if (!this.#setting.environment.online()) this.#connection.tell({ kind: 'offline' })
+    this.#connection.tell({ kind: 'want' })
     return handle
   }
 
-  private onUnused(): void {
-    for (const handle of this.documents.values()) {
-      if (handle.uses > 0 || this.unused.has(handle) || this.closed !== null) continue
-      const cancel = this.setting.environment.after(graceMs, () => {
-        this.unused.set(handle, null)
-        this.endSettled()
+  #onUnused(): void {
+    for (const handle of this.#documents.values()) {
+      if (handle.uses > 0 || this.#unused.has(handle) || this.#closed !== null) continue
+      const cancel = this.#setting.environment.after(graceMs, () => {
+        this.#unused.set(handle, null)
+        this.#endSettled()
       })
-      this.unused.set(handle, cancel)
+      this.#unused.set(handle, cancel)
     }
   }
 
   /** Ends what nobody uses and what has nothing left to send. */
-  private endSettled(): void {
-    for (const [id, handle] of this.documents) {
-      if (this.unused.get(handle) !== null || !handle.settled || !handle.loaded) continue
-      this.documents.delete(id)
-      this.unused.delete(handle)
-      this.ending.set(
+  #endSettled(): void {
+    for (const [id, handle] of this.#documents) {
+      if (this.#unused.get(handle) !== null || !handle.settled || !handle.loaded) continue
+      this.#documents.delete(id)
+      this.#unused.delete(handle)
+      this.#ending.set(
         id,
-        handle.end().finally(() => this.ending.delete(id)),
+        handle.end().finally(() => this.#ending.delete(id)),
       )
-      if (this.documents.size === 0 && this.toDrain.length === 0) this.connection.tell({ kind: 'unwant' })
+      if (this.#documents.size === 0 && this.#toDrain.length === 0) this.#connection.tell({ kind: 'unwant' })
     }
-    this.drain()
+    this.#drain()
   }
 
   /** Once connected: what earlier visits left unsent. */
-  private async findUnsent(): Promise<void> {
-    if (this.draining) return
-    this.draining = true
+  async #findUnsent(): Promise<void> {
+    if (this.#draining) return
+    this.#draining = true
     try {
-      this.toDrain = await this.setting.storage.unsaved(this.setting.scope)
-      this.drain()
+      this.#toDrain = await this.#setting.storage.unsaved(this.#setting.scope)
+      this.#drain()
     } catch (error) {
-      this.log(null, 'storage', `earlier edits cannot be found: ${String(error)}`)
+      this.#log(null, 'storage', `earlier edits cannot be found: ${String(error)}`)
     }
   }
 
-  private drain(): void {
-    if (this.closed !== null || this.connection.state.kind !== 'live') return
-    const unused = [...this.documents.values()].filter(({ uses }) => uses === 0).length
+  #drain(): void {
+    if (this.#closed !== null || this.#connection.state.kind !== 'live') return
+    const unused = [...this.#documents.values()].filter(({ uses }) => uses === 0).length
     const room = drainCountMax - unused
-    if (room <= 0 || this.toDrain.length === 0) return
-    const next = this.toDrain.slice(0, room)
-    this.toDrain = this.toDrain.slice(room)
+    if (room <= 0 || this.#toDrain.length === 0) return
+    const next = this.#toDrain.slice(0, room)
+    this.#toDrain = this.#toDrain.slice(room)
     for (const id of next) {
-      if (this.documents.has(id)) continue
-      this.log(id, 'sending edits of an earlier visit', '')
-      this.handleOf(id)
+      if (this.#documents.has(id)) continue
+      this.#log(id, 'sending edits of an earlier visit', '')
+      this.#handleOf(id)
     }
-    this.onUnused()
+    this.#onUnused()
   }
 
-  private async endAll(): Promise<void> {
-    this.stopListening()
-    this.channel?.close()
-    for (const cancel of this.unused.values()) cancel?.()
-    const handles = [...this.documents.values()]
-    this.documents.clear()
-    await Promise.allSettled([...handles.map((handle) => handle.end()), ...this.ending.values()])
-    this.connection.tell({ kind: 'unwant' })
+  async #endAll(): Promise<void> {
+    this.#stopListening()
+    this.#channel?.close()
+    for (const cancel of this.#unused.values()) cancel?.()
+    const handles = [...this.#documents.values()]
+    this.#documents.clear()
+    await Promise.allSettled([...handles.map((handle) => handle.end()), ...this.#ending.values()])
+    this.#connection.tell({ kind: 'unwant' })
   }
 
-  private async onForgotten(): Promise<void> {
+  async #onForgotten(): Promise<void> {
     await this.close()
-    this.emitter.emit('forgotten')
+    this.#emitter.emit('forgotten')
   }
 
   // --- the connection -------------------------------------------------------------------------------
 
-  private onLive(): void {
-    for (const handle of this.documents.values()) handle.connectionChanged()
-    void this.findUnsent()
+  #onLive(): void {
+    for (const handle of this.#documents.values()) handle.connectionChanged()
+    void this.#findUnsent()
   }
 
-  private onDown(): void {
-    this.asked.clear()
-    this.postponed.clear()
-    this.channels.clear()
-    for (const handle of this.documents.values()) handle.connectionChanged()
+  #onDown(): void {
+    this.#asked.clear()
+    this.#postponed.clear()
+    this.#channels.clear()
+    for (const handle of this.#documents.values()) handle.connectionChanged()
   }
 
-  private onState(): void {
-    for (const handle of this.documents.values()) handle.connectionChanged()
-    if (this.status === this.said) return
-    this.said = this.status
-    this.emitter.emit('status', this.said)
+  #onState(): void {
+    for (const handle of this.#documents.values()) handle.connectionChanged()
+    if (this.status === this.#said) return
+    this.#said = this.status
+    this.#emitter.emit('status', this.#said)
   }
 
   /** A document is open once on a socket; what was asked before has no channel yet that could be closed. */
-  private ask(handle: DocumentHandle, message: Question): number {
+  #ask(handle: DocumentHandle, message: Question): number {
     const { id } = handle
-    if ([...this.asked.values()].some(({ document }) => document === id)) {
-      this.postponed.set(id, () => this.ask(handle, message))
+    if ([...this.#asked.values()].some(({ document }) => document === id)) {
+      this.#postponed.set(id, () => this.#ask(handle, message))
       return 0
     }
-    const request = ++this.request
-    this.asked.set(request, { document: id, handle })
-    return this.connection.send({ ...message, request })
+    const request = ++this.#request
+    this.#asked.set(request, { document: id, handle })
+    return this.#connection.send({ ...message, request })
   }
 
-  private leave(handle: DocumentHandle): void {
-    this.postponed.delete(handle.id)
-    for (const asked of this.asked.values()) if (asked.handle === handle) asked.handle = null
-    for (const [channel, other] of this.channels) {
+  #leave(handle: DocumentHandle): void {
+    this.#postponed.delete(handle.id)
+    for (const asked of this.#asked.values()) if (asked.handle === handle) asked.handle = null
+    for (const [channel, other] of this.#channels) {
       if (other !== handle) continue
-      this.channels.delete(channel)
-      this.connection.send({ kind: 'close', channel })
+      this.#channels.delete(channel)
+      this.#connection.send({ kind: 'close', channel })
     }
   }
 
-  private onMessage(message: ServerMessage, bytes: number): void {
+  #onMessage(message: ServerMessage, bytes: number): void {
     switch (message.kind) {
       case 'opened':
       case 'refused': {
-        const asked = this.asked.get(message.request)
-        this.asked.delete(message.request)
+        const asked = this.#asked.get(message.request)
+        this.#asked.delete(message.request)
         if (asked === undefined) return
         const { handle, document } = asked
         if (handle !== null) {
-          if (message.kind === 'opened') this.channels.set(message.channel, handle)
+          if (message.kind === 'opened') this.#channels.set(message.channel, handle)
           return handle.hear(message, bytes)
         }
-        if (message.kind === 'opened') this.connection.send({ kind: 'close', channel: message.channel })
-        const next = this.postponed.get(document)
-        this.postponed.delete(document)
+        if (message.kind === 'opened') this.#connection.send({ kind: 'close', channel: message.channel })
+        const next = this.#postponed.get(document)
+        this.#postponed.delete(document)
         return next?.()
       }
       case 'updates':
@@ -302,18 +304,18 @@ export class TidemarkClient implements Client {
       case 'ack':
       case 'nack':
       case 'awareness':
-        return this.channels.get(message.channel)?.hear(message, bytes)
+        return this.#channels.get(message.channel)?.hear(message, bytes)
       case 'closed': {
-        const handle = this.channels.get(message.channel)
-        this.channels.delete(message.channel)
+        const handle = this.#channels.get(message.channel)
+        this.#channels.delete(message.channel)
         return handle?.hear(message, bytes)
       }
     }
   }
 
-  private log(document: string | null, event: string, detail: string): void {
-    const entry = { atMs: this.setting.environment.now(), document, event, detail }
-    this.ring.add(entry)
-    this.emitter.emit('event', entry)
+  #log(document: string | null, event: string, detail: string): void {
+    const entry = { atMs: this.#setting.environment.now(), document, event, detail }
+    this.#ring.add(entry)
+    this.#emitter.emit('event', entry)
   }
 }

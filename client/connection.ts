@@ -41,17 +41,17 @@ export class Connection {
   durability: string | null = null
   /** Of one message from us. */
   messageBytesMax = 0
-  private readonly url: string
-  private readonly token: ClientOptions['token']
-  private readonly environment: Environment
-  private readonly listener: ConnectionListener
-  private socket: WebSocketLike | null = null
-  private attempt = 0
-  private partBytes = 0
-  private cancelRetry: (() => void) | null = null
-  private cancelTimers: (() => void)[] = []
-  private heardAtMs = 0
-  private sentToken = ''
+  readonly #url: string
+  readonly #token: ClientOptions['token']
+  readonly #environment: Environment
+  readonly #listener: ConnectionListener
+  #socket: WebSocketLike | null = null
+  #attempt = 0
+  #partBytes = 0
+  #cancelRetry: (() => void) | null = null
+  #cancelTimers: (() => void)[] = []
+  #heardAtMs = 0
+  #sentToken = ''
 
   constructor(
     url: string,
@@ -59,23 +59,23 @@ export class Connection {
     environment: Environment,
     listener: ConnectionListener,
   ) {
-    this.url = url
-    this.token = token
-    this.environment = environment
-    this.listener = listener
+    this.#url = url
+    this.#token = token
+    this.#environment = environment
+    this.#listener = listener
   }
 
   get tokenRenewable(): boolean {
-    return typeof this.token === 'function'
+    return typeof this.#token === 'function'
   }
 
   /** Bytes given to the socket that the network has not taken. */
   get bufferedBytes(): number {
-    return this.socket?.bufferedAmount ?? 0
+    return this.#socket?.bufferedAmount ?? 0
   }
 
   tell(event: ConnectionEvent): void {
-    const { now, random } = this.environment
+    const { now, random } = this.#environment
     const before = this.state
     const { state, effects } = step(before, event, {
       nowMs: now(),
@@ -83,177 +83,177 @@ export class Connection {
       tokenRenewable: this.tokenRenewable,
     })
     this.state = state
-    for (const effect of effects) this.run(effect)
-    if (before.kind === 'live' && state.kind !== 'live') this.listener.onDown()
+    for (const effect of effects) this.#run(effect)
+    if (before.kind === 'live' && state.kind !== 'live') this.#listener.onDown()
     if (before.kind !== state.kind) {
-      this.listener.log(state.kind, state.error?.message ?? '')
-      if (state.kind === 'live') this.listener.onLive()
+      this.#listener.log(state.kind, state.error?.message ?? '')
+      if (state.kind === 'live') this.#listener.onLive()
     }
-    if (before !== state) this.listener.onState()
+    if (before !== state) this.#listener.onState()
   }
 
   /** False when there is no connection to send it on. */
   send(message: ClientMessage): number {
-    const { socket } = this
+    const socket = this.#socket
     if (socket === null || (this.state.kind !== 'live' && message.kind !== 'auth')) return 0
     const bytes = encodeClientMessage(message)
-    const frames = this.partBytes === 0 ? [bytes] : splitMessage(bytes, this.partBytes)
+    const frames = this.#partBytes === 0 ? [bytes] : splitMessage(bytes, this.#partBytes)
     for (const frame of frames) socket.send(frame as Uint8Array<ArrayBuffer>)
     return bytes.length
   }
 
   /** Asks the token function and sends what it gives; false when it gave none, or the connection is gone. */
   async renewToken(): Promise<boolean> {
-    const { attempt } = this
+    const attempt = this.#attempt
     try {
-      const token = await this.askToken()
-      if (attempt !== this.attempt || this.state.kind !== 'live') return false
-      this.sentToken = token
+      const token = await this.#askToken()
+      if (attempt !== this.#attempt || this.state.kind !== 'live') return false
+      this.#sentToken = token
       this.send({ kind: 'auth', token })
       return true
     } catch (error) {
-      this.listener.log('token failed', String(error))
+      this.#listener.log('token failed', String(error))
       return false
     }
   }
 
-  private run(effect: ConnectionEffect): void {
+  #run(effect: ConnectionEffect): void {
     switch (effect.kind) {
       case 'connect':
-        void this.connect(++this.attempt)
+        void this.#connect(++this.#attempt)
         return
       case 'disconnect':
-        this.dropSocket(1000)
+        this.#dropSocket(1000)
         return
       case 'no-timer':
-        this.cancelRetry?.()
-        this.cancelRetry = null
+        this.#cancelRetry?.()
+        this.#cancelRetry = null
         return
       case 'timer':
-        this.cancelRetry?.()
-        this.cancelRetry = this.environment.after(effect.delayMs, () => this.tell({ kind: 'due' }))
+        this.#cancelRetry?.()
+        this.#cancelRetry = this.#environment.after(effect.delayMs, () => this.tell({ kind: 'due' }))
     }
   }
 
-  private async connect(attempt: number): Promise<void> {
-    this.timer(connectMsMax, () => this.lost(attempt, null, `no welcome within ${connectMsMax} ms`))
+  async #connect(attempt: number): Promise<void> {
+    this.#timer(connectMsMax, () => this.#lost(attempt, null, `no welcome within ${connectMsMax} ms`))
     try {
-      const [token, Class] = await Promise.all([this.askToken(), this.environment.webSocket()])
-      if (attempt !== this.attempt) return
-      this.sentToken = token
-      this.listen(new Class(this.url, [subprotocol]), attempt)
+      const [token, Class] = await Promise.all([this.#askToken(), this.#environment.webSocket()])
+      if (attempt !== this.#attempt) return
+      this.#sentToken = token
+      this.#listen(new Class(this.#url, [subprotocol]), attempt)
     } catch (error) {
-      this.lost(attempt, null, String(error))
+      this.#lost(attempt, null, String(error))
     }
   }
 
-  private listen(socket: WebSocketLike, attempt: number): void {
+  #listen(socket: WebSocketLike, attempt: number): void {
     const assembler = new Assembler(messageBytesMax)
-    this.socket = socket
-    this.partBytes = 0
+    this.#socket = socket
+    this.#partBytes = 0
     socket.binaryType = 'arraybuffer'
     socket.onopen = () => {
-      if (attempt !== this.attempt) return
+      if (attempt !== this.#attempt) return
       this.tell({ kind: 'socket-open' })
-      if (this.sentToken !== '') this.send({ kind: 'auth', token: this.sentToken })
+      if (this.#sentToken !== '') this.send({ kind: 'auth', token: this.#sentToken })
     }
     socket.onmessage = ({ data }: { data: unknown }) => {
-      if (attempt !== this.attempt) return
-      this.heardAtMs = this.environment.now()
+      if (attempt !== this.#attempt) return
+      this.#heardAtMs = this.#environment.now()
       try {
         if (!(data instanceof ArrayBuffer)) throw new TidemarkError('malformed_frame', 'A frame is text')
         const bytes = assembler.take(new Uint8Array(data))
-        if (bytes !== null) this.hear(decodeServerMessage(bytes), bytes.length)
+        if (bytes !== null) this.#hear(decodeServerMessage(bytes), bytes.length)
       } catch (error) {
         // Our own defect or a proxy's: worth another connection, with backoff.
-        this.lost(attempt, null, `a message could not be taken: ${String(error)}`)
+        this.#lost(attempt, null, `a message could not be taken: ${String(error)}`)
       }
     }
     socket.onclose = ({ code, reason }: { code: number; reason: string }) =>
-      this.lost(attempt, errorOfClose(code, reason), `closed with ${code} ${reason}`)
+      this.#lost(attempt, errorOfClose(code, reason), `closed with ${code} ${reason}`)
     // `close` follows, and says more.
     socket.onerror = () => undefined
   }
 
-  private hear(message: ServerMessage, bytes: number): void {
+  #hear(message: ServerMessage, bytes: number): void {
     switch (message.kind) {
       case 'welcome':
-        this.partBytes = message.partBytes
+        this.#partBytes = message.partBytes
         this.messageBytesMax = message.messageBytesMax
         this.durability = message.durability
-        this.cancelAll()
-        this.watchSilence(message.pingMs, null)
+        this.#cancelAll()
+        this.#watchSilence(message.pingMs, null)
         this.tell({ kind: 'welcome' })
         return
       case 'pong':
         return
       case 'durability':
         this.durability = message.durability
-        this.listener.log('durability', message.durability)
+        this.#listener.log('durability', message.durability)
         return
       case 'hint':
-        this.listener.log(`hint: ${message.hint}`, `${message.milliseconds} ms`)
+        this.#listener.log(`hint: ${message.hint}`, `${message.milliseconds} ms`)
         if (message.hint === 'drain') this.tell({ kind: 'drain', milliseconds: message.milliseconds })
-        else if (this.tokenRenewable) this.renewUntilDone()
+        else if (this.tokenRenewable) this.#renewUntilDone()
         return
       default:
-        this.listener.onMessage(message, bytes)
+        this.#listener.onMessage(message, bytes)
     }
   }
 
-  private renewUntilDone(): void {
+  #renewUntilDone(): void {
     void this.renewToken().then((renewed) => {
-      if (!renewed && this.state.kind === 'live') this.timer(tokenRetryMs, () => this.renewUntilDone())
+      if (!renewed && this.state.kind === 'live') this.#timer(tokenRetryMs, () => this.#renewUntilDone())
     })
   }
 
-  private watchSilence(pingMs: number, pingedAtMs: number | null): void {
-    this.timer(pingMs, () => {
+  #watchSilence(pingMs: number, pingedAtMs: number | null): void {
+    this.#timer(pingMs, () => {
       if (this.state.kind !== 'live') return
-      const nowMs = this.environment.now()
-      if (pingedAtMs !== null && this.heardAtMs < pingedAtMs)
-        return this.lost(this.attempt, null, `silent for ${nowMs - this.heardAtMs} ms`)
-      const silent = nowMs - this.heardAtMs >= pingMs
+      const nowMs = this.#environment.now()
+      if (pingedAtMs !== null && this.#heardAtMs < pingedAtMs)
+        return this.#lost(this.#attempt, null, `silent for ${nowMs - this.#heardAtMs} ms`)
+      const silent = nowMs - this.#heardAtMs >= pingMs
       if (silent) this.send({ kind: 'ping', nonce: 0 })
-      this.watchSilence(pingMs, silent ? nowMs : null)
+      this.#watchSilence(pingMs, silent ? nowMs : null)
     })
   }
 
-  private lost(attempt: number, error: TidemarkError | null, why: string): void {
-    if (attempt !== this.attempt) return
-    this.attempt++
-    this.dropSocket(1000)
-    this.listener.log('connection lost', why)
+  #lost(attempt: number, error: TidemarkError | null, why: string): void {
+    if (attempt !== this.#attempt) return
+    this.#attempt++
+    this.#dropSocket(1000)
+    this.#listener.log('connection lost', why)
     this.tell({ kind: 'lost', error })
   }
 
-  private dropSocket(code: number): void {
-    this.attempt++
-    this.cancelAll()
-    const { socket } = this
-    this.socket = null
+  #dropSocket(code: number): void {
+    this.#attempt++
+    this.#cancelAll()
+    const socket = this.#socket
+    this.#socket = null
     if (socket === null) return
     socket.onopen = socket.onmessage = socket.onclose = null
     socket.close(code)
   }
 
-  private async askToken(): Promise<string> {
-    const { token } = this
+  async #askToken(): Promise<string> {
+    const token = this.#token
     return typeof token === 'function' ? await token() : (token ?? '')
   }
 
   /** Ends with the socket. */
-  private timer(delayMs: number, then: () => void): void {
-    const cancel = this.environment.after(delayMs, () => {
-      this.cancelTimers = this.cancelTimers.filter((other) => other !== cancel)
+  #timer(delayMs: number, then: () => void): void {
+    const cancel = this.#environment.after(delayMs, () => {
+      this.#cancelTimers = this.#cancelTimers.filter((other) => other !== cancel)
       then()
     })
-    this.cancelTimers.push(cancel)
+    this.#cancelTimers.push(cancel)
   }
 
-  private cancelAll(): void {
-    for (const cancel of this.cancelTimers) cancel()
-    this.cancelTimers = []
+  #cancelAll(): void {
+    for (const cancel of this.#cancelTimers) cancel()
+    this.#cancelTimers = []
   }
 }
 

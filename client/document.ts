@@ -60,53 +60,53 @@ export class DocumentHandle implements Handle {
   synced = false
   readonly whenLoaded: Promise<Loaded>
   whenSynced: Promise<void>
-  private replica: Replica
-  private machine: DocumentState = unopened
-  private readonly context: DocumentContext
-  private readonly emitter = new Emitter<HandleEvents>()
-  private said: Status = 'offline'
-  private saidPending = 0
-  private accessSaid: 'read' | 'write' | null = null
-  private head = 0
-  private sentBytes = 0
-  private receivedBytes = 0
-  private cancelTimer: (() => void) | null = null
-  private settleSynced: { resolve(): void; reject(error: TidemarkError): void } | null = null
-  private asideOf: Replica | null = null
-  private ended = false
+  #replica: Replica
+  #machine: DocumentState = unopened
+  readonly #context: DocumentContext
+  readonly #emitter = new Emitter<HandleEvents>()
+  #said: Status = 'offline'
+  #saidPending = 0
+  #accessSaid: 'read' | 'write' | null = null
+  #head = 0
+  #sentBytes = 0
+  #receivedBytes = 0
+  #cancelTimer: (() => void) | null = null
+  #settleSynced: { resolve(): void; reject(error: TidemarkError): void } | null = null
+  #asideOf: Replica | null = null
+  #ended = false
 
   constructor(id: string, context: DocumentContext) {
     this.id = id
-    this.context = context
-    this.whenSynced = this.newWhenSynced()
-    this.replica = this.newReplica()
-    this.whenLoaded = this.load()
+    this.#context = context
+    this.whenSynced = this.#newWhenSynced()
+    this.#replica = this.#newReplica()
+    this.whenLoaded = this.#load()
   }
 
   get doc(): Y.Doc {
-    return this.replica.doc
+    return this.#replica.doc
   }
   get awareness(): Awareness {
-    return this.replica.awareness
+    return this.#replica.awareness
   }
   get access(): 'read' | 'write' | null {
-    return this.accessSaid
+    return this.#accessSaid
   }
   get pending(): number {
-    return this.replica.pushing.pending
+    return this.#replica.pushing.pending
   }
   get storage(): StorageState {
-    return this.replica.storageState
+    return this.#replica.storageState
   }
   get aside(): Aside | null {
-    return this.replica.aside
+    return this.#replica.aside
   }
   get error(): TidemarkError | null {
-    return this.replica.pushing.refusal ?? this.machine.error ?? this.context.connection.state.error
+    return this.#replica.pushing.refusal ?? this.#machine.error ?? this.#context.connection.state.error
   }
   get status(): Status {
-    const status = statusOf(this.context.connection.state.kind, this.machine.kind)
-    const { refusal } = this.replica.pushing
+    const status = statusOf(this.#context.connection.state.kind, this.#machine.kind)
+    const { refusal } = this.#replica.pushing
     return status === 'live' && refusal !== null && refusal.code !== 'read_only' ? 'refused' : status
   }
 
@@ -120,9 +120,9 @@ export class DocumentHandle implements Handle {
   async saved(): Promise<void> {
     await this.whenLoaded
     const { error, pending } = this
-    if (pending > 0 && this.ended) throw new TidemarkError('shutting_down', 'The document was closed before')
+    if (pending > 0 && this.#ended) throw new TidemarkError('shutting_down', 'The document was closed before')
     if (pending > 0 && this.status === 'refused' && error !== null) throw error
-    return this.replica.pushing.saved()
+    return this.#replica.pushing.saved()
   }
 
   async recover(): Promise<Y.Doc | null> {
@@ -136,73 +136,73 @@ export class DocumentHandle implements Handle {
 
   async discard(): Promise<void> {
     await this.whenLoaded
-    await this.replica.discardAside()
+    await this.#replica.discardAside()
   }
 
   async reset(): Promise<void> {
     await this.whenLoaded
-    const old = this.replica
-    this.context.leave(this)
-    this.tell({ kind: 'disconnected' })
+    const old = this.#replica
+    this.#context.leave(this)
+    this.#tell({ kind: 'disconnected' })
     old.pushing.fail(new TidemarkError('stale_replica', 'The replica was given up'))
-    if (this.asideOf !== old && !old.empty) await old.setAside('reset', 'The app gave this replica up')
+    if (this.#asideOf !== old && !old.empty) await old.setAside('reset', 'The app gave this replica up')
     await old.close()
-    this.replica = this.newReplica()
-    this.machine = unopened
-    this.head = 0
+    this.#replica = this.#newReplica()
+    this.#machine = unopened
+    this.#head = 0
     this.synced = false
-    this.settleSynced?.reject(new TidemarkError('stale_replica', 'The replica was given up'))
-    this.whenSynced = this.newWhenSynced()
-    await this.replica.load(this.context.storage, this.context.scope, this.id)
-    if (this.replica.aside === null) this.replica.aside = old.aside
-    this.emitter.emit('reset')
+    this.#settleSynced?.reject(new TidemarkError('stale_replica', 'The replica was given up'))
+    this.whenSynced = this.#newWhenSynced()
+    await this.#replica.load(this.#context.storage, this.#context.scope, this.id)
+    if (this.#replica.aside === null) this.#replica.aside = old.aside
+    this.#emitter.emit('reset')
     this.connectionChanged()
   }
 
   close(): Promise<void> {
-    if (this.uses > 0 && --this.uses === 0) this.context.onUnused()
+    if (this.uses > 0 && --this.uses === 0) this.#context.onUnused()
     return this.flush()
   }
 
   on<Name extends keyof HandleEvents>(name: Name, listener: HandleEvents[Name]): () => void {
-    return this.emitter.on(name, listener)
+    return this.#emitter.on(name, listener)
   }
   off<Name extends keyof HandleEvents>(name: Name, listener: HandleEvents[Name]): void {
-    this.emitter.off(name, listener)
+    this.#emitter.off(name, listener)
   }
 
   // --- for the client -----------------------------------------------------------------------------
 
   /** The connection came, went, or is in another state. */
   connectionChanged(): void {
-    const { kind, error } = this.context.connection.state
-    if (kind === 'live' && this.loaded && !this.machine.connected) this.tell({ kind: 'connected' })
-    if (kind !== 'live' && this.machine.connected) this.tell({ kind: 'disconnected' })
-    if (kind === 'refused' && error !== null) this.replica.pushing.fail(error)
-    this.say()
+    const { kind, error } = this.#context.connection.state
+    if (kind === 'live' && this.loaded && !this.#machine.connected) this.#tell({ kind: 'connected' })
+    if (kind !== 'live' && this.#machine.connected) this.#tell({ kind: 'disconnected' })
+    if (kind === 'refused' && error !== null) this.#replica.pushing.fail(error)
+    this.#say()
   }
 
   hear(message: ServerMessage, bytes: number): void {
-    const { replica } = this
-    this.receivedBytes += bytes
+    const replica = this.#replica
+    this.#receivedBytes += bytes
     switch (message.kind) {
       case 'opened':
-        this.context.connection.tell({ kind: 'proven' })
-        this.head = message.offset
+        this.#context.connection.tell({ kind: 'proven' })
+        this.#head = message.offset
         replica.join(message)
-        this.tell({ kind: 'opened' })
-        this.onOpened(message.access)
+        this.#tell({ kind: 'opened' })
+        this.#onOpened(message.access)
         return replica.live()
       case 'updates': {
         const offset = message.offset + message.updates.length - 1
-        this.head = Math.max(this.head, offset)
+        this.#head = Math.max(this.#head, offset)
         return replica.received(message.updates, offset)
       }
       case 'caught-up':
-        this.head = Math.max(this.head, message.offset)
+        this.#head = Math.max(this.#head, message.offset)
         return replica.received([message.update], message.offset)
       case 'ack':
-        this.head = Math.max(this.head, message.offset)
+        this.#head = Math.max(this.#head, message.offset)
         return replica.acknowledged(message.sequence, message.offset)
       case 'nack':
         return replica.refused(message.sequence, errorOf(message.problem), message.problem.retryMs)
@@ -210,42 +210,46 @@ export class DocumentHandle implements Handle {
         return replica.heard(message.awareness)
       case 'refused':
       case 'closed':
-        return this.onEnded(message.problem)
+        return this.#onEnded(message.problem)
     }
   }
 
   /** A person asks for it. */
   retry(): void {
-    this.replica.retryStorage()
-    const held = this.replica.pushing.refusal !== null
-    this.replica.retry()
-    if (held && this.machine.kind === 'live') this.tell({ kind: 'reopen' })
-    else this.tell({ kind: 'retry' })
+    this.#replica.retryStorage()
+    const held = this.#replica.pushing.refusal !== null
+    this.#replica.retry()
+    if (held && this.#machine.kind === 'live') this.#tell({ kind: 'reopen' })
+    else this.#tell({ kind: 'retry' })
   }
 
   async flush(): Promise<void> {
     await this.whenLoaded
-    await this.replica.flush()
+    await this.#replica.flush()
   }
 
   async end(): Promise<void> {
-    if (this.ended) return
-    this.ended = true
-    this.cancelTimer?.()
+    if (this.#ended) return
+    this.#ended = true
+    this.#cancelTimer?.()
     await this.whenLoaded
     const why = new TidemarkError('shutting_down', 'The document was closed before')
-    this.replica.pushing.fail(why)
-    this.settleSynced?.reject(why)
+    this.#replica.pushing.fail(why)
+    this.#settleSynced?.reject(why)
     // Says goodbye while the channel is still there.
-    const closed = this.replica.close()
-    this.context.leave(this)
-    this.machine = { ...this.machine, kind: 'offline', retryAtMs: null, connected: false }
+    const closed = this.#replica.close()
+    this.#context.leave(this)
+    this.#machine = { ...this.#machine, kind: 'offline', retryAtMs: null, connected: false }
     await closed
   }
 
   inspect(): DocumentInspection {
-    const { id, status, uses, access, pending, storage, head, sentBytes, receivedBytes, machine, replica } =
-      this
+    const { id, status, uses, access, pending, storage } = this
+    const head = this.#head
+    const sentBytes = this.#sentBytes
+    const receivedBytes = this.#receivedBytes
+    const machine = this.#machine
+    const replica = this.#replica
     return {
       id,
       status,
@@ -267,65 +271,65 @@ export class DocumentHandle implements Handle {
 
   // --- inside -------------------------------------------------------------------------------------
 
-  private async load(): Promise<Loaded> {
-    const { storage, scope } = this.context
-    await this.context.ended(this.id)
-    const loaded = await this.replica.load(storage, scope, this.id)
-    this.log('loaded', loaded)
+  async #load(): Promise<Loaded> {
+    const { storage, scope } = this.#context
+    await this.#context.ended(this.id)
+    const loaded = await this.#replica.load(storage, scope, this.id)
+    this.#log('loaded', loaded)
     this.loaded = true
-    this.emitter.emit('loaded', loaded)
-    if (!this.ended) this.connectionChanged()
+    this.#emitter.emit('loaded', loaded)
+    if (!this.#ended) this.connectionChanged()
     return loaded
   }
 
-  private newReplica(): Replica {
-    const { environment, connection } = this.context
+  #newReplica(): Replica {
+    const { environment, connection } = this.#context
     return new Replica(environment, {
       send: (message) => {
-        this.sentBytes += connection.send(message)
+        this.#sentBytes += connection.send(message)
       },
       bufferedBytes: () => connection.bufferedBytes,
       messageBytesMax: () => connection.messageBytesMax,
-      reopen: () => this.tell({ kind: 'reopen' }),
-      onPending: () => this.say(),
-      onHeld: (error) => this.failed('edits refused', error),
+      reopen: () => this.#tell({ kind: 'reopen' }),
+      onPending: () => this.#say(),
+      onHeld: (error) => this.#failed('edits refused', error),
       onStorage: (state, error) => {
-        this.log(`storage: ${state}`, error?.message ?? '')
-        this.emitter.emit('storage', state, error)
+        this.#log(`storage: ${state}`, error?.message ?? '')
+        this.#emitter.emit('storage', state, error)
       },
-      log: (event, detail) => this.log(event, detail),
+      log: (event, detail) => this.#log(event, detail),
     })
   }
 
-  private newWhenSynced(): Promise<void> {
+  #newWhenSynced(): Promise<void> {
     const promise = new Promise<void>((resolve, reject) => {
-      this.settleSynced = { resolve, reject }
+      this.#settleSynced = { resolve, reject }
     })
     promise.catch(() => undefined) // The app may not care.
     return promise
   }
 
-  private tell(event: DocumentEvent): void {
-    const { environment, connection } = this.context
-    const before = this.machine
+  #tell(event: DocumentEvent): void {
+    const { environment, connection } = this.#context
+    const before = this.#machine
     const { state, effects } = stepDocument(before, event, {
       nowMs: environment.now(),
       random: environment.random(),
       tokenRenewable: connection.tokenRenewable,
     })
-    this.machine = state
-    if (before.kind === 'live' && state.kind !== 'live') this.replica.down()
-    for (const effect of effects) this.run(effect)
-    if (before.kind !== state.kind) this.log(state.kind, state.error?.message ?? '')
-    this.say()
+    this.#machine = state
+    if (before.kind === 'live' && state.kind !== 'live') this.#replica.down()
+    for (const effect of effects) this.#run(effect)
+    if (before.kind !== state.kind) this.#log(state.kind, state.error?.message ?? '')
+    this.#say()
   }
 
-  private run(effect: DocumentEffect): void {
-    const { context } = this
+  #run(effect: DocumentEffect): void {
+    const context = this.#context
     switch (effect.kind) {
       case 'open': {
-        const asked = this.replica.ask()
-        this.sentBytes += context.open(this, {
+        const asked = this.#replica.ask()
+        this.#sentBytes += context.open(this, {
           kind: 'open',
           document: this.id,
           engine: 'yjs',
@@ -338,71 +342,71 @@ export class DocumentHandle implements Handle {
         return context.leave(this)
       case 'renew-token':
         void context.connection.renewToken().then((renewed) => {
-          this.tell({ kind: renewed ? 'due' : 'no-token' })
+          this.#tell({ kind: renewed ? 'due' : 'no-token' })
         })
         return
       case 'timer':
-        this.cancelTimer?.()
-        this.cancelTimer = context.environment.after(effect.delayMs, () => this.tell({ kind: 'due' }))
+        this.#cancelTimer?.()
+        this.#cancelTimer = context.environment.after(effect.delayMs, () => this.#tell({ kind: 'due' }))
         return
       case 'no-timer':
-        this.cancelTimer?.()
-        this.cancelTimer = null
+        this.#cancelTimer?.()
+        this.#cancelTimer = null
     }
   }
 
-  private onOpened(access: 'read' | 'write'): void {
-    if (access !== this.accessSaid) {
-      this.accessSaid = access
-      this.emitter.emit('access', access)
+  #onOpened(access: 'read' | 'write'): void {
+    if (access !== this.#accessSaid) {
+      this.#accessSaid = access
+      this.#emitter.emit('access', access)
     }
     if (!this.synced) {
       this.synced = true
-      this.settleSynced?.resolve()
-      this.emitter.emit('synced')
+      this.#settleSynced?.resolve()
+      this.#emitter.emit('synced')
     }
-    this.say()
+    this.#say()
   }
 
-  private onEnded(problem: Problem): void {
+  #onEnded(problem: Problem): void {
     const error = errorOf(problem)
-    this.tell({ kind: 'ended', error, retryMs: problem.retryMs })
-    this.failed('refused', error)
-    if (this.machine.kind !== 'refused') return
-    this.replica.pushing.fail(error)
-    this.settleSynced?.reject(error)
-    if (error.code === 'stale_replica' || error.code === 'document_removed') void this.lineageEnded(error)
+    this.#tell({ kind: 'ended', error, retryMs: problem.retryMs })
+    this.#failed('refused', error)
+    if (this.#machine.kind !== 'refused') return
+    this.#replica.pushing.fail(error)
+    this.#settleSynced?.reject(error)
+    if (error.code === 'stale_replica' || error.code === 'document_removed') void this.#lineageEnded(error)
   }
 
-  private async lineageEnded(error: TidemarkError): Promise<void> {
-    const { replica } = this
-    if (this.asideOf === replica || replica.empty) return
-    this.asideOf = replica
+  async #lineageEnded(error: TidemarkError): Promise<void> {
+    const replica = this.#replica
+    if (this.#asideOf === replica || replica.empty) return
+    this.#asideOf = replica
     const aside = await replica.setAside(error.code, error.message)
-    this.log('set aside', `${aside.unsaved} edits were not saved`)
-    this.emitter.emit('lineage', aside)
+    this.#log('set aside', `${aside.unsaved} edits were not saved`)
+    this.#emitter.emit('lineage', aside)
   }
 
-  private failed(event: string, error: TidemarkError): void {
-    this.log(event, `${error.code}: ${error.message}`)
-    this.emitter.emit('error', error)
-    this.say()
+  #failed(event: string, error: TidemarkError): void {
+    this.#log(event, `${error.code}: ${error.message}`)
+    this.#emitter.emit('error', error)
+    this.#say()
   }
 
-  private say(): void {
+  #say(): void {
     const { status, pending } = this
-    if (pending !== this.saidPending) {
-      this.saidPending = pending
-      this.emitter.emit('pending', pending)
+    if (pending !== this.#saidPending) {
+      this.#saidPending = pending
+      this.#emitter.emit('pending', pending)
     }
-    if (status !== this.said) {
-      this.said = status
-      this.emitter.emit('status', status)
+    if (status !== this.#said) {
+      this.#said = status
+      this.#emitter.emit('status', status)
     }
-    this.context.onSettled()
+    this.#context.onSettled()
   }
 
-  private log(event: string, detail: string): void {
-    this.context.log(this.id, event, detail)
+  #log(event: string, detail: string): void {
+    this.#context.log(this.id, event, detail)
   }
 }

@@ -2,20 +2,20 @@
 type Listener = (...args: never[]) => void
 
 export class Emitter<Events extends { [Name in keyof Events]: Listener }> {
-  private readonly listeners = new Map<keyof Events, Set<Listener>>()
+  readonly #listeners = new Map<keyof Events, Set<Listener>>()
 
   on<Name extends keyof Events>(name: Name, listener: Events[Name]): () => void {
-    const set = this.listeners.get(name) ?? new Set()
-    this.listeners.set(name, set.add(listener))
+    const set = this.#listeners.get(name) ?? new Set()
+    this.#listeners.set(name, set.add(listener))
     return () => this.off(name, listener)
   }
 
   off<Name extends keyof Events>(name: Name, listener: Events[Name]): void {
-    this.listeners.get(name)?.delete(listener)
+    this.#listeners.get(name)?.delete(listener)
   }
 
   emit<Name extends keyof Events>(name: Name, ...args: Parameters<Events[Name]>): void {
-    for (const listener of [...(this.listeners.get(name) ?? [])])
+    for (const listener of [...(this.#listeners.get(name) ?? [])])
       try {
         ;(listener as (...args: Parameters<Events[Name]>) => void)(...args)
       } catch (error) {
@@ -26,19 +26,19 @@ export class Emitter<Events extends { [Name in keyof Events]: Listener }> {
 
 /** The last `countMax` of what was added. */
 export class Ring<T> {
-  private items: T[] = []
-  private readonly countMax: number
+  #items: T[] = []
+  readonly #countMax: number
 
   constructor(countMax: number) {
-    this.countMax = countMax
+    this.#countMax = countMax
   }
 
   /** Replaced by each addition, never changed: may be handed out. */
   get all(): readonly T[] {
-    return this.items
+    return this.#items
   }
 
   add(item: T): void {
-    this.items = [...this.items.slice(1 - this.countMax), item]
+    this.#items = [...this.#items.slice(1 - this.#countMax), item]
   }
 }

@@ -36,174 +36,177 @@ type State = 'opening' | 'disk' | 'failed' | 'gone'
 
 export class Keeper {
   state: State = 'opening'
-  private storage: DocumentStorage | null = null
-  private readonly environment: Environment
-  private readonly owner: KeeperOwner
-  private updates: Uint8Array[] = []
-  private put: OutboxEntry[] = []
-  private remove: Batch['remove'][number][] = []
-  private moved = false
-  private storedCount = 0
-  private writing: Promise<void> | null = null
-  private cancelTimer: (() => void) | null = null
-  private urgent = false
+  #storage: DocumentStorage | null = null
+  readonly #environment: Environment
+  readonly #owner: KeeperOwner
+  #updates: Uint8Array[] = []
+  #put: OutboxEntry[] = []
+  #remove: Batch['remove'][number][] = []
+  #moved = false
+  #storedCount = 0
+  #writing: Promise<void> | null = null
+  #cancelTimer: (() => void) | null = null
+  #urgent = false
 
   constructor(environment: Environment, owner: KeeperOwner) {
-    this.environment = environment
-    this.owner = owner
+    this.#environment = environment
+    this.#owner = owner
   }
 
   /** Everything that is collected by now is not in the storage yet. */
   opened(storage: DocumentStorage, storedCount: number): void {
-    this.storage = storage
-    this.storedCount = storedCount
+    this.#storage = storage
+    this.#storedCount = storedCount
     this.state = 'disk'
-    if (this.dirty) this.schedule(true)
+    if (this.#dirty) this.#schedule(true)
   }
 
   /** There is no storage, or it is gone. */
   lost(error: Error): void {
     if (this.state === 'gone') return
     this.state = 'gone'
-    this.give(this.collect().put)
-    this.owner.onFailed(error)
+    this.#give(this.#collect().put)
+    this.#owner.onFailed(error)
   }
 
   /** A local edit, to the document and to the outbox. */
   edit(entry: OutboxEntry): void {
-    if (!this.collecting) return this.give([entry])
-    this.updates.push(entry.update)
-    this.put.push(entry)
-    this.schedule(true)
+    if (!this.#collecting) return this.#give([entry])
+    this.#updates.push(entry.update)
+    this.#put.push(entry)
+    this.#schedule(true)
   }
 
   /** Entries that replace others of the same replica. */
   replace(replica: string, from: number, to: number, put: readonly OutboxEntry[]): void {
-    if (!this.collecting) return
+    if (!this.#collecting) return
     // What is not written yet never will be as it was.
-    this.put = this.put.filter(
+    this.#put = this.#put.filter(
       (entry) => entry.replica !== replica || entry.sequence < from || entry.sequence > to,
     )
-    this.remove.push({ replica, from, to })
-    this.put.push(...put)
-    this.schedule(put.length > 0)
+    this.#remove.push({ replica, from, to })
+    this.#put.push(...put)
+    this.#schedule(put.length > 0)
   }
 
   /** Of somebody else; or the place in the log moved. */
   received(updates: readonly Uint8Array[]): void {
-    if (!this.collecting) return
-    for (const update of updates) this.updates.push(update)
-    this.moved = true
-    this.schedule(false)
+    if (!this.#collecting) return
+    for (const update of updates) this.#updates.push(update)
+    this.#moved = true
+    this.#schedule(false)
   }
 
   /** Nothing that comes from here on is this storage's. */
   stop(): void {
-    this.cancelTimer?.()
-    this.collect()
+    this.#cancelTimer?.()
+    this.#collect()
     this.state = 'gone'
   }
 
   retry(): void {
-    if (this.state === 'failed') void this.rewrite()
+    if (this.state === 'failed') void this.#rewrite()
   }
 
   /** Resolves when everything collected so far is written, or cannot be. */
   async flush(): Promise<void> {
-    while (this.state === 'disk' && (this.writing !== null || this.dirty))
-      await (this.writing ?? this.write())
+    while (this.state === 'disk' && (this.#writing !== null || this.#dirty))
+      await (this.#writing ?? this.#write())
   }
 
   async close(): Promise<void> {
     await this.flush()
-    this.cancelTimer?.()
+    this.#cancelTimer?.()
     this.state = 'gone'
-    await this.storage?.close()
+    await this.#storage?.close()
   }
 
-  private get collecting(): boolean {
+  get #collecting(): boolean {
     return this.state === 'opening' || this.state === 'disk'
   }
 
-  private get dirty(): boolean {
-    return this.moved || this.updates.length > 0 || this.put.length > 0 || this.remove.length > 0
+  get #dirty(): boolean {
+    return this.#moved || this.#updates.length > 0 || this.#put.length > 0 || this.#remove.length > 0
   }
 
-  private schedule(urgent: boolean): void {
+  #schedule(urgent: boolean): void {
     if (
       this.state !== 'disk' ||
-      this.writing !== null ||
-      (this.cancelTimer !== null && this.urgent >= urgent)
+      this.#writing !== null ||
+      (this.#cancelTimer !== null && this.#urgent >= urgent)
     )
       return
-    this.cancelTimer?.()
-    this.urgent = urgent
-    this.cancelTimer = this.environment.after(urgent ? 0 : lazyMs, () => void this.flush())
+    this.#cancelTimer?.()
+    this.#urgent = urgent
+    this.#cancelTimer = this.#environment.after(urgent ? 0 : lazyMs, () => void this.flush())
   }
 
-  private write(): Promise<void> {
-    const batch = this.collect()
-    this.writing = this.store(batch).finally(() => {
-      this.writing = null
-      if (this.dirty) this.schedule(this.put.length > 0)
+  #write(): Promise<void> {
+    const batch = this.#collect()
+    this.#writing = this.#store(batch).finally(() => {
+      this.#writing = null
+      if (this.#dirty) this.#schedule(this.#put.length > 0)
     })
-    return this.writing
+    return this.#writing
   }
 
-  private collect(): Batch {
-    this.cancelTimer?.()
-    this.cancelTimer = null
-    const { updates, put, remove, moved } = this
-    this.updates = []
-    this.put = []
-    this.remove = []
-    this.moved = false
-    return { updates, put, remove, position: moved ? this.owner.position() : null }
+  #collect(): Batch {
+    this.#cancelTimer?.()
+    this.#cancelTimer = null
+    const updates = this.#updates
+    const put = this.#put
+    const remove = this.#remove
+    const moved = this.#moved
+    this.#updates = []
+    this.#put = []
+    this.#remove = []
+    this.#moved = false
+    return { updates, put, remove, position: moved ? this.#owner.position() : null }
   }
 
-  private async store(batch: Batch): Promise<void> {
+  async #store(batch: Batch): Promise<void> {
     try {
-      await this.storage?.write(batch)
-      this.storedCount += batch.updates.length
-      this.give(batch.put)
-      if (this.storedCount >= compactCountMin) {
-        await this.storage?.compact((added) => this.owner.merge(added))
-        this.storedCount = 1
+      await this.#storage?.write(batch)
+      this.#storedCount += batch.updates.length
+      this.#give(batch.put)
+      if (this.#storedCount >= compactCountMin) {
+        await this.#storage?.compact((added) => this.#owner.merge(added))
+        this.#storedCount = 1
       }
     } catch (error) {
-      this.give(batch.put)
-      this.fail(error)
+      this.#give(batch.put)
+      this.#fail(error)
     }
   }
 
-  private fail(error: unknown): void {
+  #fail(error: unknown): void {
     if (this.state === 'gone') return
     this.state = 'failed'
-    this.give(this.collect().put)
-    this.cancelTimer = this.environment.after(retryMs, () => void this.rewrite())
-    this.owner.onFailed(error instanceof Error ? error : new Error(String(error)))
+    this.#give(this.#collect().put)
+    this.#cancelTimer = this.#environment.after(retryMs, () => void this.#rewrite())
+    this.#owner.onFailed(error instanceof Error ? error : new Error(String(error)))
   }
 
-  private async rewrite(): Promise<void> {
-    this.cancelTimer?.()
-    this.cancelTimer = null
-    if (this.state !== 'failed' || this.writing !== null) return
+  async #rewrite(): Promise<void> {
+    this.#cancelTimer?.()
+    this.#cancelTimer = null
+    if (this.state !== 'failed' || this.#writing !== null) return
     this.state = 'disk'
-    const put = this.owner.outbox()
+    const put = this.#owner.outbox()
     const firsts = new Map<string, number>()
     for (const { replica, sequence } of put) if (!firsts.has(replica)) firsts.set(replica, sequence)
     const remove = [...firsts].map(([replica, first]) => ({ replica, from: 0, to: first - 1 }))
-    this.storedCount = compactCountMin
-    const batch = { updates: [this.owner.state()], put, remove, position: this.owner.position() }
-    this.writing = this.store(batch).finally(() => {
-      this.writing = null
-      if (this.dirty) this.schedule(this.put.length > 0)
+    this.#storedCount = compactCountMin
+    const batch = { updates: [this.#owner.state()], put, remove, position: this.#owner.position() }
+    this.#writing = this.#store(batch).finally(() => {
+      this.#writing = null
+      if (this.#dirty) this.#schedule(this.#put.length > 0)
     })
-    await this.writing
-    if ((this.state as State) === 'disk') this.owner.onRecovered()
+    await this.#writing
+    if ((this.state as State) === 'disk') this.#owner.onRecovered()
   }
 
-  private give(entries: readonly OutboxEntry[]): void {
-    if (entries.length > 0) this.owner.onKept(entries)
+  #give(entries: readonly OutboxEntry[]): void {
+    if (entries.length > 0) this.#owner.onKept(entries)
   }
 }

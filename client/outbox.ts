@@ -32,16 +32,16 @@ export class Outbox {
   edited: number
   acked = 0
   bytes: number
-  private entries: OutboxEntry[]
-  private next: number
-  private sentTo = 0
-  private everSentTo: number
+  #entries: OutboxEntry[]
+  #next: number
+  #sentTo = 0
+  #everSentTo: number
 
   constructor(replica: string, stored: readonly OutboxEntry[] = []) {
     this.replica = replica
-    this.entries = [...stored]
-    this.next = (stored.at(-1)?.sequence ?? 0) + 1
-    this.everSentTo = this.next - 1
+    this.#entries = [...stored]
+    this.#next = (stored.at(-1)?.sequence ?? 0) + 1
+    this.#everSentTo = this.#next - 1
     this.edited = stored.reduce((sum, { edits }) => sum + edits, 0)
     this.bytes = stored.reduce((sum, { update }) => sum + update.length, 0)
   }
@@ -52,12 +52,12 @@ export class Outbox {
   }
 
   get all(): readonly OutboxEntry[] {
-    return this.entries
+    return this.#entries
   }
 
   add(update: Uint8Array): OutboxEntry {
-    const entry = { replica: this.replica, sequence: this.next++, edits: 1, update }
-    this.entries.push(entry)
+    const entry = { replica: this.replica, sequence: this.#next++, edits: 1, update }
+    this.#entries.push(entry)
     this.edited++
     this.bytes += update.length
     return entry
@@ -65,14 +65,14 @@ export class Outbox {
 
   /** Entries that were never sent. */
   get unsentCount(): number {
-    return Math.min(this.entries.length, this.next - 1 - this.everSentTo)
+    return Math.min(this.#entries.length, this.#next - 1 - this.#everSentTo)
   }
 
   /** Merges what was never sent; null when it is too little to pay. */
   merge(): Merged | null {
     const count = this.unsentCount
     if (count < mergeCountMin) return null
-    const unsent = this.entries.slice(-count)
+    const unsent = this.#entries.slice(-count)
     const groups = inGroups(unsent)
     if (groups.length === count) return null
     const from = unsent[0]!.sequence
@@ -82,39 +82,39 @@ export class Outbox {
       edits: group.reduce((sum, { edits }) => sum + edits, 0),
       update: group.length === 1 ? group[0]!.update : Y.mergeUpdates(group.map(({ update }) => update)),
     }))
-    this.entries = [...this.entries.slice(0, -count), ...put]
-    this.next = from + put.length
-    this.bytes = this.entries.reduce((sum, { update }) => sum + update.length, 0)
+    this.#entries = [...this.#entries.slice(0, -count), ...put]
+    this.#next = from + put.length
+    this.bytes = this.#entries.reduce((sum, { update }) => sum + update.length, 0)
     return { from, to: unsent.at(-1)!.sequence, put }
   }
 
   /** What to send next, one after the other, with at most so many updates and bytes under way. Counts as sent. */
   take(countMax: number, bytesMax: number): readonly OutboxEntry[] {
-    const first = this.entries[0]?.sequence ?? this.next
-    let index = Math.max(0, this.sentTo + 1 - first)
+    const first = this.#entries[0]?.sequence ?? this.#next
+    let index = Math.max(0, this.#sentTo + 1 - first)
     let bytes = 0
-    for (let i = 0; i < index; i++) bytes += this.entries[i]!.update.length + lengthBytesMax
+    for (let i = 0; i < index; i++) bytes += this.#entries[i]!.update.length + lengthBytesMax
     const taken: OutboxEntry[] = []
-    for (; index < this.entries.length && index < countMax; index++) {
-      const entry = this.entries[index]!
+    for (; index < this.#entries.length && index < countMax; index++) {
+      const entry = this.#entries[index]!
       bytes += entry.update.length + lengthBytesMax
       if (bytes > bytesMax && index > 0) break
       taken.push(entry)
     }
-    this.sentTo = Math.max(this.sentTo, taken.at(-1)?.sequence ?? 0)
-    this.everSentTo = Math.max(this.everSentTo, this.sentTo)
+    this.#sentTo = Math.max(this.#sentTo, taken.at(-1)?.sequence ?? 0)
+    this.#everSentTo = Math.max(this.#everSentTo, this.#sentTo)
     return taken
   }
 
   /** From here on it is sent again: the channel is gone, or nothing from here on was taken. */
   rewind(sequence = 0): void {
-    this.sentTo = Math.min(this.sentTo, Math.max(0, sequence - 1))
+    this.#sentTo = Math.min(this.#sentTo, Math.max(0, sequence - 1))
   }
 
   /** Everything up to this sequence is durable. False when that was known. */
   ack(sequence: number): boolean {
-    const count = this.entries.findIndex((entry) => entry.sequence > sequence)
-    const acked = this.entries.splice(0, count === -1 ? this.entries.length : count)
+    const count = this.#entries.findIndex((entry) => entry.sequence > sequence)
+    const acked = this.#entries.splice(0, count === -1 ? this.#entries.length : count)
     for (const { edits, update } of acked) {
       this.acked += edits
       this.bytes -= update.length

@@ -25,16 +25,16 @@ interface Change {
 
 export class Presence {
   readonly awareness: Awareness
-  private readonly environment: Environment
-  private readonly wire: PresenceWire
-  private cancelTimer: (() => void) | null = null
-  private changed = false
+  readonly #environment: Environment
+  readonly #wire: PresenceWire
+  #cancelTimer: (() => void) | null = null
+  #changed = false
 
   constructor(awareness: Awareness, environment: Environment, wire: PresenceWire) {
     this.awareness = awareness
-    this.environment = environment
-    this.wire = wire
-    awareness.on('update', this.onUpdate)
+    this.#environment = environment
+    this.#wire = wire
+    awareness.on('update', this.#onUpdate)
   }
 
   /** The document is live (again). */
@@ -49,39 +49,39 @@ export class Presence {
 
   /** Tells the others that we have gone. */
   close(): void {
-    this.cancelTimer?.()
+    this.#cancelTimer?.()
     this.awareness.setLocalState(null)
-    this.cancelTimer?.()
-    this.send()
-    this.awareness.off('update', this.onUpdate)
+    this.#cancelTimer?.()
+    this.#send()
+    this.awareness.off('update', this.#onUpdate)
     this.awareness.destroy()
   }
 
-  private readonly onUpdate = ({ added, updated, removed }: Change): void => {
+  readonly #onUpdate = ({ added, updated, removed }: Change): void => {
     const { clientID } = this.awareness
     // Also when others said something of us: the answer is that we are here.
     if (![...added, ...updated, ...removed].includes(clientID)) return
-    this.changed = true
-    if (this.cancelTimer !== null) return
-    this.send()
-    this.wait()
+    this.#changed = true
+    if (this.#cancelTimer !== null) return
+    this.#send()
+    this.#wait()
   }
 
-  private wait(): void {
-    this.cancelTimer = this.environment.after(throttleMs, () => {
-      this.cancelTimer = null
-      if (!this.changed) return
-      this.send()
-      this.wait()
+  #wait(): void {
+    this.#cancelTimer = this.#environment.after(throttleMs, () => {
+      this.#cancelTimer = null
+      if (!this.#changed) return
+      this.#send()
+      this.#wait()
     })
   }
 
-  private send(): void {
-    if (!this.changed || this.wire.bufferedBytes() > bufferedBytesMax) return
+  #send(): void {
+    if (!this.#changed || this.#wire.bufferedBytes() > bufferedBytesMax) return
     const { awareness } = this
     if (!awareness.meta.has(awareness.clientID)) return
     // What is not sent because the document is not live is sent by `live`.
-    this.wire.send(encodeAwarenessUpdate(awareness, [awareness.clientID]))
-    this.changed = false
+    this.#wire.send(encodeAwarenessUpdate(awareness, [awareness.clientID]))
+    this.#changed = false
   }
 }

@@ -31,28 +31,28 @@ interface Waiter {
 export class Pushing {
   readonly own: Outbox
   hold: Hold | null = null
-  private adopted: { readonly outbox: Outbox; readonly release: () => void }[] = []
-  private waiters: Waiter[] = []
+  #adopted: { readonly outbox: Outbox; readonly release: () => void }[] = []
+  #waiters: Waiter[] = []
 
   constructor(replica: string) {
     this.own = new Outbox(replica)
   }
 
   get pending(): number {
-    return this.adopted.reduce((sum, { outbox }) => sum + outbox.pending, this.own.pending)
+    return this.#adopted.reduce((sum, { outbox }) => sum + outbox.pending, this.own.pending)
   }
 
   get pendingBytes(): number {
-    return this.adopted.reduce((sum, { outbox }) => sum + outbox.bytes, this.own.bytes)
+    return this.#adopted.reduce((sum, { outbox }) => sum + outbox.bytes, this.own.bytes)
   }
 
   /** Whose turn it is. */
   get active(): Outbox {
-    return this.adopted[0]?.outbox ?? this.own
+    return this.#adopted[0]?.outbox ?? this.own
   }
 
   get all(): readonly OutboxEntry[] {
-    return [...this.adopted.flatMap(({ outbox }) => outbox.all), ...this.own.all]
+    return [...this.#adopted.flatMap(({ outbox }) => outbox.all), ...this.own.all]
   }
 
   /** For good, until the app or the server does something. */
@@ -61,8 +61,8 @@ export class Pushing {
   }
 
   adopt(replica: string, entries: readonly OutboxEntry[], release: () => void): void {
-    if (this.adopted.some(({ outbox }) => outbox.replica === replica)) return
-    this.adopted.push({ outbox: new Outbox(replica, entries), release })
+    if (this.#adopted.some(({ outbox }) => outbox.replica === replica)) return
+    this.#adopted.push({ outbox: new Outbox(replica, entries), release })
   }
 
   /** The next push of the active replica, or null. */
@@ -80,9 +80,9 @@ export class Pushing {
   /** True when that was news. */
   ack(outbox: Outbox, sequence: number): boolean {
     if (!outbox.ack(sequence)) return false
-    this.letGo()
-    const done = this.waiters.filter(isDone)
-    this.waiters = this.waiters.filter((waiter) => !isDone(waiter))
+    this.#letGo()
+    const done = this.#waiters.filter(isDone)
+    this.#waiters = this.#waiters.filter((waiter) => !isDone(waiter))
     for (const { resolve } of done) resolve()
     return true
   }
@@ -90,33 +90,33 @@ export class Pushing {
   /** Another channel: what was not acknowledged goes again. */
   rewind(): void {
     this.own.rewind()
-    for (const { outbox } of this.adopted) outbox.rewind()
+    for (const { outbox } of this.#adopted) outbox.rewind()
   }
 
   saved(): Promise<void> {
     if (this.pending === 0) return Promise.resolve()
     const { refusal } = this
     if (refusal !== null) return Promise.reject(refusal)
-    const outboxes = [this.own, ...this.adopted.map(({ outbox }) => outbox)]
+    const outboxes = [this.own, ...this.#adopted.map(({ outbox }) => outbox)]
     const targets = outboxes.map((outbox) => ({ outbox, edits: outbox.edited }))
-    return new Promise((resolve, reject) => this.waiters.push({ targets, resolve, reject }))
+    return new Promise((resolve, reject) => this.#waiters.push({ targets, resolve, reject }))
   }
 
   /** Whoever waits for edits to be saved waits in vain. */
   fail(error: TidemarkError): void {
-    const { waiters } = this
-    this.waiters = []
+    const waiters = this.#waiters
+    this.#waiters = []
     for (const { reject } of waiters) reject(error)
   }
 
   close(): void {
-    for (const { release } of this.adopted) release()
-    this.adopted = []
+    for (const { release } of this.#adopted) release()
+    this.#adopted = []
   }
 
-  private letGo(): void {
-    for (const { outbox, release } of this.adopted) if (outbox.pending === 0) release()
-    this.adopted = this.adopted.filter(({ outbox }) => outbox.pending > 0)
+  #letGo(): void {
+    for (const { outbox, release } of this.#adopted) if (outbox.pending === 0) release()
+    this.#adopted = this.#adopted.filter(({ outbox }) => outbox.pending > 0)
   }
 }
 

@@ -57,55 +57,55 @@ export class Replica {
   position: Position = { epoch: 0, offset: 0 }
   /** The newest record of what was set aside before. */
   aside: AsideRecord | null = null
-  private readonly environment: Environment
-  private readonly owner: ReplicaOwner
-  private readonly presence: Presence
-  private readonly keeper: Keeper
-  private storage: DocumentStorage | null = null
-  private tabs: Tabs | null = null
+  readonly #environment: Environment
+  readonly #owner: ReplicaOwner
+  readonly #presence: Presence
+  readonly #keeper: Keeper
+  #storage: DocumentStorage | null = null
+  #tabs: Tabs | null = null
   /** Of the storage; -1 before it is loaded. */
-  private lineage = -1
+  #lineage = -1
   /** From other tabs while it is being loaded. */
-  private early: { readonly updates: readonly Uint8Array[]; readonly lineage: number }[] = []
-  private wire: { readonly channel: number; readonly access: 'read' | 'write' } | null = null
+  #early: { readonly updates: readonly Uint8Array[]; readonly lineage: number }[] = []
+  #wire: { readonly channel: number; readonly access: 'read' | 'write' } | null = null
   /** Whose pushes the channel takes. */
-  private opened: Outbox
+  #opened: Outbox
   /** What other tabs have, and will send. */
-  private elsewhere = new Reach()
-  private pumping = false
-  private nacks = 0
-  private cancelHold: (() => void) | null = null
-  private closed = false
+  #elsewhere = new Reach()
+  #pumping = false
+  #nacks = 0
+  #cancelHold: (() => void) | null = null
+  #closed = false
 
   constructor(environment: Environment, owner: ReplicaOwner) {
     this.name = environment.newName()
-    this.environment = environment
-    this.owner = owner
+    this.#environment = environment
+    this.#owner = owner
     this.pushing = new Pushing(this.name)
-    this.opened = this.pushing.own
+    this.#opened = this.pushing.own
     this.awareness = new Awareness(this.doc)
-    this.presence = new Presence(this.awareness, environment, {
+    this.#presence = new Presence(this.awareness, environment, {
       send: (awareness) => {
-        if (this.wire !== null) owner.send({ kind: 'awareness', channel: this.wire.channel, awareness })
+        if (this.#wire !== null) owner.send({ kind: 'awareness', channel: this.#wire.channel, awareness })
       },
       bufferedBytes: () => owner.bufferedBytes(),
     })
-    this.keeper = new Keeper(environment, {
+    this.#keeper = new Keeper(environment, {
       position: () => this.position,
       state: () => Y.encodeStateAsUpdate(this.doc),
-      merge: (added) => this.merge(added),
+      merge: (added) => this.#merge(added),
       outbox: () => this.pushing.all,
-      onKept: (entries) => this.tellTabs(entries.map(({ update }) => update)),
+      onKept: (entries) => this.#tellTabs(entries.map(({ update }) => update)),
       onFailed: (error) => owner.onStorage('memory', error),
       onRecovered: () => owner.onStorage('disk', null),
     })
     this.doc.on('update', (update: Uint8Array, origin: unknown) => {
-      if (!ours.has(origin)) this.edited(update)
+      if (!ours.has(origin)) this.#edited(update)
     })
   }
 
   get storageState(): StorageState {
-    return this.keeper.state === 'disk' && this.tabs !== null ? 'disk' : 'memory'
+    return this.#keeper.state === 'disk' && this.#tabs !== null ? 'disk' : 'memory'
   }
 
   /** Nothing is in it that could be lost or brought back. */
@@ -117,82 +117,82 @@ export class Replica {
 
   async load(storage: Storage, scope: string, document: string): Promise<Loaded> {
     try {
-      this.storage = await storage.open(scope, document, (why) => this.keeper.lost(why))
+      this.#storage = await storage.open(scope, document, (why) => this.#keeper.lost(why))
       if (storage.durable) {
-        this.tabs = new Tabs(`tidemark/${scope}/${document}`, this.name, this.environment, {
-          onUpdates: (updates, lineage) => this.heardFromTab(updates, lineage),
-          onOrphan: (replica, release) => void this.orphaned(replica, release),
+        this.#tabs = new Tabs(`tidemark/${scope}/${document}`, this.name, this.#environment, {
+          onUpdates: (updates, lineage) => this.#heardFromTab(updates, lineage),
+          onOrphan: (replica, release) => void this.#orphaned(replica, release),
         })
-        await this.tabs.start()
+        await this.#tabs.start()
       }
-      const stored = await this.storage.load()
-      this.lineage = stored.lineage
-      this.apply([...stored.updates, ...stored.outbox.map(({ update }) => update)], origins.disk)
-      for (const { update } of stored.outbox) this.elsewhere.add(update)
-      for (const { updates, lineage } of this.early.splice(0)) this.heardFromTab(updates, lineage)
+      const stored = await this.#storage.load()
+      this.#lineage = stored.lineage
+      this.#apply([...stored.updates, ...stored.outbox.map(({ update }) => update)], origins.disk)
+      for (const { update } of stored.outbox) this.#elsewhere.add(update)
+      for (const { updates, lineage } of this.#early.splice(0)) this.#heardFromTab(updates, lineage)
       this.position = stored.position
       this.aside = stored.aside
-      for (const replica of new Set(stored.outbox.map((entry) => entry.replica))) await this.adopt(replica)
-      this.keeper.opened(this.storage, stored.updates.length)
-      if (this.closed) await this.keeper.close()
+      for (const replica of new Set(stored.outbox.map((entry) => entry.replica))) await this.#adopt(replica)
+      this.#keeper.opened(this.#storage, stored.updates.length)
+      if (this.#closed) await this.#keeper.close()
       return stored.updates.length + stored.outbox.length > 0 ? 'stored' : 'empty'
     } catch (error) {
-      await this.storage?.close()
-      this.keeper.lost(error instanceof Error ? error : new Error(String(error)))
+      await this.#storage?.close()
+      this.#keeper.lost(error instanceof Error ? error : new Error(String(error)))
       return 'unavailable'
     } finally {
-      this.owner.onPending()
+      this.#owner.onPending()
     }
   }
 
-  private async adopt(replica: string): Promise<void> {
+  async #adopt(replica: string): Promise<void> {
     if (replica === this.name) return
-    const release = this.tabs === null ? () => undefined : await this.tabs.adopt(replica)
-    if (release !== null) await this.take(replica, release)
+    const release = this.#tabs === null ? () => undefined : await this.#tabs.adopt(replica)
+    if (release !== null) await this.#take(replica, release)
   }
 
-  private async orphaned(replica: string, release: () => void): Promise<void> {
+  async #orphaned(replica: string, release: () => void): Promise<void> {
     // Whatever that tab showed us without having stored it is ours to send now.
-    this.elsewhere = new Reach()
+    this.#elsewhere = new Reach()
     try {
-      await this.take(replica, release)
+      await this.#take(replica, release)
     } catch (error) {
       release()
-      this.owner.log('outbox not adopted', String(error))
+      this.#owner.log('outbox not adopted', String(error))
     }
   }
 
-  private async take(replica: string, release: () => void): Promise<void> {
-    const entries = (await this.storage?.outboxOf(replica)) ?? []
-    if (entries.length === 0 || this.closed) return release()
-    this.apply(
+  async #take(replica: string, release: () => void): Promise<void> {
+    const entries = (await this.#storage?.outboxOf(replica)) ?? []
+    if (entries.length === 0 || this.#closed) return release()
+    this.#apply(
       entries.map(({ update }) => update),
       origins.disk,
     )
     this.pushing.adopt(replica, entries, release)
-    this.owner.log('outbox adopted', `${entries.length} of ${replica}`)
-    this.owner.onPending()
-    this.pump()
+    this.#owner.log('outbox adopted', `${entries.length} of ${replica}`)
+    this.#owner.onPending()
+    this.#pump()
   }
 
-  private heardFromTab(updates: readonly Uint8Array[], lineage: number): void {
-    if (this.lineage < 0) this.early.push({ updates, lineage })
-    if (lineage !== this.lineage) return
-    for (const update of updates) this.elsewhere.add(update)
-    this.apply(updates, origins.tab)
+  #heardFromTab(updates: readonly Uint8Array[], lineage: number): void {
+    if (this.#lineage < 0) this.#early.push({ updates, lineage })
+    if (lineage !== this.#lineage) return
+    for (const update of updates) this.#elsewhere.add(update)
+    this.#apply(updates, origins.tab)
   }
 
-  private tellTabs(updates: readonly Uint8Array[]): void {
-    if (this.lineage >= 0) this.tabs?.tell(updates, this.lineage)
+  #tellTabs(updates: readonly Uint8Array[]): void {
+    if (this.#lineage >= 0) this.#tabs?.tell(updates, this.#lineage)
   }
 
-  private merge(added: readonly Uint8Array[]): Uint8Array {
-    for (const update of added) this.elsewhere.add(update)
-    this.apply(added, origins.disk)
+  #merge(added: readonly Uint8Array[]): Uint8Array {
+    for (const update of added) this.#elsewhere.add(update)
+    this.#apply(added, origins.disk)
     return Y.encodeStateAsUpdate(this.doc)
   }
 
-  private apply(updates: readonly Uint8Array[], origin: object): void {
+  #apply(updates: readonly Uint8Array[], origin: object): void {
     if (updates.length === 0) return
     Y.transact(
       this.doc,
@@ -205,17 +205,17 @@ export class Replica {
   }
 
   flush(): Promise<void> {
-    return this.keeper.flush()
+    return this.#keeper.flush()
   }
 
   retryStorage(): void {
-    this.keeper.retry()
+    this.#keeper.retry()
   }
 
   /** Takes all of it, other tabs' edits included, out of the document's storage, and keeps it beside. */
   async setAside(code: string, why: string): Promise<AsideRecord> {
     const make = (added: readonly Uint8Array[], outbox: readonly OutboxEntry[]): AsideRecord => {
-      this.merge([...added, ...outbox.map(({ update }) => update)])
+      this.#merge([...added, ...outbox.map(({ update }) => update)])
       const mine = new Set(this.pushing.all.map(({ replica }) => replica))
       const others = outbox.filter(({ replica }) => !mine.has(replica) && replica !== this.name)
       return {
@@ -224,26 +224,26 @@ export class Replica {
         code,
         why,
         epoch: this.position.epoch,
-        atMs: this.environment.now(),
+        atMs: this.#environment.now(),
       }
     }
-    await this.keeper.flush()
+    await this.#keeper.flush()
     try {
-      if (this.storage !== null && this.keeper.state === 'disk')
-        this.aside = await this.storage.setAside(make)
+      if (this.#storage !== null && this.#keeper.state === 'disk')
+        this.aside = await this.#storage.setAside(make)
       else this.aside = make([], [])
     } catch (error) {
-      this.owner.log('set aside in memory only', String(error))
+      this.#owner.log('set aside in memory only', String(error))
       this.aside = make([], [])
     }
-    this.keeper.stop()
+    this.#keeper.stop()
     // What is edited from here on is of no lineage that other tabs have.
-    this.tabs?.close()
+    this.#tabs?.close()
     return this.aside
   }
 
   async discardAside(): Promise<void> {
-    this.aside = (await this.storage?.discardAside()) ?? null
+    this.aside = (await this.#storage?.discardAside()) ?? null
   }
 
   // --- the server ---------------------------------------------------------------------------------
@@ -253,42 +253,42 @@ export class Replica {
     readonly replica: string
     readonly have: { epoch: Offset; offset: Offset; version: Uint8Array }
   } {
-    this.opened = this.pushing.active
+    this.#opened = this.pushing.active
     const { epoch, offset } = this.position
     const version = Y.encodeStateVector(this.doc)
     return {
-      replica: this.opened.replica,
+      replica: this.#opened.replica,
       have: { epoch: toOffset(epoch), offset: toOffset(offset), version },
     }
   }
 
   /** The server has opened the document. */
   join({ channel, access, epoch, offset, acked, version, catchUp }: Opened): void {
-    this.wire = { channel, access }
-    this.nacks = 0
+    this.#wire = { channel, access }
+    this.#nacks = 0
     const updates =
       catchUp.kind === 'nothing' ? [] : catchUp.kind === 'entries' ? catchUp.updates : [catchUp.update]
-    this.apply(updates, origins.server)
+    this.#apply(updates, origins.server)
     this.position = { epoch, offset }
-    this.keeper.received(updates)
+    this.#keeper.received(updates)
     this.pushing.rewind()
-    if (acked > 0) this.forgetUpTo(acked)
+    if (acked > 0) this.#forgetUpTo(acked)
     const { refusal } = this.pushing
     if (refusal === null || (refusal.code === 'read_only' && access === 'write')) this.pushing.hold = null
-    if (access === 'write') this.addWhatNobodySends(version)
+    if (access === 'write') this.#addWhatNobodySends(version)
   }
 
   /** After `join`, and after the app was told. */
   live(): void {
-    this.pump()
-    this.presence.live()
+    this.#pump()
+    this.#presence.live()
   }
 
   /** The channel is gone. */
   down(): void {
-    this.wire = null
-    this.cancelHold?.()
-    this.cancelHold = null
+    this.#wire = null
+    this.#cancelHold?.()
+    this.#cancelHold = null
     if (this.pushing.refusal === null) this.pushing.hold = null
     this.pushing.rewind()
   }
@@ -299,91 +299,94 @@ export class Replica {
   }
 
   received(updates: readonly Uint8Array[], offset: number): void {
-    this.apply(updates, origins.server)
-    this.advance(offset)
-    this.keeper.received(updates)
+    this.#apply(updates, origins.server)
+    this.#advance(offset)
+    this.#keeper.received(updates)
   }
 
   heard(awareness: Uint8Array): void {
-    this.presence.hear(awareness)
+    this.#presence.hear(awareness)
   }
 
   acknowledged(sequence: number, offset: number): void {
-    this.nacks = 0
-    this.advance(offset)
-    this.keeper.received([])
-    this.forgetUpTo(sequence)
-    this.pump()
+    this.#nacks = 0
+    this.#advance(offset)
+    this.#keeper.received([])
+    this.#forgetUpTo(sequence)
+    this.#pump()
   }
 
   refused(sequence: number, error: TidemarkError, retryMs: number | null): void {
-    this.opened.rewind(sequence)
-    this.hold(error, retryMs)
+    this.#opened.rewind(sequence)
+    this.#hold(error, retryMs)
   }
 
-  private hold(error: TidemarkError, retryMs: number | null): void {
+  #hold(error: TidemarkError, retryMs: number | null): void {
     this.pushing.hold = { error, retryMs }
     if (retryMs === null) this.pushing.fail(error)
     else {
-      const delayMs = retryMs + backoffMs(this.nacks++, this.environment.random())
-      this.cancelHold?.()
-      this.cancelHold = this.environment.after(delayMs, () => {
+      const delayMs = retryMs + backoffMs(this.#nacks++, this.#environment.random())
+      this.#cancelHold?.()
+      this.#cancelHold = this.#environment.after(delayMs, () => {
         this.pushing.hold = null
-        this.pump()
+        this.#pump()
       })
     }
-    this.owner.onHeld(error)
+    this.#owner.onHeld(error)
   }
 
-  private advance(offset: number): void {
+  #advance(offset: number): void {
     if (offset > this.position.offset) this.position = { ...this.position, offset }
   }
 
-  private forgetUpTo(sequence: number): void {
-    if (!this.pushing.ack(this.opened, sequence)) return
-    this.keeper.replace(this.opened.replica, 0, sequence, [])
-    this.owner.onPending()
+  #forgetUpTo(sequence: number): void {
+    if (!this.pushing.ack(this.#opened, sequence)) return
+    this.#keeper.replace(this.#opened.replica, 0, sequence, [])
+    this.#owner.onPending()
   }
 
-  private addWhatNobodySends(version: Uint8Array): void {
-    const reach = this.elsewhere.with(Y.decodeStateVector(version))
+  #addWhatNobodySends(version: Uint8Array): void {
+    const reach = this.#elsewhere.with(Y.decodeStateVector(version))
     for (const { update } of this.pushing.all) reach.add(update)
     const missing = reach.missingOf(this.doc)
     if (missing === null) return
-    this.owner.log('edit found', `${missing.length} bytes that were in no outbox`)
-    this.edited(missing)
+    this.#owner.log('edit found', `${missing.length} bytes that were in no outbox`)
+    this.#edited(missing)
   }
 
-  private edited(update: Uint8Array): void {
-    this.keeper.edit(this.pushing.own.add(update))
-    this.owner.onPending()
-    if (this.pumping) return
-    this.pumping = true
+  #edited(update: Uint8Array): void {
+    this.#keeper.edit(this.pushing.own.add(update))
+    this.#owner.onPending()
+    if (this.#pumping) return
+    this.#pumping = true
     queueMicrotask(() => {
-      this.pumping = false
-      this.pump()
+      this.#pumping = false
+      this.#pump()
     })
   }
 
   /** Sends what may be sent. */
-  private pump(): void {
-    const { pushing, wire, opened, owner } = this
-    if (this.closed) return
+  #pump(): void {
+    const { pushing } = this
+    const wire = this.#wire
+    const opened = this.#opened
+    const owner = this.#owner
+    if (this.#closed) return
     const sends = wire?.access === 'write' && pushing.hold === null
     // Without locks another tab may have read what is not sent yet, and send it as it was.
-    const alone = this.tabs === null || this.environment.locks !== null
+    const alone = this.#tabs === null || this.#environment.locks !== null
     const merged = alone ? pushing.merge(!(sends && opened === pushing.own)) : null
-    if (merged !== null) this.keeper.replace(pushing.own.replica, merged.from, merged.to, merged.put)
+    if (merged !== null) this.#keeper.replace(pushing.own.replica, merged.from, merged.to, merged.put)
     if (wire === null) return
     if (opened !== pushing.active) return owner.reopen()
     if (pushing.hold !== null || pushing.pending === 0) return
     if (wire.access === 'read')
-      return this.hold(new TidemarkError('read_only', 'This token allows reading only'), null)
+      return this.#hold(new TidemarkError('read_only', 'This token allows reading only'), null)
     const bytesMax = owner.messageBytesMax()
     for (let push = pushing.next(bytesMax); push !== null; push = pushing.next(bytesMax)) {
       const bytes = push.updates[0]!.length
       if (bytes > bytesMax - overheadBytes)
-        return this.hold(
+        return this.#hold(
           new TidemarkError('update_too_large', `An edit of ${bytes} bytes exceeds the limit`),
           null,
         )
@@ -393,12 +396,12 @@ export class Replica {
 
   /** Resolves when what was edited is on disk. */
   async close(): Promise<void> {
-    if (this.closed) return
-    this.presence.close()
+    if (this.#closed) return
+    this.#presence.close()
     this.down()
-    this.closed = true
-    await this.keeper.close()
-    this.tabs?.close()
+    this.#closed = true
+    await this.#keeper.close()
+    this.#tabs?.close()
     this.pushing.close()
     this.doc.destroy()
   }

@@ -24,85 +24,85 @@ export interface TabsListener {
 }
 
 export class Tabs {
-  private readonly name: string
-  private readonly replica: string
-  private readonly environment: Environment
-  private readonly listener: TabsListener
-  private channel: Channel | null = null
-  private readonly watched = new Set<string>()
-  private readonly closing = new AbortController()
+  readonly #name: string
+  readonly #replica: string
+  readonly #environment: Environment
+  readonly #listener: TabsListener
+  #channel: Channel | null = null
+  readonly #watched = new Set<string>()
+  readonly #closing = new AbortController()
 
   constructor(name: string, replica: string, environment: Environment, listener: TabsListener) {
-    this.name = name
-    this.replica = replica
-    this.environment = environment
-    this.listener = listener
+    this.#name = name
+    this.#replica = replica
+    this.#environment = environment
+    this.#listener = listener
   }
 
   /** Resolves when the lock of our own replica is held: nothing of it may be stored before. */
   async start(): Promise<void> {
-    await this.hold(this.replica, {})
-    if (this.closing.signal.aborted) return
-    this.channel = this.environment.channel(this.name)
-    if (this.channel === null) return
-    this.channel.onmessage = ({ data }) => this.hear(data as Message)
-    this.post({ kind: 'hello', replica: this.replica, answer: true })
+    await this.#hold(this.#replica, {})
+    if (this.#closing.signal.aborted) return
+    this.#channel = this.#environment.channel(this.#name)
+    if (this.#channel === null) return
+    this.#channel.onmessage = ({ data }) => this.#hear(data as Message)
+    this.#post({ kind: 'hello', replica: this.#replica, answer: true })
   }
 
   /** What is on disk now, of the document as it is there since it was set aside for the `lineage`th time. */
   tell(updates: readonly Uint8Array[], lineage: number): void {
-    this.post({ kind: 'updates', updates, lineage })
+    this.#post({ kind: 'updates', updates, lineage })
   }
 
   /** Gives a function that lets go of it again, or null when its tab lives; then it is waited for. */
   async adopt(replica: string): Promise<(() => void) | null> {
-    if (this.environment.locks === null) return () => undefined
-    const release = await this.hold(replica, { ifAvailable: true })
-    if (release === null) this.watch(replica)
+    if (this.#environment.locks === null) return () => undefined
+    const release = await this.#hold(replica, { ifAvailable: true })
+    if (release === null) this.#watch(replica)
     return release
   }
 
   close(): void {
-    this.closing.abort()
-    this.channel?.close()
-    this.channel = null
+    this.#closing.abort()
+    this.#channel?.close()
+    this.#channel = null
   }
 
-  private hear(message: Message): void {
-    if (message.kind === 'updates') return this.listener.onUpdates(message.updates, message.lineage)
-    if (message.answer) this.post({ kind: 'hello', replica: this.replica, answer: false })
-    this.watch(message.replica)
+  #hear(message: Message): void {
+    if (message.kind === 'updates') return this.#listener.onUpdates(message.updates, message.lineage)
+    if (message.answer) this.#post({ kind: 'hello', replica: this.#replica, answer: false })
+    this.#watch(message.replica)
   }
 
-  private post(message: Message): void {
-    this.channel?.postMessage(message)
+  #post(message: Message): void {
+    this.#channel?.postMessage(message)
   }
 
-  private watch(replica: string): void {
-    if (this.watched.has(replica) || this.watched.size >= watchedMax) return
-    this.watched.add(replica)
-    this.hold(replica, { signal: this.closing.signal })
+  #watch(replica: string): void {
+    if (this.#watched.has(replica) || this.#watched.size >= watchedMax) return
+    this.#watched.add(replica)
+    this.#hold(replica, { signal: this.#closing.signal })
       .then((release) => {
-        this.watched.delete(replica)
+        this.#watched.delete(replica)
         if (release === null) return
-        if (this.closing.signal.aborted) release()
-        else this.listener.onOrphan(replica, release)
+        if (this.#closing.signal.aborted) release()
+        else this.#listener.onOrphan(replica, release)
       })
       // Aborted: this tab closes.
       .catch(() => undefined)
   }
 
   /** Holds a replica's lock until the function that it gives is called, or this tab closes. */
-  private hold(replica: string, options: LockOptions): Promise<(() => void) | null> {
-    const { locks } = this.environment
+  #hold(replica: string, options: LockOptions): Promise<(() => void) | null> {
+    const { locks } = this.#environment
     if (locks === null) return Promise.resolve(() => undefined)
     return new Promise((resolve, reject) => {
       locks
-        .request(`${this.name}/${replica}`, options, (lock) => {
+        .request(`${this.#name}/${replica}`, options, (lock) => {
           if (lock === null) return resolve(null)
-          if (this.closing.signal.aborted) return resolve(() => undefined)
+          if (this.#closing.signal.aborted) return resolve(() => undefined)
           return new Promise<void>((release) => {
-            this.closing.signal.addEventListener('abort', () => release())
+            this.#closing.signal.addEventListener('abort', () => release())
             resolve(() => release())
           })
         })

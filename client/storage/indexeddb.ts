@@ -68,21 +68,21 @@ export function createIndexedDbStorage(factory: IDBFactory): Storage {
 }
 
 class IndexedDbDocument implements DocumentStorage {
-  private readonly document: string
-  private readonly database: IDBDatabase
-  private readonly catalogue: IDBDatabase
+  readonly #document: string
+  readonly #database: IDBDatabase
+  readonly #catalogue: IDBDatabase
   /** Replicas that the catalogue names. */
-  private readonly marked = new Set<string>()
+  readonly #marked = new Set<string>()
   /** Everything up to here is known to the one who loaded. */
-  private lastKey: IDBValidKey = 0
-  private lineage = 0
+  #lastKey: IDBValidKey = 0
+  #lineage = 0
 
   constructor(document: string, database: IDBDatabase, catalogue: IDBDatabase, onLost: (why: Error) => void) {
-    this.document = document
-    this.database = database
-    this.catalogue = catalogue
+    this.#document = document
+    this.#database = database
+    this.#catalogue = catalogue
     const lost = (why: string) => () => {
-      this.closeBoth()
+      this.#closeBoth()
       onLost(new Error(why))
     }
     database.onversionchange = lost('the database is being deleted')
@@ -91,18 +91,18 @@ class IndexedDbDocument implements DocumentStorage {
   }
 
   async load() {
-    const transaction = this.database.transaction(stores, 'readonly')
+    const transaction = this.#database.transaction(stores, 'readonly')
     const updates = transaction.objectStore('updates')
     const outbox = transaction.objectStore('outbox')
     const [rows, keys, row, entryKeys, entries] = await Promise.all([
       onRequest<Uint8Array[]>(updates.getAll()),
       onRequest(updates.getAllKeys()),
-      this.row(transaction),
+      this.#row(transaction),
       onRequest(outbox.getAllKeys()),
       onRequest<StoredEntry[]>(outbox.getAll()),
     ])
-    this.lastKey = keys.at(-1) ?? 0
-    this.lineage = row.lineage
+    this.#lastKey = keys.at(-1) ?? 0
+    this.#lineage = row.lineage
     return {
       updates: rows,
       position: row.position,
@@ -113,13 +113,15 @@ class IndexedDbDocument implements DocumentStorage {
   }
 
   async write(batch: Batch): Promise<void> {
-    const { document, catalogue, marked } = this
+    const document = this.#document
+    const catalogue = this.#catalogue
+    const marked = this.#marked
     for (const replica of new Set(batch.put.map((entry) => entry.replica)))
       if (!marked.has(replica)) {
         await inCatalogue(catalogue, 'unsaved', (store) => store.put(1, [document, replica]))
         marked.add(replica)
       }
-    const emptied = await this.change((transaction, row) => {
+    const emptied = await this.#change((transaction, row) => {
       const updates = transaction.objectStore('updates')
       const outbox = transaction.objectStore('outbox')
       for (const update of batch.updates) updates.add(own(update))
@@ -142,7 +144,7 @@ class IndexedDbDocument implements DocumentStorage {
   }
 
   async outboxOf(replica: string): Promise<readonly OutboxEntry[]> {
-    const outbox = this.database.transaction('outbox', 'readonly').objectStore('outbox')
+    const outbox = this.#database.transaction('outbox', 'readonly').objectStore('outbox')
     const [keys, entries] = await Promise.all([
       onRequest(outbox.getAllKeys(rangeOf(replica))),
       onRequest<StoredEntry[]>(outbox.getAll(rangeOf(replica))),
@@ -151,23 +153,23 @@ class IndexedDbDocument implements DocumentStorage {
   }
 
   async compact(merge: (added: readonly Uint8Array[]) => Uint8Array): Promise<void> {
-    await this.change(async (transaction) => {
+    await this.#change(async (transaction) => {
       const updates = transaction.objectStore('updates')
-      const added = await onRequest<Uint8Array[]>(updates.getAll(IDBKeyRange.lowerBound(this.lastKey, true)))
+      const added = await onRequest<Uint8Array[]>(updates.getAll(IDBKeyRange.lowerBound(this.#lastKey, true)))
       const key = await onRequest(updates.add(own(merge(added))))
       updates.delete(IDBKeyRange.upperBound(key, true))
-      this.lastKey = key
+      this.#lastKey = key
     })
   }
 
   setAside(
     make: (added: readonly Uint8Array[], outbox: readonly OutboxEntry[]) => AsideRecord,
   ): Promise<AsideRecord> {
-    return this.change(async (transaction, row) => {
+    return this.#change(async (transaction, row) => {
       const updates = transaction.objectStore('updates')
       const outbox = transaction.objectStore('outbox')
       const [added, keys, entries] = await Promise.all([
-        onRequest<Uint8Array[]>(updates.getAll(IDBKeyRange.lowerBound(this.lastKey, true))),
+        onRequest<Uint8Array[]>(updates.getAll(IDBKeyRange.lowerBound(this.#lastKey, true))),
         onRequest(outbox.getAllKeys()),
         onRequest<StoredEntry[]>(outbox.getAll()),
       ])
@@ -178,13 +180,13 @@ class IndexedDbDocument implements DocumentStorage {
       updates.clear()
       outbox.clear()
       transaction.objectStore('custom').put({ ...emptyRow, lineage, asides }, rowKey)
-      this.lineage = lineage
+      this.#lineage = lineage
       return record
     })
   }
 
   discardAside(): Promise<AsideRecord | null> {
-    return this.change((transaction, row) => {
+    return this.#change((transaction, row) => {
       const asides = row.asides.slice(0, -1)
       transaction.objectStore('custom').put({ ...row, asides }, rowKey)
       return Promise.resolve(asides.at(-1) ?? null)
@@ -192,22 +194,22 @@ class IndexedDbDocument implements DocumentStorage {
   }
 
   close(): Promise<void> {
-    this.closeBoth()
+    this.#closeBoth()
     return Promise.resolve()
   }
 
-  private closeBoth(): void {
-    this.database.close()
-    this.catalogue.close()
+  #closeBoth(): void {
+    this.#database.close()
+    this.#catalogue.close()
   }
 
   /** One transaction, written whole or not at all. */
-  private async change<T>(work: (transaction: IDBTransaction, row: Row) => Promise<T>): Promise<T> {
-    const transaction = this.database.transaction(stores, 'readwrite')
+  async #change<T>(work: (transaction: IDBTransaction, row: Row) => Promise<T>): Promise<T> {
+    const transaction = this.#database.transaction(stores, 'readwrite')
     const done = onTransaction(transaction)
     try {
-      const row = await this.row(transaction)
-      if (row.lineage !== this.lineage) throw new Error('another tab has set the document aside')
+      const row = await this.#row(transaction)
+      if (row.lineage !== this.#lineage) throw new Error('another tab has set the document aside')
       const result = await work(transaction, row)
       await done
       return result
@@ -222,7 +224,7 @@ class IndexedDbDocument implements DocumentStorage {
     }
   }
 
-  private async row(transaction: IDBTransaction): Promise<Row> {
+  async #row(transaction: IDBTransaction): Promise<Row> {
     return (await onRequest<Row | undefined>(transaction.objectStore('custom').get(rowKey))) ?? emptyRow
   }
 }
