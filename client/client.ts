@@ -34,7 +34,7 @@ export interface ClientSetting {
   readonly scope: string
 }
 
-export class TidemarkClient implements Client {
+export class TidemarkClient extends Emitter<ClientEvents> implements Client {
   readonly #setting: ClientSetting
   readonly #connection: Connection
   readonly #documents = new Map<string, DocumentHandle>()
@@ -46,7 +46,6 @@ export class TidemarkClient implements Client {
   readonly #ending = new Map<string, Promise<void>>()
   /** Handles that nobody uses, with what ends their grace early; null once it is over. */
   readonly #unused = new Map<DocumentHandle, (() => void) | null>()
-  readonly #emitter = new Emitter<ClientEvents>()
   readonly #ring = new Ring<LogEntry>(eventsMax)
   readonly #context: DocumentContext
   readonly #stopListening: () => void
@@ -58,6 +57,7 @@ export class TidemarkClient implements Client {
   #closed: Promise<void> | null = null
 
   constructor(setting: ClientSetting) {
+    super()
     const { environment, url, token, storage, scope } = setting
     this.#setting = setting
     this.#connection = new Connection(url, token, environment, {
@@ -137,13 +137,6 @@ export class TidemarkClient implements Client {
       paused: this.paused,
       documents: [...this.#documents.values()].map((handle) => handle.inspect()),
     }
-  }
-
-  on<Name extends keyof ClientEvents>(name: Name, listener: ClientEvents[Name]): () => void {
-    return this.#emitter.on(name, listener)
-  }
-  off<Name extends keyof ClientEvents>(name: Name, listener: ClientEvents[Name]): void {
-    this.#emitter.off(name, listener)
   }
 
   close(): Promise<void> {
@@ -236,7 +229,7 @@ export class TidemarkClient implements Client {
 
   async #onForgotten(): Promise<void> {
     await this.close()
-    this.#emitter.emit('forgotten')
+    this.emit('forgotten')
   }
 
   // --- the connection -------------------------------------------------------------------------------
@@ -257,7 +250,7 @@ export class TidemarkClient implements Client {
     for (const handle of this.#documents.values()) handle.connectionChanged()
     if (this.status === this.#said) return
     this.#said = this.status
-    this.#emitter.emit('status', this.#said)
+    this.emit('status', this.#said)
   }
 
   /** A document is open once on a socket; what was asked before has no channel yet that could be closed. */
@@ -316,6 +309,6 @@ export class TidemarkClient implements Client {
   #log(document: string | null, event: string, detail: string): void {
     const entry = { atMs: this.#setting.environment.now(), document, event, detail }
     this.#ring.add(entry)
-    this.#emitter.emit('event', entry)
+    this.emit('event', entry)
   }
 }

@@ -53,7 +53,7 @@ export interface DocumentContext {
   log(document: string, event: string, detail: string): void
 }
 
-export class DocumentHandle implements Handle {
+export class DocumentHandle extends Emitter<HandleEvents> implements Handle {
   readonly id: string
   uses = 0
   loaded = false
@@ -63,7 +63,6 @@ export class DocumentHandle implements Handle {
   #replica: Replica
   #machine: DocumentState = unopened
   readonly #context: DocumentContext
-  readonly #emitter = new Emitter<HandleEvents>()
   #said: Status = 'offline'
   #saidPending = 0
   #accessSaid: 'read' | 'write' | null = null
@@ -76,6 +75,7 @@ export class DocumentHandle implements Handle {
   #ended = false
 
   constructor(id: string, context: DocumentContext) {
+    super()
     this.id = id
     this.#context = context
     this.whenSynced = this.#newWhenSynced()
@@ -155,20 +155,13 @@ export class DocumentHandle implements Handle {
     this.whenSynced = this.#newWhenSynced()
     await this.#replica.load(this.#context.storage, this.#context.scope, this.id)
     if (this.#replica.aside === null) this.#replica.aside = old.aside
-    this.#emitter.emit('reset')
+    this.emit('reset')
     this.connectionChanged()
   }
 
   close(): Promise<void> {
     if (this.uses > 0 && --this.uses === 0) this.#context.onUnused()
     return this.flush()
-  }
-
-  on<Name extends keyof HandleEvents>(name: Name, listener: HandleEvents[Name]): () => void {
-    return this.#emitter.on(name, listener)
-  }
-  off<Name extends keyof HandleEvents>(name: Name, listener: HandleEvents[Name]): void {
-    this.#emitter.off(name, listener)
   }
 
   // --- for the client -----------------------------------------------------------------------------
@@ -277,7 +270,7 @@ export class DocumentHandle implements Handle {
     const loaded = await this.#replica.load(storage, scope, this.id)
     this.#log('loaded', loaded)
     this.loaded = true
-    this.#emitter.emit('loaded', loaded)
+    this.emit('loaded', loaded)
     if (!this.#ended) this.connectionChanged()
     return loaded
   }
@@ -295,7 +288,7 @@ export class DocumentHandle implements Handle {
       onHeld: (error) => this.#failed('edits refused', error),
       onStorage: (state, error) => {
         this.#log(`storage: ${state}`, error?.message ?? '')
-        this.#emitter.emit('storage', state, error)
+        this.emit('storage', state, error)
       },
       log: (event, detail) => this.#log(event, detail),
     })
@@ -358,12 +351,12 @@ export class DocumentHandle implements Handle {
   #onOpened(access: 'read' | 'write'): void {
     if (access !== this.#accessSaid) {
       this.#accessSaid = access
-      this.#emitter.emit('access', access)
+      this.emit('access', access)
     }
     if (!this.synced) {
       this.synced = true
       this.#settleSynced?.resolve()
-      this.#emitter.emit('synced')
+      this.emit('synced')
     }
     this.#say()
   }
@@ -384,12 +377,12 @@ export class DocumentHandle implements Handle {
     this.#asideOf = replica
     const aside = await replica.setAside(error.code, error.message)
     this.#log('set aside', `${aside.unsaved} edits were not saved`)
-    this.#emitter.emit('lineage', aside)
+    this.emit('lineage', aside)
   }
 
   #failed(event: string, error: TidemarkError): void {
     this.#log(event, `${error.code}: ${error.message}`)
-    this.#emitter.emit('error', error)
+    this.emit('error', error)
     this.#say()
   }
 
@@ -397,11 +390,11 @@ export class DocumentHandle implements Handle {
     const { status, pending } = this
     if (pending !== this.#saidPending) {
       this.#saidPending = pending
-      this.#emitter.emit('pending', pending)
+      this.emit('pending', pending)
     }
     if (status !== this.#said) {
       this.#said = status
-      this.#emitter.emit('status', status)
+      this.emit('status', status)
     }
     this.#context.onSettled()
   }

@@ -4,7 +4,7 @@
  *
  *   tidemark/<scope>/<document>   updates   autoincremented → update      as y-indexeddb has it
  *                                 custom    'tidemark' → Row              as y-indexeddb has it, one key of ours
- *                                 outbox    [replica, sequence] → [edits, update]
+ *                                 outbox    [replica, sequence] → OutboxEntry
  *   tidemark/<scope>              documents id → 1                        what `forget` deletes
  *                                 unsaved   [id, replica] → 1             written before the replica's first outbox entry
  *
@@ -24,7 +24,6 @@ interface Row {
   readonly lineage: number
   readonly asides: readonly AsideRecord[]
 }
-type StoredEntry = readonly [edits: number, update: Uint8Array]
 
 const rowKey = 'tidemark'
 const emptyRow: Row = { position: { epoch: 0, offset: 0 }, lineage: 0, asides: [] }
@@ -43,7 +42,8 @@ export function createIndexedDbStorage(factory: IDBFactory): Storage {
           const names = upgraded.objectStoreNames
           if (!names.contains('updates')) upgraded.createObjectStore('updates', { autoIncrement: true })
           if (!names.contains('custom')) upgraded.createObjectStore('custom')
-          if (!names.contains('outbox')) upgraded.createObjectStore('outbox')
+          if (!names.contains('outbox'))
+            upgraded.createObjectStore('outbox', { keyPath: ['replica', 'sequence'] })
         })
         return new IndexedDbDocument(document, database, catalogue, onLost)
       } catch (error) {
@@ -94,19 +94,18 @@ class IndexedDbDocument implements DocumentStorage {
     const transaction = this.#database.transaction(stores, 'readonly')
     const updates = transaction.objectStore('updates')
     const outbox = transaction.objectStore('outbox')
-    const [rows, keys, row, entryKeys, entries] = await Promise.all([
+    const [rows, keys, row, entries] = await Promise.all([
       onRequest<Uint8Array[]>(updates.getAll()),
       onRequest(updates.getAllKeys()),
       this.#row(transaction),
-      onRequest(outbox.getAllKeys()),
-      onRequest<StoredEntry[]>(outbox.getAll()),
+      onRequest<OutboxEntry[]>(outbox.getAll()),
     ])
     this.#lastKey = keys.at(-1) ?? 0
     this.#lineage = row.lineage
     return {
       updates: rows,
       position: row.position,
-      outbox: entryKeys.map((key, i) => entryOf(key, entries[i]!)),
+      outbox: entries,
       aside: row.asides.at(-1) ?? null,
       lineage: row.lineage,
     }
@@ -126,8 +125,7 @@ class IndexedDbDocument implements DocumentStorage {
       const outbox = transaction.objectStore('outbox')
       for (const update of batch.updates) updates.add(own(update))
       for (const { replica, from, to } of batch.remove) outbox.delete(rangeOf(replica, from, to))
-      for (const { replica, sequence, edits, update } of batch.put)
-        outbox.put([edits, own(update)], [replica, sequence])
+      for (const entry of batch.put) outbox.put({ ...entry, update: own(entry.update) })
       if (batch.position !== null)
         transaction.objectStore('custom').put({ ...row, position: batch.position }, rowKey)
       const counts = [...new Set(batch.remove.map(({ replica }) => replica))].map(async (replica) => {
@@ -143,13 +141,9 @@ class IndexedDbDocument implements DocumentStorage {
       }
   }
 
-  async outboxOf(replica: string): Promise<readonly OutboxEntry[]> {
+  outboxOf(replica: string): Promise<readonly OutboxEntry[]> {
     const outbox = this.#database.transaction('outbox', 'readonly').objectStore('outbox')
-    const [keys, entries] = await Promise.all([
-      onRequest(outbox.getAllKeys(rangeOf(replica))),
-      onRequest<StoredEntry[]>(outbox.getAll(rangeOf(replica))),
-    ])
-    return keys.map((key, i) => entryOf(key, entries[i]!))
+    return onRequest<OutboxEntry[]>(outbox.getAll(rangeOf(replica)))
   }
 
   async compact(merge: (added: readonly Uint8Array[]) => Uint8Array): Promise<void> {
@@ -168,13 +162,11 @@ class IndexedDbDocument implements DocumentStorage {
     return this.#change(async (transaction, row) => {
       const updates = transaction.objectStore('updates')
       const outbox = transaction.objectStore('outbox')
-      const [added, keys, entries] = await Promise.all([
+      const [added, entries] = await Promise.all([
         onRequest<Uint8Array[]>(updates.getAll(IDBKeyRange.lowerBound(this.#lastKey, true))),
-        onRequest(outbox.getAllKeys()),
-        onRequest<StoredEntry[]>(outbox.getAll()),
+        onRequest<OutboxEntry[]>(outbox.getAll()),
       ])
-      const outboxes = keys.map((key, i) => entryOf(key, entries[i]!))
-      const record = make(added, outboxes)
+      const record = make(added, entries)
       const lineage = row.lineage + 1
       const asides = [...row.asides, record].slice(-asidesMax)
       updates.clear()
@@ -255,11 +247,6 @@ async function inCatalogue<T>(
 
 function rangeOf(replica: string, from = 0, to = Number.MAX_SAFE_INTEGER): IDBKeyRange {
   return IDBKeyRange.bound([replica, from], [replica, to])
-}
-
-function entryOf(key: IDBValidKey, [edits, update]: StoredEntry): OutboxEntry {
-  const [replica, sequence] = key as [string, number]
-  return { replica, sequence, edits, update }
 }
 
 /** A view would be stored with all of the frame that it is a view of. */
