@@ -6,7 +6,8 @@ import { type Theme, themes, useTheme } from './theme.ts'
 
 export function OfflineSwitch({ client }: { readonly client: Client }) {
   const isOffline = useSyncExternalStore(
-    (changed) => client.on('status', changed),
+    // Whoever is offline already keeps that status; only the log says that it is now on purpose.
+    (changed) => client.on('event', changed),
     () => client.paused,
   )
   const label = isOffline ? 'Go online' : 'Work offline'
