@@ -9,6 +9,7 @@ import { parseDocumentId } from '../core/document-id.ts'
 import { TidemarkError } from '../core/protocol/error-codes.ts'
 import type { ServerMessage } from '../core/protocol/tidemark-v1/messages.ts'
 import { Connection } from './connection.ts'
+import { retryAtOf } from './connection-state.ts'
 import { type DocumentContext, DocumentHandle, type Question } from './document.ts'
 import { Emitter, Ring } from './emitter.ts'
 import type { Channel, Environment } from './environment.ts'
@@ -131,7 +132,7 @@ export class TidemarkClient extends Emitter<ClientEvents> implements Client {
       url: this.#setting.url,
       status: this.status,
       error: this.error,
-      retryAtMs: state.kind === 'offline' ? state.retryAtMs : null,
+      retryAtMs: retryAtOf(state),
       attempts: state.attempts,
       durability,
       paused: this.paused,

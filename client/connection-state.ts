@@ -1,5 +1,6 @@
 /**
- * The connection as a pure function: state × event → state and effects. Clock and randomness are arguments.
+ * The connection as a pure function: state × event → state. Clock and randomness are arguments; what is to be done (open a
+ * socket, drop it, wake up at `retryAtMs`) is the difference between two states, see connection.ts.
  *
  *   offline ──want, due, online, resume──▶ connecting ──socket-open──▶ authenticating ──welcome──▶ live
  *      ▲                                        │                            │                      │
@@ -40,9 +41,14 @@ interface Common {
   readonly error: TidemarkError | null
 }
 
+/** Null: not by itself. */
+interface Offline {
+  readonly kind: 'offline'
+  readonly retryAtMs: number | null
+}
 export type ConnectionState = Common &
   (
-    | { readonly kind: 'offline'; readonly retryAtMs: number | null }
+    | Offline
     | { readonly kind: 'connecting' }
     | { readonly kind: 'authenticating' }
     | { readonly kind: 'live'; readonly sinceMs: number }
@@ -59,21 +65,12 @@ export type ConnectionEvent =
   /** The socket, or the attempt at one, is gone. */
   | { readonly kind: 'lost'; readonly error: TidemarkError | null }
 
-export type ConnectionEffect =
-  | { readonly kind: 'connect' | 'disconnect' | 'no-timer' }
-  | { readonly kind: 'timer'; readonly delayMs: number }
-
 export interface Circumstances {
   readonly nowMs: number
   /** At least 0, below 1. */
   readonly random: number
   /** The token comes from a function. */
   readonly tokenRenewable: boolean
-}
-
-export interface Step {
-  readonly state: ConnectionState
-  readonly effects: readonly ConnectionEffect[]
 }
 
 export const initially: ConnectionState = {
@@ -89,7 +86,7 @@ export const initially: ConnectionState = {
   error: null,
 }
 
-export function step(state: ConnectionState, event: ConnectionEvent, given: Circumstances): Step {
+export function step(state: ConnectionState, event: ConnectionEvent, given: Circumstances): ConnectionState {
   switch (event.kind) {
     case 'want':
       return startIfIdle({ ...state, wanted: true }, given)
@@ -104,21 +101,21 @@ export function step(state: ConnectionState, event: ConnectionEvent, given: Circ
     case 'offline':
       return offline({ ...state, network: false }, given)
     case 'due':
-      return state.kind === 'offline' && state.retryAtMs !== null ? connect(state, given) : same(state)
+      return state.kind === 'offline' && state.retryAtMs !== null ? connect(state, given) : state
     case 'retry':
-      if (isConnected(state) || !state.wanted || state.paused) return same(state)
+      if (isConnected(state) || !state.wanted || state.paused) return state
       return connect({ ...state, attempts: 0, tokenRefusals: 0, notBeforeMs: 0 }, given)
     case 'socket-open':
-      return same(state.kind === 'connecting' ? { ...state, kind: 'authenticating' } : state)
+      return state.kind === 'connecting' ? { ...state, kind: 'authenticating' } : state
     case 'welcome':
-      if (state.kind !== 'authenticating') return same(state)
-      return same({ ...state, kind: 'live', sinceMs: given.nowMs, error: null })
+      if (state.kind !== 'authenticating') return state
+      return { ...state, kind: 'live', sinceMs: given.nowMs, error: null }
     case 'proven':
-      return same({ ...state, tokenRefusals: 0 })
+      return { ...state, tokenRefusals: 0 }
     case 'drain':
-      return same({ ...state, notBeforeMs: given.nowMs + event.milliseconds })
+      return { ...state, notBeforeMs: given.nowMs + event.milliseconds }
     case 'lost':
-      return isConnected(state) ? lost(state, event.error, given) : same(state)
+      return isConnected(state) ? lost(state, event.error, given) : state
   }
 }
 
@@ -127,47 +124,37 @@ export function backoffMs(attempts: number, random: number): number {
   return random * Math.min(backoffMsMax, backoffBaseMs * 2 ** Math.min(attempts, 10))
 }
 
-function startIfIdle(state: ConnectionState, given: Circumstances): Step {
+function startIfIdle(state: ConnectionState, given: Circumstances): ConnectionState {
   const idle = state.kind === 'offline' && state.retryAtMs === null
-  return idle && state.wanted && !state.paused ? connect(state, given) : same(state)
+  return idle && state.wanted && !state.paused ? connect(state, given) : state
 }
 
-function connect(state: ConnectionState, { nowMs }: Circumstances): Step {
-  const { wanted, paused } = state
-  if (!wanted || paused) return same(state)
-  return {
-    state: { ...state, kind: 'connecting', attemptedAtMs: nowMs },
-    effects: [{ kind: 'no-timer' }, { kind: 'connect' }],
-  }
+function connect(state: ConnectionState, { nowMs }: Circumstances): ConnectionState {
+  if (!state.wanted || state.paused) return state
+  return { ...state, kind: 'connecting', attemptedAtMs: nowMs }
 }
 
-function stop(state: ConnectionState): Step {
-  if (state.kind === 'refused') return same(state)
-  const effects: ConnectionEffect[] = [{ kind: 'no-timer' }]
-  if (isConnected(state)) effects.push({ kind: 'disconnect' })
-  return { state: { ...state, kind: 'offline', retryAtMs: null }, effects }
+function stop(state: ConnectionState): ConnectionState {
+  return state.kind === 'refused' ? state : { ...state, kind: 'offline', retryAtMs: null }
 }
 
-function online(state: ConnectionState, given: Circumstances): Step {
-  if (state.kind !== 'offline' || state.retryAtMs === null) return same(state)
+function online(state: ConnectionState, given: Circumstances): ConnectionState {
+  if (state.kind !== 'offline' || state.retryAtMs === null) return state
   const soonestMs = Math.max(state.attemptedAtMs + onlineGapMs, state.notBeforeMs)
   if (soonestMs <= given.nowMs) return connect(state, given)
-  return soonestMs < state.retryAtMs ? wait(state, soonestMs - given.nowMs, given) : same(state)
+  return { ...state, retryAtMs: Math.min(state.retryAtMs, soonestMs) }
 }
 
-function offline(state: ConnectionState, given: Circumstances): Step {
-  if (!isConnected(state)) return same(state)
-  const { effects, state: waiting } = wait(state, backoffMsMax, given)
-  return { state: waiting, effects: [{ kind: 'disconnect' }, ...effects] }
+function offline(state: ConnectionState, given: Circumstances): ConnectionState {
+  return isConnected(state) ? wait(state, backoffMsMax, given) : state
 }
 
-function lost(state: ConnectionState, error: TidemarkError | null, given: Circumstances): Step {
+function lost(state: ConnectionState, error: TidemarkError | null, given: Circumstances): ConnectionState {
   const after = { ...state, error }
-  const retryable = error === null || isRetryable(error.code)
-  if (!retryable) {
+  if (error !== null && !isRetryable(error.code)) {
     const tokenRefusals = state.tokenRefusals + 1
     if (!isAboutToken(error) || !given.tokenRenewable || tokenRefusals > 1)
-      return { state: { ...after, kind: 'refused' }, effects: [{ kind: 'no-timer' }] }
+      return { ...after, kind: 'refused' }
     return wait({ ...after, tokenRefusals }, backoffMs(0, given.random), given)
   }
   const stable = state.kind === 'live' && given.nowMs - state.sinceMs >= stableMs
@@ -177,19 +164,18 @@ function lost(state: ConnectionState, error: TidemarkError | null, given: Circum
   return wait({ ...after, attempts: attempts + 1 }, delayMs, given)
 }
 
-function wait(state: ConnectionState, delayMs: number, { nowMs }: Circumstances): Step {
-  return {
-    state: { ...state, kind: 'offline', retryAtMs: nowMs + delayMs },
-    effects: [{ kind: 'timer', delayMs }],
-  }
+function wait(state: ConnectionState, delayMs: number, { nowMs }: Circumstances): ConnectionState {
+  return { ...state, kind: 'offline', retryAtMs: nowMs + delayMs }
 }
 
-function same(state: ConnectionState): Step {
-  return { state, effects: [] }
+/** There is a socket, or an attempt at one. */
+export function isConnected({ kind }: ConnectionState): boolean {
+  return kind === 'connecting' || kind === 'authenticating' || kind === 'live'
 }
 
-function isConnected(state: ConnectionState): boolean {
-  return state.kind === 'connecting' || state.kind === 'authenticating' || state.kind === 'live'
+/** When to send `due`. */
+export function retryAtOf(state: { readonly kind: string } | Offline): number | null {
+  return 'retryAtMs' in state && state.kind === 'offline' ? state.retryAtMs : null
 }
 
 /** Another token may be accepted. `revoked` is none of these: an administrator meant the person. */

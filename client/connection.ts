@@ -11,13 +11,14 @@ import { encodeClientMessage } from '../core/protocol/tidemark-v1/encode.ts'
 import { type ClientMessage, type ServerMessage, subprotocol } from '../core/protocol/tidemark-v1/messages.ts'
 import { Assembler, splitMessage } from '../core/protocol/tidemark-v1/parts.ts'
 import {
-  type ConnectionEffect,
   type ConnectionEvent,
   type ConnectionState,
   initially,
+  isConnected,
+  retryAtOf,
   step,
 } from './connection-state.ts'
-import type { Environment } from './environment.ts'
+import { Alarm, type Environment } from './environment.ts'
 import type { ClientOptions, WebSocketLike } from './types.ts'
 
 /** From the attempt to the server's welcome. */
@@ -48,7 +49,7 @@ export class Connection {
   #socket: WebSocketLike | null = null
   #attempt = 0
   #partBytes = 0
-  #cancelRetry: (() => void) | null = null
+  readonly #retry: Alarm
   #cancelTimers: (() => void)[] = []
   #heardAtMs = 0
   #sentToken = ''
@@ -63,6 +64,7 @@ export class Connection {
     this.#token = token
     this.#environment = environment
     this.#listener = listener
+    this.#retry = new Alarm(environment, () => this.tell({ kind: 'due' }))
   }
 
   get tokenRenewable(): boolean {
@@ -77,13 +79,15 @@ export class Connection {
   tell(event: ConnectionEvent): void {
     const { now, random } = this.#environment
     const before = this.state
-    const { state, effects } = step(before, event, {
+    const state = step(before, event, {
       nowMs: now(),
       random: random(),
       tokenRenewable: this.tokenRenewable,
     })
     this.state = state
-    for (const effect of effects) this.#run(effect)
+    if (isConnected(before) && !isConnected(state)) this.#dropSocket(1000)
+    if (state.kind === 'connecting' && before.kind !== 'connecting') void this.#connect(++this.#attempt)
+    this.#retry.at(retryAtOf(state))
     if (before.kind === 'live' && state.kind !== 'live') this.#listener.onDown()
     if (before.kind !== state.kind) {
       this.#listener.log(state.kind, state.error?.message ?? '')
@@ -114,24 +118,6 @@ export class Connection {
     } catch (error) {
       this.#listener.log('token failed', String(error))
       return false
-    }
-  }
-
-  #run(effect: ConnectionEffect): void {
-    switch (effect.kind) {
-      case 'connect':
-        void this.#connect(++this.#attempt)
-        return
-      case 'disconnect':
-        this.#dropSocket(1000)
-        return
-      case 'no-timer':
-        this.#cancelRetry?.()
-        this.#cancelRetry = null
-        return
-      case 'timer':
-        this.#cancelRetry?.()
-        this.#cancelRetry = this.#environment.after(effect.delayMs, () => this.tell({ kind: 'due' }))
     }
   }
 

@@ -1,11 +1,15 @@
 /**
- * One document on the connection, as a pure function: state × event → state and effects.
+ * One document on the connection, as a pure function: state × event → state. What is to be done (ask for the document, close its
+ * channel, ask for a token, wake up at `retryAtMs`) is the difference between two states, see document.ts.
  *
- *   offline ──connected, due──▶ syncing ──opened──▶ live
+ *   offline ──connected, due──▶ syncing ──opened──▶ live ──reopen──▶ syncing
  *      ▲                           │                 │
- *      ├─── disconnected; refused or closed, to be tried again ──┤
- *      │                                                         │
- *   refused ◀──── refused or closed for good ────────────────────┘
+ *      ├── disconnected; ended, to be tried again ───┤
+ *      │                           │                 │
+ *      ├─no-token─ renewing ◀─ ended for the token ──┤
+ *      │               └─token─▶ syncing             │
+ *      │                           │                 │
+ *   refused ◀───── ended for good ─┴─────────────────┘
  *      └──retry──▶ syncing
  *
  * `connected` comes once the document is loaded from disk, never before: what the replica has is part of the question.
@@ -26,9 +30,8 @@ interface Common {
 export type DocumentState = Common &
   (
     | { readonly kind: 'offline'; readonly retryAtMs: number | null }
-    | { readonly kind: 'syncing' }
-    | { readonly kind: 'live' }
-    | { readonly kind: 'refused' }
+    /** A new token is being asked for. */
+    | { readonly kind: 'renewing' | 'syncing' | 'live' | 'refused' }
   )
 
 export type DocumentEvent =
@@ -36,23 +39,10 @@ export type DocumentEvent =
   /** Open it again on the same connection, as another replica. */
   | { readonly kind: 'reopen' }
   | { readonly kind: 'opened' }
-  /** The token function gave none for now. */
-  | { readonly kind: 'no-token' }
+  /** The server has a new token; or the token function gave none for now. */
+  | { readonly kind: 'token' | 'no-token' }
   /** `refused` or `closed`; `error` is its problem. */
   | { readonly kind: 'ended'; readonly error: TidemarkError; readonly retryMs: number | null }
-
-export type DocumentEffect =
-  | { readonly kind: 'open' | 'no-timer' }
-  /** Ask for a new token, then open. */
-  | { readonly kind: 'renew-token' }
-  /** Close the channel. */
-  | { readonly kind: 'leave' }
-  | { readonly kind: 'timer'; readonly delayMs: number }
-
-export interface DocumentStep {
-  readonly state: DocumentState
-  readonly effects: readonly DocumentEffect[]
-}
 
 export const unopened: DocumentState = {
   kind: 'offline',
@@ -63,76 +53,68 @@ export const unopened: DocumentState = {
   error: null,
 }
 
-export function stepDocument(state: DocumentState, event: DocumentEvent, given: Circumstances): DocumentStep {
+export function stepDocument(
+  state: DocumentState,
+  event: DocumentEvent,
+  given: Circumstances,
+): DocumentState {
   switch (event.kind) {
     case 'connected':
-      if (state.kind !== 'offline') return same({ ...state, connected: true })
+      if (state.kind !== 'offline') return { ...state, connected: true }
       return open({ ...state, connected: true })
     case 'disconnected': {
       const away = { ...state, connected: false }
-      if (state.kind === 'refused') return same(away)
-      return { state: { ...away, kind: 'offline', retryAtMs: null }, effects: [{ kind: 'no-timer' }] }
+      if (state.kind === 'refused') return away
+      return { ...away, kind: 'offline', retryAtMs: null }
     }
     case 'due':
-      return state.kind === 'offline' ? open(state) : same(state)
+      return state.kind === 'offline' ? open(state) : state
     case 'retry':
-      if (state.kind !== 'offline' && state.kind !== 'refused') return same(state)
+      if (state.kind !== 'offline' && state.kind !== 'refused') return state
       return open({ ...state, attempts: 0, tokenRefusals: 0 })
-    case 'reopen': {
-      if (state.kind !== 'live') return same(state)
-      const { effects, state: syncing } = open(state)
-      return { state: syncing, effects: [{ kind: 'leave' }, ...effects] }
-    }
+    case 'reopen':
+      return state.kind === 'live' ? open(state) : state
+    case 'token':
+      return state.kind === 'renewing' ? open(state) : state
     case 'opened': {
-      if (state.kind !== 'syncing') return same(state)
-      return same({ ...state, kind: 'live', attempts: 0, tokenRefusals: 0, error: null })
+      if (state.kind !== 'syncing') return state
+      return { ...state, kind: 'live', attempts: 0, tokenRefusals: 0, error: null }
     }
     case 'no-token':
-      if (state.kind !== 'offline' || !state.connected) return same(state)
+      if (state.kind !== 'renewing') return state
       // Opened without one, it is refused again, and the function asked again.
       return later({ ...state, tokenRefusals: 0 }, 0, given)
     case 'ended':
-      return state.kind === 'syncing' || state.kind === 'live' ? ended(state, event, given) : same(state)
+      return state.kind === 'syncing' || state.kind === 'live' ? ended(state, event, given) : state
   }
 }
 
-function open(state: DocumentState): DocumentStep {
-  if (!state.connected) return same({ ...state, kind: 'offline', retryAtMs: null })
-  return { state: { ...state, kind: 'syncing' }, effects: [{ kind: 'no-timer' }, { kind: 'open' }] }
+function open(state: DocumentState): DocumentState {
+  return state.connected ? { ...state, kind: 'syncing' } : { ...state, kind: 'offline', retryAtMs: null }
 }
 
 function ended(
   state: DocumentState,
   { error, retryMs }: { readonly error: TidemarkError; readonly retryMs: number | null },
   given: Circumstances,
-): DocumentStep {
+): DocumentState {
   if (retryMs !== null) return later({ ...state, error }, retryMs, given)
   const tokenRefusals = state.tokenRefusals + 1
   if (isAboutToken(error) && given.tokenRenewable && tokenRefusals <= 1)
-    return {
-      state: { ...state, kind: 'offline', retryAtMs: null, tokenRefusals, error },
-      effects: [{ kind: 'renew-token' }],
-    }
-  return { state: { ...state, kind: 'refused', error }, effects: [{ kind: 'no-timer' }] }
+    return { ...state, kind: 'renewing', tokenRefusals, error }
+  return { ...state, kind: 'refused', error }
 }
 
-function later(state: DocumentState, askedMs: number, given: Circumstances): DocumentStep {
+function later(state: DocumentState, askedMs: number, given: Circumstances): DocumentState {
   const delayMs = askedMs + backoffMs(state.attempts, given.random)
-  const retryAtMs = given.nowMs + delayMs
-  return {
-    state: { ...state, kind: 'offline', attempts: state.attempts + 1, retryAtMs },
-    effects: [{ kind: 'timer', delayMs }],
-  }
+  return { ...state, kind: 'offline', attempts: state.attempts + 1, retryAtMs: given.nowMs + delayMs }
 }
 
 /** What the app is told. */
 export function statusOf(connection: ConnectionState['kind'], document: DocumentState['kind']): Status {
   if (document === 'refused' || connection === 'refused') return 'refused'
-  return connection === 'live' ? document : connection
-}
-
-function same(state: DocumentState): DocumentStep {
-  return { state, effects: [] }
+  if (connection !== 'live') return connection
+  return document === 'renewing' ? 'authenticating' : document
 }
 
 /** A problem as an error; codes that this client does not know yet are `internal` when temporary, else `forbidden`. */

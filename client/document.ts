@@ -10,8 +10,8 @@ import * as Y from 'yjs'
 import { TidemarkError } from '../core/protocol/error-codes.ts'
 import type { ClientMessage, Problem, ServerMessage } from '../core/protocol/tidemark-v1/messages.ts'
 import type { Connection } from './connection.ts'
+import { retryAtOf } from './connection-state.ts'
 import {
-  type DocumentEffect,
   type DocumentEvent,
   type DocumentState,
   errorOf,
@@ -20,7 +20,7 @@ import {
   unopened,
 } from './document-state.ts'
 import { Emitter } from './emitter.ts'
-import type { Environment } from './environment.ts'
+import { Alarm, type Environment } from './environment.ts'
 import { Replica } from './replica.ts'
 import type { Storage } from './storage/storage.ts'
 import type {
@@ -69,7 +69,7 @@ export class DocumentHandle extends Emitter<HandleEvents> implements Handle {
   #head = 0
   #sentBytes = 0
   #receivedBytes = 0
-  #cancelTimer: (() => void) | null = null
+  readonly #retry: Alarm
   #settleSynced: { resolve(): void; reject(error: TidemarkError): void } | null = null
   #asideOf: Replica | null = null
   #ended = false
@@ -78,6 +78,7 @@ export class DocumentHandle extends Emitter<HandleEvents> implements Handle {
     super()
     this.id = id
     this.#context = context
+    this.#retry = new Alarm(context.environment, () => this.#tell({ kind: 'due' }))
     this.whenSynced = this.#newWhenSynced()
     this.#replica = this.#newReplica()
     this.whenLoaded = this.#load()
@@ -224,7 +225,7 @@ export class DocumentHandle extends Emitter<HandleEvents> implements Handle {
   async end(): Promise<void> {
     if (this.#ended) return
     this.#ended = true
-    this.#cancelTimer?.()
+    this.#retry.at(null)
     await this.whenLoaded
     const why = new TidemarkError('shutting_down', 'The document was closed before')
     this.#replica.pushing.fail(why)
@@ -258,7 +259,7 @@ export class DocumentHandle extends Emitter<HandleEvents> implements Handle {
       storage,
       replica: replica.name,
       lastError: this.error,
-      retryAtMs: machine.kind === 'offline' ? machine.retryAtMs : null,
+      retryAtMs: retryAtOf(machine),
     }
   }
 
@@ -305,47 +306,31 @@ export class DocumentHandle extends Emitter<HandleEvents> implements Handle {
   #tell(event: DocumentEvent): void {
     const { environment, connection } = this.#context
     const before = this.#machine
-    const { state, effects } = stepDocument(before, event, {
+    const state = stepDocument(before, event, {
       nowMs: environment.now(),
       random: environment.random(),
       tokenRenewable: connection.tokenRenewable,
     })
     this.#machine = state
     if (before.kind === 'live' && state.kind !== 'live') this.#replica.down()
-    for (const effect of effects) this.#run(effect)
+    if (before.kind === 'live' && state.kind === 'syncing') this.#context.leave(this)
+    if (before.kind !== 'syncing' && state.kind === 'syncing') this.#ask()
+    if (before.kind !== 'renewing' && state.kind === 'renewing') this.#renew()
+    this.#retry.at(retryAtOf(state))
     if (before.kind !== state.kind) this.#log(state.kind, state.error?.message ?? '')
     this.#say()
   }
 
-  #run(effect: DocumentEffect): void {
-    const context = this.#context
-    switch (effect.kind) {
-      case 'open': {
-        const asked = this.#replica.ask()
-        this.#sentBytes += context.open(this, {
-          kind: 'open',
-          document: this.id,
-          engine: 'yjs',
-          token: '',
-          ...asked,
-        })
-        return
-      }
-      case 'leave':
-        return context.leave(this)
-      case 'renew-token':
-        void context.connection.renewToken().then((renewed) => {
-          this.#tell({ kind: renewed ? 'due' : 'no-token' })
-        })
-        return
-      case 'timer':
-        this.#cancelTimer?.()
-        this.#cancelTimer = context.environment.after(effect.delayMs, () => this.#tell({ kind: 'due' }))
-        return
-      case 'no-timer':
-        this.#cancelTimer?.()
-        this.#cancelTimer = null
-    }
+  #ask(): void {
+    const asked = this.#replica.ask()
+    const question = { kind: 'open', document: this.id, engine: 'yjs', token: '', ...asked } as const
+    this.#sentBytes += this.#context.open(this, question)
+  }
+
+  #renew(): void {
+    void this.#context.connection
+      .renewToken()
+      .then((renewed) => this.#tell({ kind: renewed ? 'token' : 'no-token' }))
   }
 
   #onOpened(access: 'read' | 'write'): void {

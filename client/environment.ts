@@ -36,6 +36,33 @@ export interface Environment {
   listen(listener: (event: PageEvent) => void): () => void
 }
 
+/** Calls at one time, or never; told another, not at the one before. */
+export class Alarm {
+  readonly #environment: Environment
+  readonly #then: () => void
+  #atMs: number | null = null
+  #cancel: (() => void) | null = null
+
+  constructor(environment: Environment, then: () => void) {
+    this.#environment = environment
+    this.#then = then
+  }
+
+  at(atMs: number | null): void {
+    if (atMs === this.#atMs) return
+    this.#atMs = atMs
+    this.#cancel?.()
+    const { after, now } = this.#environment
+    this.#cancel =
+      atMs === null
+        ? null
+        : after(atMs - now(), () => {
+            this.#atMs = null
+            this.#then()
+          })
+  }
+}
+
 export function browserOrNode(webSocket: WebSocketClass | undefined): Environment {
   return {
     now: () => Date.now(),
