@@ -48,7 +48,11 @@ export class Metrics {
     this.deliveries = this.counter('deliveries_total', 'Updates written to sessions')
     this.behind = this.counter('sessions_behind_total', 'Times a slow session was marked for a later resync')
     this.bytesIn = this.counter('received_bytes_total', 'Bytes of messages from sessions')
-    this.refusals = this.counter('refusals_total', 'Sessions closed with a row of the error table', ['code'])
+    this.refusals = this.counter(
+      'refusals_total',
+      'Sessions, documents and requests refused or ended with a row of the error table',
+      ['code'],
+    )
     this.quarantined = this.counter('quarantined_total', 'Updates set aside because they break the engine')
     this.compactions = this.counter('compactions_total', 'Compactions by result', ['result'])
     this.compactionSeconds = this.histogram('compaction_seconds', 'Duration of compactions')

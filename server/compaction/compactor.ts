@@ -49,6 +49,8 @@ const reasonLengthMax = 500
 const retryMsMin = 1_000
 const retryMsMax = 600_000
 const waitingMax = 100_000
+/** What was asked for and somebody else held, or overtook, is tried again after so long. */
+const askAgainMs = 5_000
 
 type Reason = CompactionReason | 'asked'
 
@@ -63,6 +65,8 @@ export class Compactor {
   private readonly waiting = new Map<DocumentId, Reason>()
   private readonly running = new Map<DocumentId, Promise<void>>()
   private readonly failing = new Map<DocumentId, Failing>()
+  /** Asked for, and not done yet. */
+  private readonly again = new Map<DocumentId, NodeJS.Timeout>()
   private readonly origin = `compactor-${randomUUID()}`
   private readonly stopping = new AbortController()
   private closing = false
@@ -84,13 +88,29 @@ export class Compactor {
     this.next()
   }
 
-  /** Compacts whatever tail the document has, unless that failed just now. Resolves when it was tried; never rejects. */
+  /**
+   * Compacts whatever tail the document has. Resolves when it was tried, never rejects; what did not succeed is tried
+   * again by itself, as long as this node lives: what was deleted is to go, also when nobody opens it any more.
+   */
   async compactNow(document: DocumentId): Promise<void> {
     await this.running.get(document)
-    if (this.closing || (this.failing.get(document)?.notBeforeMs ?? 0) > Date.now()) return
+    const waitMs = (this.failing.get(document)?.notBeforeMs ?? 0) - Date.now()
+    if (this.closing) return
+    clearTimeout(this.again.get(document))
+    this.again.delete(document)
+    if (waitMs > 0) return this.askAgain(document, waitMs)
     this.waiting.set(document, 'asked')
     this.next()
     while (this.waiting.has(document) || this.running.has(document)) await Promise.race(this.running.values())
+  }
+
+  private askAgain(document: DocumentId, waitMs: number): void {
+    if (this.closing || this.again.has(document) || this.again.size >= waitingMax) return
+    const timer = setTimeout(() => {
+      this.again.delete(document)
+      void this.compactNow(document)
+    }, waitMs)
+    this.again.set(document, timer.unref())
   }
 
   /** Resolves when nothing runs or waits. */
@@ -105,6 +125,7 @@ export class Compactor {
   async close(): Promise<void> {
     this.closing = true
     this.waiting.clear()
+    for (const timer of this.again.values()) clearTimeout(timer)
     const deadline = setTimeout(() => this.stopping.abort(), closeMsMax)
     await Promise.all(this.running.values())
     clearTimeout(deadline)
@@ -129,10 +150,15 @@ export class Compactor {
     const startedMs = performance.now()
     try {
       const lease = await log.lease(document, leaseMs)
-      if (lease === null) return metrics.compacted('leased', 0)
+      if (lease === null) {
+        metrics.compacted('leased', 0)
+        if (reason === 'asked') this.askAgain(document, askAgainMs)
+        return
+      }
       try {
         const result = await this.compact(document, reason)
         metrics.compacted(result, performance.now() - startedMs)
+        if (reason === 'asked' && result === 'lost') this.askAgain(document, askAgainMs)
         logger.debug(
           { document, reason, result, ms: Math.round(performance.now() - startedMs) },
           'compaction',
@@ -145,6 +171,7 @@ export class Compactor {
       if (this.closing) return
       const waitMs = Math.min(retryMsMax, (this.failing.get(document)?.waitMs ?? retryMsMin / 2) * 2)
       this.failing.set(document, { waitMs, notBeforeMs: Date.now() + waitMs })
+      if (reason === 'asked') this.askAgain(document, waitMs)
       metrics.compacted('failed', performance.now() - startedMs)
       logger.error({ document, reason, err: error, retryMs: waitMs }, 'compaction failed')
     }

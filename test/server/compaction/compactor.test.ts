@@ -118,6 +118,37 @@ test('a document whose lease somebody holds is left alone, and compacted once it
   await until('a result', () => results.length === 1)
 })
 
+test('asked for, a short tail is compacted too; two who ask at once get one compaction', async () => {
+  await type(new Y.Doc(), (text) => text.insert(0, 'x'))
+  await Promise.all([compactor.compactNow(document), compactor.compactNow(document)])
+  expect((await log.load(document)).snapshot?.offset).toBe(1)
+  expect(results.filter(({ droppedCount }) => droppedCount === 1)).toHaveLength(1)
+})
+
+test('asked for while somebody holds the lease, it is tried again by itself', async () => {
+  await type(new Y.Doc(), (text) => text.insert(0, 'x'))
+  const lease = await log.lease(document, 60_000)
+  await compactor.compactNow(document)
+  expect((await log.load(document)).snapshot).toBe(null)
+  await lease?.release()
+  await until('compacted', async () => (await log.load(document)).snapshot !== null)
+})
+
+test('asked for and failed, it is tried again by itself', async () => {
+  await type(new Y.Doc(), (text) => text.insert(0, 'x'))
+  const { load } = log
+  let failures = 0
+  log.load = (...args) => {
+    log.load = load
+    failures++
+    return Promise.reject(new Error(`the disk does not answer ${args[0].length}`))
+  }
+  await compactor.compactNow(document)
+  expect(failures).toBe(1)
+  expect((await log.load(document)).snapshot).toBe(null)
+  await until('compacted', async () => (await log.load(document)).snapshot !== null)
+})
+
 test('updates that break the engine are set aside with their reason, and the document goes on without them', async () => {
   const doc = new Y.Doc()
   const poison = (update: Uint8Array) => [{ timeMs: 7, author: 'mallory', origin: 'o', update }]
@@ -135,10 +166,8 @@ test('updates that break the engine are set aside with their reason, and the doc
   ])
   expect(asked.aside[0]!.reason).toMatch(/^error: /)
 
-  await until('the pause after a failure is over', async () => {
-    await compactor.compactNow(document)
-    return results.length === 1
-  })
+  await compactor.compactNow(document)
+  await until('the pause after a failure is over', () => results.length === 1)
   const { snapshot, entries, aside } = fold(await log.load(document), yjsEngine)
   expect(entries).toEqual([])
   expect(aside.map(({ entry }) => [...entry.update])).toEqual([
