@@ -11,7 +11,7 @@ import type { ServerMessage } from '../core/protocol/tidemark-v1/messages.ts'
 import { Connection } from './connection.ts'
 import { retryAtOf } from './connection-state.ts'
 import { type DocumentContext, DocumentHandle, type Question } from './document.ts'
-import { Emitter, Ring } from './emitter.ts'
+import { Emitter } from './emitter.ts'
 import type { Channel, Environment } from './environment.ts'
 import type { Storage } from './storage/storage.ts'
 import type { Client, ClientEvents, ClientOptions, Handle, Inspection, LogEntry, Status } from './types.ts'
@@ -36,6 +36,7 @@ export interface ClientSetting {
 }
 
 export class TidemarkClient extends Emitter<ClientEvents> implements Client {
+  events: readonly LogEntry[] = []
   readonly #setting: ClientSetting
   readonly #connection: Connection
   readonly #documents = new Map<string, DocumentHandle>()
@@ -47,7 +48,6 @@ export class TidemarkClient extends Emitter<ClientEvents> implements Client {
   readonly #ending = new Map<string, Promise<void>>()
   /** Handles that nobody uses, with what ends their grace early; null once it is over. */
   readonly #unused = new Map<DocumentHandle, (() => void) | null>()
-  readonly #ring = new Ring<LogEntry>(eventsMax)
   readonly #context: DocumentContext
   readonly #stopListening: () => void
   readonly #channel: Channel | null
@@ -96,9 +96,6 @@ export class TidemarkClient extends Emitter<ClientEvents> implements Client {
   }
   get paused(): boolean {
     return this.#connection.state.paused
-  }
-  get events(): readonly LogEntry[] {
-    return this.#ring.all
   }
 
   open(documentId: string): Handle {
@@ -199,7 +196,7 @@ export class TidemarkClient extends Emitter<ClientEvents> implements Client {
       this.#toDrain = await this.#setting.storage.unsaved(this.#setting.scope)
       this.#drain()
     } catch (error) {
-      this.#log(null, 'storage', `earlier edits cannot be found: ${String(error)}`)
+      this.#log(null, 'storage', String(error))
     }
   }
 
@@ -212,7 +209,7 @@ export class TidemarkClient extends Emitter<ClientEvents> implements Client {
     this.#toDrain = this.#toDrain.slice(room)
     for (const id of next) {
       if (this.#documents.has(id)) continue
-      this.#log(id, 'sending edits of an earlier visit', '')
+      this.#log(id, 'earlier edits', '')
       this.#handleOf(id)
     }
     this.#onUnused()
@@ -309,7 +306,7 @@ export class TidemarkClient extends Emitter<ClientEvents> implements Client {
 
   #log(document: string | null, event: string, detail: string): void {
     const entry = { atMs: this.#setting.environment.now(), document, event, detail }
-    this.#ring.add(entry)
+    this.events = [...this.events.slice(1 - eventsMax), entry]
     this.emit('event', entry)
   }
 }

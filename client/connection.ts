@@ -5,7 +5,7 @@
  * - The server's silence is noticed: a ping after `pingMs` without a message, the end of the connection after as much again.
  * - The token goes in-band, first thing on the socket, and again when the server hints that it will end.
  */
-import { closeCodes, type ErrorCode, isErrorCode, TidemarkError } from '../core/protocol/error-codes.ts'
+import { isErrorCode, TidemarkError } from '../core/protocol/error-codes.ts'
 import { decodeServerMessage } from '../core/protocol/tidemark-v1/decode.ts'
 import { encodeClientMessage } from '../core/protocol/tidemark-v1/encode.ts'
 import { type ClientMessage, type ServerMessage, subprotocol } from '../core/protocol/tidemark-v1/messages.ts'
@@ -122,7 +122,7 @@ export class Connection {
   }
 
   async #connect(attempt: number): Promise<void> {
-    this.#timer(connectMsMax, () => this.#lost(attempt, null, `no welcome within ${connectMsMax} ms`))
+    this.#timer(connectMsMax, () => this.#lost(attempt, null, 'no welcome'))
     try {
       const [token, Class] = await Promise.all([this.#askToken(), this.#environment.webSocket()])
       if (attempt !== this.#attempt) return
@@ -152,11 +152,11 @@ export class Connection {
         if (bytes !== null) this.#hear(decodeServerMessage(bytes), bytes.length)
       } catch (error) {
         // Our own defect or a proxy's: worth another connection, with backoff.
-        this.#lost(attempt, null, `a message could not be taken: ${String(error)}`)
+        this.#lost(attempt, null, String(error))
       }
     }
     socket.onclose = ({ code, reason }: { code: number; reason: string }) =>
-      this.#lost(attempt, errorOfClose(code, reason), `closed with ${code} ${reason}`)
+      this.#lost(attempt, errorOfClose(code, reason), `${code} ${reason}`)
     // `close` follows, and says more.
     socket.onerror = () => undefined
   }
@@ -198,7 +198,7 @@ export class Connection {
       if (this.state.kind !== 'live') return
       const nowMs = this.#environment.now()
       if (pingedAtMs !== null && this.#heardAtMs < pingedAtMs)
-        return this.#lost(this.#attempt, null, `silent for ${nowMs - this.#heardAtMs} ms`)
+        return this.#lost(this.#attempt, null, 'silent')
       const silent = nowMs - this.#heardAtMs >= pingMs
       if (silent) this.send({ kind: 'ping', nonce: 0 })
       this.#watchSilence(pingMs, silent ? nowMs : null)
@@ -243,12 +243,11 @@ export class Connection {
   }
 }
 
-/** What the server said by closing: `code: text` names the row; a code from 4400 to 4499 alone at least tells which kind. */
+/** What the server said by closing: `code: text`. Of a code from 4400 to 4499 without that it is known at least that it is final. */
 export function errorOfClose(closeCode: number, reason: string): TidemarkError | null {
-  const [, code, text] = /^(\w+): (.*)$/s.exec(reason) ?? []
-  if (code !== undefined && isErrorCode(code)) return new TidemarkError(code, text ?? '')
-  if (closeCode < 4400 || closeCode > 4499) return null
-  const codes = Object.keys(closeCodes) as ErrorCode[]
-  const alike = codes.find((each) => closeCodes[each] === closeCode) ?? 'forbidden'
-  return new TidemarkError(alike, reason === '' ? `Closed with ${closeCode}` : reason)
+  const [, code = '', text = ''] = /^(\w+): (.*)$/s.exec(reason) ?? []
+  if (isErrorCode(code)) return new TidemarkError(code, text)
+  return closeCode >= 4400 && closeCode < 4500
+    ? new TidemarkError('forbidden', `${closeCode} ${reason}`)
+    : null
 }

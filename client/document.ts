@@ -58,6 +58,7 @@ export class DocumentHandle extends Emitter<HandleEvents> implements Handle {
   uses = 0
   loaded = false
   synced = false
+  access: 'read' | 'write' | null = null
   readonly whenLoaded: Promise<Loaded>
   whenSynced: Promise<void>
   #replica: Replica
@@ -65,7 +66,6 @@ export class DocumentHandle extends Emitter<HandleEvents> implements Handle {
   readonly #context: DocumentContext
   #said: Status = 'offline'
   #saidPending = 0
-  #accessSaid: 'read' | 'write' | null = null
   #head = 0
   #sentBytes = 0
   #receivedBytes = 0
@@ -89,9 +89,6 @@ export class DocumentHandle extends Emitter<HandleEvents> implements Handle {
   }
   get awareness(): Awareness {
     return this.#replica.awareness
-  }
-  get access(): 'read' | 'write' | null {
-    return this.#accessSaid
   }
   get pending(): number {
     return this.#replica.pushing.pending
@@ -145,14 +142,15 @@ export class DocumentHandle extends Emitter<HandleEvents> implements Handle {
     const old = this.#replica
     this.#context.leave(this)
     this.#tell({ kind: 'disconnected' })
-    old.pushing.fail(new TidemarkError('stale_replica', 'The replica was given up'))
-    if (this.#asideOf !== old && !old.empty) await old.setAside('reset', 'The app gave this replica up')
+    const why = new TidemarkError('stale_replica', 'The replica was given up')
+    old.pushing.fail(why)
+    if (this.#asideOf !== old && !old.empty) await old.setAside('reset', why.message)
     await old.close()
     this.#replica = this.#newReplica()
     this.#machine = unopened
     this.#head = 0
     this.synced = false
-    this.#settleSynced?.reject(new TidemarkError('stale_replica', 'The replica was given up'))
+    this.#settleSynced?.reject(why)
     this.whenSynced = this.#newWhenSynced()
     await this.#replica.load(this.#context.storage, this.#context.scope, this.id)
     if (this.#replica.aside === null) this.#replica.aside = old.aside
@@ -238,28 +236,24 @@ export class DocumentHandle extends Emitter<HandleEvents> implements Handle {
   }
 
   inspect(): DocumentInspection {
-    const { id, status, uses, access, pending, storage } = this
-    const head = this.#head
-    const sentBytes = this.#sentBytes
-    const receivedBytes = this.#receivedBytes
-    const machine = this.#machine
     const replica = this.#replica
+    const { epoch, offset } = replica.position
     return {
-      id,
-      status,
-      handles: uses,
-      access,
-      epoch: replica.position.epoch,
-      offset: replica.position.offset,
-      head: Math.max(head, replica.position.offset),
-      pending,
+      id: this.id,
+      status: this.status,
+      handles: this.uses,
+      access: this.access,
+      epoch,
+      offset,
+      head: Math.max(this.#head, offset),
+      pending: this.pending,
       pendingBytes: replica.pushing.pendingBytes,
-      sentBytes,
-      receivedBytes,
-      storage,
+      sentBytes: this.#sentBytes,
+      receivedBytes: this.#receivedBytes,
+      storage: this.storage,
       replica: replica.name,
       lastError: this.error,
-      retryAtMs: retryAtOf(machine),
+      retryAtMs: retryAtOf(this.#machine),
     }
   }
 
@@ -334,8 +328,8 @@ export class DocumentHandle extends Emitter<HandleEvents> implements Handle {
   }
 
   #onOpened(access: 'read' | 'write'): void {
-    if (access !== this.#accessSaid) {
-      this.#accessSaid = access
+    if (access !== this.access) {
+      this.access = access
       this.emit('access', access)
     }
     if (!this.synced) {

@@ -19,26 +19,7 @@ export class Emitter<Events extends { [Name in keyof Events]: Listener }> {
       try {
         ;(listener as (...args: Parameters<Events[Name]>) => void)(...args)
       } catch (error) {
-        console.error('a listener of the Tidemark client failed', error)
+        console.error('Tidemark: a listener failed', error)
       }
-  }
-}
-
-/** The last `countMax` of what was added. */
-export class Ring<T> {
-  #items: T[] = []
-  readonly #countMax: number
-
-  constructor(countMax: number) {
-    this.#countMax = countMax
-  }
-
-  /** Replaced by each addition, never changed: may be handed out. */
-  get all(): readonly T[] {
-    return this.#items
-  }
-
-  add(item: T): void {
-    this.#items = [...this.#items.slice(1 - this.#countMax), item]
   }
 }

@@ -102,20 +102,12 @@ async function webSocketOfNode(): Promise<WebSocketClass> {
 
 function listen(listener: (event: PageEvent) => void): () => void {
   if (typeof globalThis.addEventListener !== 'function') return () => undefined
-  const online = (): void => listener('online')
-  const offline = (): void => listener('offline')
-  const hidden = (): void => listener('hidden')
-  const visibility = (): void => {
-    if (document.visibilityState === 'hidden') hidden()
-  }
-  addEventListener('online', online)
-  addEventListener('offline', offline)
-  addEventListener('pagehide', hidden)
-  globalThis.document?.addEventListener('visibilitychange', visibility)
-  return () => {
-    removeEventListener('online', online)
-    removeEventListener('offline', offline)
-    removeEventListener('pagehide', hidden)
-    globalThis.document?.removeEventListener('visibilitychange', visibility)
-  }
+  const listening = new AbortController()
+  const { signal } = listening
+  for (const event of ['online', 'offline'] as const)
+    addEventListener(event, () => listener(event), { signal })
+  // Whatever is not on disk by then may never be.
+  addEventListener('pagehide', () => listener('hidden'), { signal })
+  globalThis.document?.addEventListener('visibilitychange', () => listener('hidden'), { signal })
+  return () => listening.abort()
 }

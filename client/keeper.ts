@@ -141,8 +141,7 @@ export class Keeper {
     this.#cancelTimer = this.#environment.after(urgent ? 0 : lazyMs, () => void this.flush())
   }
 
-  #write(): Promise<void> {
-    const batch = this.#collect()
+  #write(batch = this.#collect()): Promise<void> {
     this.#writing = this.#store(batch).finally(() => {
       this.#writing = null
       if (this.#dirty) this.#schedule(this.#put.length > 0)
@@ -197,12 +196,7 @@ export class Keeper {
     for (const { replica, sequence } of put) if (!firsts.has(replica)) firsts.set(replica, sequence)
     const remove = [...firsts].map(([replica, first]) => ({ replica, from: 0, to: first - 1 }))
     this.#storedCount = compactCountMin
-    const batch = { updates: [this.#owner.state()], put, remove, position: this.#owner.position() }
-    this.#writing = this.#store(batch).finally(() => {
-      this.#writing = null
-      if (this.#dirty) this.#schedule(this.#put.length > 0)
-    })
-    await this.#writing
+    await this.#write({ updates: [this.#owner.state()], put, remove, position: this.#owner.position() })
     if ((this.state as State) === 'disk') this.#owner.onRecovered()
   }
 

@@ -7,7 +7,7 @@ const blockedMsMax = 5_000
 export function onRequest<T>(request: IDBRequest<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     request.onsuccess = () => resolve(request.result)
-    request.onerror = () => reject(request.error ?? new Error('an IndexedDB request failed'))
+    request.onerror = () => reject(why(request))
   })
 }
 
@@ -15,7 +15,7 @@ export function onRequest<T>(request: IDBRequest<T>): Promise<T> {
 export function onTransaction(transaction: IDBTransaction): Promise<void> {
   return new Promise((resolve, reject) => {
     transaction.oncomplete = () => resolve()
-    transaction.onabort = () => reject(transaction.error ?? new Error('an IndexedDB transaction was aborted'))
+    transaction.onabort = () => reject(why(transaction))
   })
 }
 
@@ -48,7 +48,11 @@ function withinTime<T>(request: IDBOpenDBRequest & IDBRequest<T>, tooLate: (resu
     }
     request.onerror = () => {
       clearTimeout(timer)
-      reject(request.error ?? new Error('IndexedDB cannot be opened'))
+      reject(why(request))
     }
   })
+}
+
+function why({ error }: { readonly error: DOMException | null }): Error {
+  return error ?? new Error('IndexedDB failed')
 }

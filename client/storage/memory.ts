@@ -16,25 +16,22 @@ interface Kept {
 export function createMemoryStorage(): Storage {
   const scopes = new Map<string, Map<string, Kept>>()
   const documentsOf = (scope: string): Map<string, Kept> => {
-    const documents = scopes.get(scope) ?? new Map<string, Kept>()
-    scopes.set(scope, documents)
-    return documents
+    if (!scopes.has(scope)) scopes.set(scope, new Map())
+    return scopes.get(scope)!
   }
   return {
     durable: false,
-    open: (scope, document) => {
+    open: async (scope, document) => {
       const documents = documentsOf(scope)
-      const kept = documents.get(document) ?? empty()
-      documents.set(document, kept)
-      return Promise.resolve(storageOf(kept))
+      if (!documents.has(document)) documents.set(document, empty())
+      return storageOf(documents.get(document)!)
     },
-    unsaved: (scope) => {
+    unsaved: async (scope) => {
       const unsaved = [...documentsOf(scope)].filter(([, { outbox }]) => outbox.length > 0)
-      return Promise.resolve(unsaved.map(([document]) => document))
+      return unsaved.map(([document]) => document)
     },
-    forget: (scope) => {
+    forget: async (scope) => {
       scopes.delete(scope)
-      return Promise.resolve()
     },
   }
 }
@@ -45,42 +42,39 @@ function empty(): Kept {
 
 function storageOf(kept: Kept): DocumentStorage {
   return {
-    load: () => {
+    load: async () => {
       kept.added = []
-      const { updates, position, outbox, asides, lineage } = kept
-      return Promise.resolve({
+      const { asides, outbox, updates } = kept
+      return {
+        ...kept,
         updates: [...updates],
-        position,
         outbox: outbox.toSorted(bySequence),
         aside: asides.at(-1) ?? null,
-        lineage,
-      })
+      }
     },
-    write: (batch) => {
+    write: async (batch) => {
       kept.updates.push(...batch.updates)
       kept.added.push(...batch.updates)
       kept.position = batch.position ?? kept.position
       kept.outbox = [...kept.outbox.filter((entry) => !removes(batch, entry)), ...batch.put]
-      return Promise.resolve()
     },
-    outboxOf: (replica) =>
-      Promise.resolve(kept.outbox.filter((entry) => entry.replica === replica).toSorted(bySequence)),
-    compact: (merge) => {
+    outboxOf: async (replica) =>
+      kept.outbox.filter((entry) => entry.replica === replica).toSorted(bySequence),
+    compact: async (merge) => {
       kept.updates = [merge(kept.added)]
       kept.added = []
-      return Promise.resolve()
     },
-    setAside: (make) => {
+    setAside: async (make) => {
       const { asides, lineage } = kept
       const record = make(kept.added, kept.outbox)
       Object.assign(kept, empty(), { asides: [...asides, record], lineage: lineage + 1 })
-      return Promise.resolve(record)
+      return record
     },
-    discardAside: () => {
+    discardAside: async () => {
       kept.asides.pop()
-      return Promise.resolve(kept.asides.at(-1) ?? null)
+      return kept.asides.at(-1) ?? null
     },
-    close: () => Promise.resolve(),
+    close: async () => undefined,
   }
 }
 

@@ -59,7 +59,7 @@ test('all converge, no saved edit is missing, and each is in the log once', {
   }
   await Promise.all(Array.from({ length: atATime }, tell))
   expect(faults, 'connections that were lost').toBeGreaterThan(count * 20)
-  expect(saved, 'edits that were saved before their page was killed').toBeGreaterThan(count * 500)
+  expect(saved, 'edits that were saved before their page was killed').toBeGreaterThan(count * 300)
 })
 
 class Story {

@@ -46,11 +46,14 @@ export function framesOf(chunks: readonly Uint8Array[], partBytes: number): Uint
 /** The frames that carry a message: itself, or its parts. */
 export function splitMessage(message: Uint8Array, partBytes: number): Uint8Array[] {
   if (message.length <= partBytes) return [message]
-  return framesOf([message], partBytes).map((pieces) => {
-    const writer = new ByteWriter(pieces.reduce((sum, piece) => sum + piece.length, 0))
-    for (const piece of pieces) writer.raw(piece)
-    return writer.finish()
-  })
+  const frames: Uint8Array[] = []
+  const roomBytes = partBytes - partHeaderBytesMax
+  for (let start = 0; start < message.length; start += roomBytes) {
+    const piece = message.subarray(start, start + roomBytes)
+    const left = message.length - start - piece.length
+    frames.push(new ByteWriter(partBytes).uint8(kinds.part).varUint(left).raw(piece).finish())
+  }
+  return frames
 }
 
 /** Puts the messages of one direction of one connection together. */
