@@ -8,7 +8,7 @@
 import { parseDocumentId } from '../core/document-id.ts'
 import { TidemarkError } from '../core/protocol/error-codes.ts'
 import type { ServerMessage } from '../core/protocol/tidemark-v1/messages.ts'
-import { Connection } from './connection.ts'
+import { Connection, type ConnectionListener } from './connection.ts'
 import { retryAtOf } from './connection-state.ts'
 import { type DocumentContext, DocumentHandle, type Question } from './document.ts'
 import { Emitter } from './emitter.ts'
@@ -35,10 +35,15 @@ export interface ClientSetting {
   readonly scope: string
 }
 
-export class TidemarkClient extends Emitter<ClientEvents> implements Client {
+export class TidemarkClient
+  extends Emitter<ClientEvents>
+  implements Client, DocumentContext, ConnectionListener
+{
   events: readonly LogEntry[] = []
-  readonly #setting: ClientSetting
-  readonly #connection: Connection
+  readonly environment: Environment
+  readonly storage: Storage
+  readonly scope: string
+  readonly connection: Connection
   readonly #documents = new Map<string, DocumentHandle>()
   /** Questions on this connection without an answer yet. */
   readonly #asked = new Map<number, Asked>()
@@ -48,7 +53,6 @@ export class TidemarkClient extends Emitter<ClientEvents> implements Client {
   readonly #ending = new Map<string, Promise<void>>()
   /** Handles that nobody uses, with what ends their grace early; null once it is over. */
   readonly #unused = new Map<DocumentHandle, (() => void) | null>()
-  readonly #context: DocumentContext
   readonly #stopListening: () => void
   readonly #channel: Channel | null
   #toDrain: readonly string[] = []
@@ -57,31 +61,14 @@ export class TidemarkClient extends Emitter<ClientEvents> implements Client {
   #said: Status = 'offline'
   #closed: Promise<void> | null = null
 
-  constructor(setting: ClientSetting) {
+  constructor({ environment, url, token, storage, scope }: ClientSetting) {
     super()
-    const { environment, url, token, storage, scope } = setting
-    this.#setting = setting
-    this.#connection = new Connection(url, token, environment, {
-      onLive: () => this.#onLive(),
-      onDown: () => this.#onDown(),
-      onMessage: (message, bytes) => this.#onMessage(message, bytes),
-      onState: () => this.#onState(),
-      log: (event, detail) => this.#log(null, event, detail),
-    })
-    this.#context = {
-      environment,
-      connection: this.#connection,
-      storage,
-      scope,
-      open: (handle, message) => this.#ask(handle, message),
-      leave: (handle) => this.#leave(handle),
-      ended: (document) => this.#ending.get(document),
-      onUnused: () => this.#onUnused(),
-      onSettled: () => this.#endSettled(),
-      log: (document, event, detail) => this.#log(document, event, detail),
-    }
+    this.environment = environment
+    this.storage = storage
+    this.scope = scope
+    this.connection = new Connection(url, token, environment, this)
     this.#stopListening = environment.listen((event) => {
-      if (event !== 'hidden') this.#connection.tell({ kind: event })
+      if (event !== 'hidden') this.connection.tell({ kind: event })
       else for (const handle of this.#documents.values()) void handle.flush()
     })
     this.#channel = storage.durable ? environment.channel(`tidemark/${scope}`) : null
@@ -89,13 +76,13 @@ export class TidemarkClient extends Emitter<ClientEvents> implements Client {
   }
 
   get status(): Status {
-    return this.#connection.state.kind
+    return this.connection.state.kind
   }
   get error(): TidemarkError | null {
-    return this.#connection.state.error
+    return this.connection.state.error
   }
   get paused(): boolean {
-    return this.#connection.state.paused
+    return this.connection.state.paused
   }
 
   open(documentId: string): Handle {
@@ -109,24 +96,24 @@ export class TidemarkClient extends Emitter<ClientEvents> implements Client {
   }
 
   retry(): void {
-    this.#connection.tell({ kind: 'retry' })
+    this.connection.tell({ kind: 'retry' })
     for (const handle of this.#documents.values()) handle.retry()
   }
 
   pause(): void {
-    this.#connection.tell({ kind: 'pause' })
-    this.#log(null, 'paused', '')
+    this.connection.tell({ kind: 'pause' })
+    this.log(null, 'paused', '')
   }
 
   resume(): void {
-    this.#connection.tell({ kind: 'resume' })
-    this.#log(null, 'resumed', '')
+    this.connection.tell({ kind: 'resume' })
+    this.log(null, 'resumed', '')
   }
 
   inspect(): Inspection {
-    const { state, durability } = this.#connection
+    const { state, durability } = this.connection
     return {
-      url: this.#setting.url,
+      url: this.connection.url,
       status: this.status,
       error: this.error,
       retryAtMs: retryAtOf(state),
@@ -143,7 +130,7 @@ export class TidemarkClient extends Emitter<ClientEvents> implements Client {
   }
 
   async forget(): Promise<void> {
-    const { storage, scope } = this.#setting
+    const { storage, scope } = this
     this.#channel?.postMessage('forgotten')
     await this.close()
     await storage.forget(scope)
@@ -154,27 +141,27 @@ export class TidemarkClient extends Emitter<ClientEvents> implements Client {
   #handleOf(id: string): DocumentHandle {
     const known = this.#documents.get(id)
     if (known !== undefined) return known
-    const handle = new DocumentHandle(id, this.#context)
+    const handle = new DocumentHandle(id, this)
     this.#documents.set(id, handle)
-    if (this.#connection.state.wanted) return handle
-    if (!this.#setting.environment.online()) this.#connection.tell({ kind: 'offline' })
-    this.#connection.tell({ kind: 'want' })
+    if (this.connection.state.wanted) return handle
+    if (!this.environment.online()) this.connection.tell({ kind: 'offline' })
+    this.connection.tell({ kind: 'want' })
     return handle
   }
 
-  #onUnused(): void {
+  onUnused(): void {
     for (const handle of this.#documents.values()) {
       if (handle.uses > 0 || this.#unused.has(handle) || this.#closed !== null) continue
-      const cancel = this.#setting.environment.after(graceMs, () => {
+      const cancel = this.environment.after(graceMs, () => {
         this.#unused.set(handle, null)
-        this.#endSettled()
+        this.onSettled()
       })
       this.#unused.set(handle, cancel)
     }
   }
 
   /** Ends what nobody uses and what has nothing left to send. */
-  #endSettled(): void {
+  onSettled(): void {
     for (const [id, handle] of this.#documents) {
       if (this.#unused.get(handle) !== null || !handle.settled || !handle.loaded) continue
       this.#documents.delete(id)
@@ -183,7 +170,7 @@ export class TidemarkClient extends Emitter<ClientEvents> implements Client {
         id,
         handle.end().finally(() => this.#ending.delete(id)),
       )
-      if (this.#documents.size === 0 && this.#toDrain.length === 0) this.#connection.tell({ kind: 'unwant' })
+      if (this.#documents.size === 0 && this.#toDrain.length === 0) this.connection.tell({ kind: 'unwant' })
     }
     this.#drain()
   }
@@ -193,15 +180,15 @@ export class TidemarkClient extends Emitter<ClientEvents> implements Client {
     if (this.#draining) return
     this.#draining = true
     try {
-      this.#toDrain = await this.#setting.storage.unsaved(this.#setting.scope)
+      this.#toDrain = await this.storage.unsaved(this.scope)
       this.#drain()
     } catch (error) {
-      this.#log(null, 'storage', String(error))
+      this.log(null, 'storage', String(error))
     }
   }
 
   #drain(): void {
-    if (this.#closed !== null || this.#connection.state.kind !== 'live') return
+    if (this.#closed !== null || this.connection.state.kind !== 'live') return
     const unused = [...this.#documents.values()].filter(({ uses }) => uses === 0).length
     const room = drainCountMax - unused
     if (room <= 0 || this.#toDrain.length === 0) return
@@ -209,10 +196,10 @@ export class TidemarkClient extends Emitter<ClientEvents> implements Client {
     this.#toDrain = this.#toDrain.slice(room)
     for (const id of next) {
       if (this.#documents.has(id)) continue
-      this.#log(id, 'earlier edits', '')
+      this.log(id, 'earlier edits', '')
       this.#handleOf(id)
     }
-    this.#onUnused()
+    this.onUnused()
   }
 
   async #endAll(): Promise<void> {
@@ -222,7 +209,7 @@ export class TidemarkClient extends Emitter<ClientEvents> implements Client {
     const handles = [...this.#documents.values()]
     this.#documents.clear()
     await Promise.allSettled([...handles.map((handle) => handle.end()), ...this.#ending.values()])
-    this.#connection.tell({ kind: 'unwant' })
+    this.connection.tell({ kind: 'unwant' })
   }
 
   async #onForgotten(): Promise<void> {
@@ -232,48 +219,52 @@ export class TidemarkClient extends Emitter<ClientEvents> implements Client {
 
   // --- the connection -------------------------------------------------------------------------------
 
-  #onLive(): void {
+  onLive(): void {
     for (const handle of this.#documents.values()) handle.connectionChanged()
     void this.#findUnsent()
   }
 
-  #onDown(): void {
+  onDown(): void {
     this.#asked.clear()
     this.#postponed.clear()
     this.#channels.clear()
     for (const handle of this.#documents.values()) handle.connectionChanged()
   }
 
-  #onState(): void {
+  onState(): void {
     for (const handle of this.#documents.values()) handle.connectionChanged()
     if (this.status === this.#said) return
     this.#said = this.status
     this.emit('status', this.#said)
   }
 
+  ended(document: string): Promise<void> | undefined {
+    return this.#ending.get(document)
+  }
+
   /** A document is open once on a socket; what was asked before has no channel yet that could be closed. */
-  #ask(handle: DocumentHandle, message: Question): number {
+  ask(handle: DocumentHandle, message: Question): number {
     const { id } = handle
     if ([...this.#asked.values()].some(({ document }) => document === id)) {
-      this.#postponed.set(id, () => this.#ask(handle, message))
+      this.#postponed.set(id, () => this.ask(handle, message))
       return 0
     }
     const request = ++this.#request
     this.#asked.set(request, { document: id, handle })
-    return this.#connection.send({ ...message, request })
+    return this.connection.send({ ...message, request })
   }
 
-  #leave(handle: DocumentHandle): void {
+  leave(handle: DocumentHandle): void {
     this.#postponed.delete(handle.id)
     for (const asked of this.#asked.values()) if (asked.handle === handle) asked.handle = null
     for (const [channel, other] of this.#channels) {
       if (other !== handle) continue
       this.#channels.delete(channel)
-      this.#connection.send({ kind: 'close', channel })
+      this.connection.send({ kind: 'close', channel })
     }
   }
 
-  #onMessage(message: ServerMessage, bytes: number): void {
+  onMessage(message: ServerMessage, bytes: number): void {
     switch (message.kind) {
       case 'opened':
       case 'refused': {
@@ -285,7 +276,7 @@ export class TidemarkClient extends Emitter<ClientEvents> implements Client {
           if (message.kind === 'opened') this.#channels.set(message.channel, handle)
           return handle.hear(message, bytes)
         }
-        if (message.kind === 'opened') this.#connection.send({ kind: 'close', channel: message.channel })
+        if (message.kind === 'opened') this.connection.send({ kind: 'close', channel: message.channel })
         const next = this.#postponed.get(document)
         this.#postponed.delete(document)
         return next?.()
@@ -304,8 +295,8 @@ export class TidemarkClient extends Emitter<ClientEvents> implements Client {
     }
   }
 
-  #log(document: string | null, event: string, detail: string): void {
-    const entry = { atMs: this.#setting.environment.now(), document, event, detail }
+  log(document: string | null, event: string, detail: string): void {
+    const entry = { atMs: this.environment.now(), document, event, detail }
     this.events = [...this.events.slice(1 - eventsMax), entry]
     this.emit('event', entry)
   }

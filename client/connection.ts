@@ -34,7 +34,7 @@ export interface ConnectionListener {
   /** All but welcome, pong and hint. */
   onMessage(message: ServerMessage, bytes: number): void
   onState(): void
-  log(event: string, detail: string): void
+  log(document: string | null, event: string, detail: string): void
 }
 
 export class Connection {
@@ -42,7 +42,7 @@ export class Connection {
   durability: string | null = null
   /** Of one message from us. */
   messageBytesMax = 0
-  readonly #url: string
+  readonly url: string
   readonly #token: ClientOptions['token']
   readonly #environment: Environment
   readonly #listener: ConnectionListener
@@ -60,7 +60,7 @@ export class Connection {
     environment: Environment,
     listener: ConnectionListener,
   ) {
-    this.#url = url
+    this.url = url
     this.#token = token
     this.#environment = environment
     this.#listener = listener
@@ -90,7 +90,7 @@ export class Connection {
     this.#retry.at(retryAtOf(state))
     if (before.kind === 'live' && state.kind !== 'live') this.#listener.onDown()
     if (before.kind !== state.kind) {
-      this.#listener.log(state.kind, state.error?.message ?? '')
+      this.#listener.log(null, state.kind, state.error?.message ?? '')
       if (state.kind === 'live') this.#listener.onLive()
     }
     if (before !== state) this.#listener.onState()
@@ -116,7 +116,7 @@ export class Connection {
       this.send({ kind: 'auth', token })
       return true
     } catch (error) {
-      this.#listener.log('token failed', String(error))
+      this.#listener.log(null, 'token failed', String(error))
       return false
     }
   }
@@ -127,7 +127,7 @@ export class Connection {
       const [token, Class] = await Promise.all([this.#askToken(), this.#environment.webSocket()])
       if (attempt !== this.#attempt) return
       this.#sentToken = token
-      this.#listen(new Class(this.#url, [subprotocol]), attempt)
+      this.#listen(new Class(this.url, [subprotocol]), attempt)
     } catch (error) {
       this.#lost(attempt, null, String(error))
     }
@@ -175,10 +175,10 @@ export class Connection {
         return
       case 'durability':
         this.durability = message.durability
-        this.#listener.log('durability', message.durability)
+        this.#listener.log(null, 'durability', message.durability)
         return
       case 'hint':
-        this.#listener.log(`hint: ${message.hint}`, `${message.milliseconds} ms`)
+        this.#listener.log(null, `hint: ${message.hint}`, `${message.milliseconds} ms`)
         if (message.hint === 'drain') this.tell({ kind: 'drain', milliseconds: message.milliseconds })
         else if (this.tokenRenewable) this.#renewUntilDone()
         return
@@ -209,7 +209,7 @@ export class Connection {
     if (attempt !== this.#attempt) return
     this.#attempt++
     this.#dropSocket(1000)
-    this.#listener.log('connection lost', why)
+    this.#listener.log(null, 'connection lost', why)
     this.tell({ kind: 'lost', error })
   }
 

@@ -41,7 +41,7 @@ export interface DocumentContext {
   readonly storage: Storage
   readonly scope: string
   /** Sends the question, and the answer to the handle. Gives the bytes sent. */
-  open(handle: DocumentHandle, message: Question): number
+  ask(handle: DocumentHandle, message: Question): number
   /** Closes its channel; nothing that still comes for it, and no answer under way, is this handle's. */
   leave(handle: DocumentHandle): void
   /** Resolves when an earlier handle of this document has let go of its storage. */
@@ -50,7 +50,7 @@ export interface DocumentContext {
   onUnused(): void
   /** Whether it may end can have changed. */
   onSettled(): void
-  log(document: string, event: string, detail: string): void
+  log(document: string | null, event: string, detail: string): void
 }
 
 export class DocumentHandle extends Emitter<HandleEvents> implements Handle {
@@ -318,7 +318,7 @@ export class DocumentHandle extends Emitter<HandleEvents> implements Handle {
   #ask(): void {
     const asked = this.#replica.ask()
     const question = { kind: 'open', document: this.id, engine: 'yjs', token: '', ...asked } as const
-    this.#sentBytes += this.#context.open(this, question)
+    this.#sentBytes += this.#context.ask(this, question)
   }
 
   #renew(): void {

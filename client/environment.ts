@@ -5,6 +5,7 @@
  * bundler follows, and only where there is no WebSocket (Node before 22).
  */
 import { TidemarkError } from '../core/protocol/error-codes.ts'
+import { hexOf } from './scope.ts'
 import type { WebSocketLike } from './types.ts'
 
 export type WebSocketClass = new (url: string, protocols: string[]) => WebSocketLike
@@ -67,7 +68,7 @@ export function browserOrNode(webSocket: WebSocketClass | undefined): Environmen
   return {
     now: () => Date.now(),
     random: () => Math.random(),
-    newName: randomName,
+    newName: () => hexOf(crypto.getRandomValues(new Uint8Array(16))),
     after: (delayMs, then) => {
       const timer = setTimeout(then, delayMs)
       return () => clearTimeout(timer)
@@ -79,11 +80,6 @@ export function browserOrNode(webSocket: WebSocketClass | undefined): Environmen
     online: () => globalThis.navigator?.onLine !== false,
     listen,
   }
-}
-
-function randomName(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(16))
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
 }
 
 async function webSocketOfNode(): Promise<WebSocketClass> {

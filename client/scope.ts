@@ -6,7 +6,7 @@ import { digest } from 'lib0/hash/sha256'
 
 export function scopeOf(url: string, user: string): string {
   const bytes = new TextEncoder().encode(JSON.stringify([url, user]))
-  return Array.from(digest(bytes).subarray(0, 16), (byte) => byte.toString(16).padStart(2, '0')).join('')
+  return hexOf(digest(bytes).subarray(0, 16))
 }
 
 /** The subject of a JSON Web Token, unverified: it chooses a drawer, it opens no door. '' when it has none. */
@@ -20,4 +20,8 @@ export function subjectOf(token: string): string {
     // Not a JSON Web Token: the app names the user if it wants one.
     return ''
   }
+}
+
+export function hexOf(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
 }
