@@ -72,24 +72,24 @@ async function outcome(client: TidemarkClient, ownToken = ''): Promise<string> {
   return replica.opened === null ? await client.end() : `opened for ${replica.opened.access}`
 }
 
-const states: [string, () => Promise<string>, code: string][] = [
-  ['garbage', async () => 'garbage', 'unauthenticated'],
-  ['expired', () => sign({ expiresIn: -10 }), 'token_expired'],
-  ['for another audience', () => sign({ audience: 'mail' }), 'unauthenticated'],
-  ['without the audience', () => token(), 'unauthenticated'],
-  ['that nobody signed', async () => unsignedToken(), 'unauthenticated'],
+const states: [state: string, code: string, make: () => Promise<string>][] = [
+  ['garbage', 'unauthenticated', async () => 'garbage'],
+  ['expired', 'token_expired', () => sign({ expiresIn: -10 })],
+  ['for another audience', 'unauthenticated', () => sign({ audience: 'mail' })],
+  ['without the audience', 'unauthenticated', () => token()],
+  ['that nobody signed', 'unauthenticated', async () => unsignedToken()],
   [
     'signed with another key',
-    () => sign({ secret: 'another secret of at least thirty-two bytes' }),
     'unauthenticated',
+    () => sign({ secret: 'another secret of at least thirty-two bytes' }),
   ],
-  ['longer than any', async () => 'x'.repeat(9_000), 'unauthenticated'],
+  ['longer than any', 'unauthenticated', async () => 'x'.repeat(9_000)],
 ]
 
 describe('a token', () => {
   test.each(states)(
     '%s in a message or at the handshake closes the socket: %s',
-    async (_state, make, code) => {
+    async (_state, code, make) => {
       const jwt = await make()
       const talking = await connect()
       talking.auth(jwt)
@@ -99,13 +99,13 @@ describe('a token', () => {
     },
   )
 
-  test.each(states)('%s of an open refuses the document and no other: %s', async (_state, make, code) => {
+  test.each(states)('%s of an open refuses the document and no other: %s', async (_state, code, make) => {
     const client = await connectAs()
     expect(await outcome(client, await make())).toBe(`refused ${code}`)
     expect(await outcome(client)).toBe('opened for write')
   })
 
-  test.each(states)('%s that is to renew one closes the socket', async (_state, make, code) => {
+  test.each(states)('%s that is to renew one closes the socket', async (_state, code, make) => {
     const client = await connectAs()
     const replica = await client.join('a/renewed')
     client.auth(await make())
