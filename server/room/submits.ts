@@ -17,6 +17,7 @@ import type { Appended, Entry, IdempotencyKey, Log, NewEntry } from '../log/log.
 import type { Lineage } from '../log/metadata.ts'
 import type { Logger } from '../logger.ts'
 import type { Metrics } from '../metrics.ts'
+import { takeFairly } from './fair-batch.ts'
 
 /** Who sends updates: a session, or a request over HTTP. */
 export interface Submitter {
@@ -73,12 +74,16 @@ interface Submit extends NewEntry {
  * rest of what came is read.
  */
 const batchBytesMax = 8 * 1024
-/** Of updates with a key that are appended together, about. */
-const keyedBytesMax = 4 * 1024 * 1024
+/**
+ * Of one append, about, and of a document's appends that are under way: what is more waits here, where one sender after the
+ * other has its turn, and not in the log, where everything is in one row.
+ */
+const appendBytesMax = 1024 * 1024
 
 export class Submits {
   private waiting: Submit[] = []
   private waitingBytes = 0
+  private underWayBytes = 0
   private keyed: Submit[] = []
   private keyedInFlight = false
   private readonly inFlight: Submit[] = []
@@ -157,22 +162,33 @@ export class Submits {
   /** Appends what waits. */
   flush(): void {
     if (this.keyed.length > 0 && !this.keyedInFlight) void this.appendKeyed()
-    if (this.waiting.length === 0) return
-    const batch = this.waiting
-    this.waiting = []
-    this.waitingBytes = 0
-    void this.append(batch)
+    if (this.waiting.length === 0 || this.underWayBytes >= appendBytesMax) return
+    // Nearly always.
+    if (this.waitingBytes <= appendBytesMax) return this.appendWaiting(this.waiting, [])
+    const { batch, rest } = takeFairly(this.waiting, appendBytesMax)
+    this.appendWaiting(batch, rest)
+  }
+
+  private appendWaiting(batch: readonly Submit[], rest: Submit[]): void {
+    let restBytes = 0
+    for (const { update } of rest) restBytes += update.length
+    const bytes = this.waitingBytes - restBytes
+    this.waiting = rest
+    this.waitingBytes = restBytes
+    this.underWayBytes += bytes
+    void this.append(batch).then(() => {
+      this.underWayBytes -= bytes
+      // What comes in the meantime waits for the end of the tick, as ever.
+      if (this.waiting.length > 0) this.onWaiting()
+    })
   }
 
   /** One append after the other, until nothing waits. */
   private async appendKeyed(): Promise<void> {
     this.keyedInFlight = true
     while (this.keyed.length > 0) {
-      let count = 0
-      for (let bytes = 0; count < this.keyed.length && bytes < keyedBytesMax; count++)
-        bytes += this.keyed[count]!.update.length
-      const batch = this.keyed.slice(0, count)
-      this.keyed = this.keyed.slice(count)
+      const { batch, rest } = takeFairly(this.keyed, appendBytesMax)
+      this.keyed = rest
       await this.append(batch)
     }
     this.keyedInFlight = false
