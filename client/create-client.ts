@@ -18,7 +18,7 @@ export function createClientIn(environment: Environment, options: ClientOptions)
   const storage = storageOf(environment, options.storage)
   const { token } = options
   if (typeof token === 'function' && options.user === undefined && options.storage !== 'memory')
-    throw new TidemarkError('invalid_request', 'With a token function, say whose data it is: `user`')
+    throw new TidemarkError('invalid_request', 'A token function needs `user`: whose data it is')
   const user = options.user ?? (typeof token === 'string' ? subjectOf(token) : '')
   return new TidemarkClient({ environment, url, token, storage, scope: scopeOf(url, user) })
 }
@@ -31,7 +31,7 @@ export function webSocketUrl(text: string): string {
     throw new TidemarkError('invalid_request', `Not a URL: ${text}`, { cause: error })
   }
   if (!/^(wss?|https?):$/.test(url.protocol))
-    throw new TidemarkError('invalid_request', `A WebSocket cannot be opened at ${text}`)
+    throw new TidemarkError('invalid_request', `Not a WebSocket URL: ${text}`)
   const path = url.pathname === '/' ? '/v1/sync' : url.pathname.replace(/\/+$/, '')
   return `${url.protocol.replace('http', 'ws')}//${url.host}${path}`
 }

@@ -90,7 +90,7 @@ async function webSocketOfNode(): Promise<WebSocketClass> {
     }
     return WebSocket
   } catch (error) {
-    throw new TidemarkError('invalid_request', 'There is no WebSocket: pass the option `webSocket`', {
+    throw new TidemarkError('invalid_request', 'No WebSocket: pass `webSocket`', {
       cause: error,
     })
   }

@@ -19,7 +19,7 @@ import { type Offset, toOffset } from '../core/offset.ts'
 import { TidemarkError } from '../core/protocol/error-codes.ts'
 import type { ClientMessage, Opened } from '../core/protocol/tidemark-v1/messages.ts'
 import { backoffMs } from './connection-state.ts'
-import type { Environment } from './environment.ts'
+import { Alarm, type Environment } from './environment.ts'
 import { Keeper } from './keeper.ts'
 import type { Outbox } from './outbox.ts'
 import { Presence } from './presence.ts'
@@ -42,12 +42,8 @@ export interface ReplicaOwner {
   log(event: string, detail: string): void
 }
 
-const origins = {
-  server: { tidemark: 'server' },
-  tab: { tidemark: 'another tab' },
-  disk: { tidemark: 'disk' },
-} as const
-const ours = new Set<unknown>(Object.values(origins))
+/** Of transactions that bring what others did, or what was stored. */
+const notLocal = { tidemark: 'remote' }
 
 export class Replica {
   readonly name: string
@@ -74,7 +70,7 @@ export class Replica {
   #elsewhere = new Reach()
   #pumping = false
   #nacks = 0
-  #cancelHold: (() => void) | null = null
+  readonly #holdEnds: Alarm
   #closed = false
 
   constructor(environment: Environment, owner: ReplicaOwner) {
@@ -83,6 +79,10 @@ export class Replica {
     this.#owner = owner
     this.pushing = new Pushing(this.name)
     this.#opened = this.pushing.own
+    this.#holdEnds = new Alarm(environment, () => {
+      this.pushing.hold = null
+      this.#pump()
+    })
     this.awareness = new Awareness(this.doc)
     this.#presence = new Presence(this.awareness, environment, {
       send: (awareness) => {
@@ -100,7 +100,7 @@ export class Replica {
       onRecovered: () => owner.onStorage('disk', null),
     })
     this.doc.on('update', (update: Uint8Array, origin: unknown) => {
-      if (!ours.has(origin)) this.#edited(update)
+      if (origin !== notLocal) this.#edited(update)
     })
   }
 
@@ -127,7 +127,7 @@ export class Replica {
       }
       const stored = await this.#storage.load()
       this.#lineage = stored.lineage
-      this.#apply([...stored.updates, ...stored.outbox.map(({ update }) => update)], origins.disk)
+      this.#apply([...stored.updates, ...stored.outbox.map(({ update }) => update)])
       for (const { update } of stored.outbox) this.#elsewhere.add(update)
       for (const { updates, lineage } of this.#early.splice(0)) this.#heardFromTab(updates, lineage)
       this.position = stored.position
@@ -165,10 +165,7 @@ export class Replica {
   async #take(replica: string, release: () => void): Promise<void> {
     const entries = (await this.#storage?.outboxOf(replica)) ?? []
     if (entries.length === 0 || this.#closed) return release()
-    this.#apply(
-      entries.map(({ update }) => update),
-      origins.disk,
-    )
+    this.#apply(entries.map(({ update }) => update))
     this.pushing.adopt(replica, entries, release)
     this.#owner.log('outbox adopted', `${entries.length} of ${replica}`)
     this.#owner.onPending()
@@ -179,7 +176,7 @@ export class Replica {
     if (this.#lineage < 0) this.#early.push({ updates, lineage })
     if (lineage !== this.#lineage) return
     for (const update of updates) this.#elsewhere.add(update)
-    this.#apply(updates, origins.tab)
+    this.#apply(updates)
   }
 
   #tellTabs(updates: readonly Uint8Array[]): void {
@@ -188,20 +185,16 @@ export class Replica {
 
   #merge(added: readonly Uint8Array[]): Uint8Array {
     for (const update of added) this.#elsewhere.add(update)
-    this.#apply(added, origins.disk)
+    this.#apply(added)
     return Y.encodeStateAsUpdate(this.doc)
   }
 
-  #apply(updates: readonly Uint8Array[], origin: object): void {
+  #apply(updates: readonly Uint8Array[]): void {
     if (updates.length === 0) return
-    Y.transact(
-      this.doc,
-      () => {
-        for (const update of updates) Y.applyUpdate(this.doc, update, origin)
-      },
-      origin,
-      false,
-    )
+    const apply = (): void => {
+      for (const update of updates) Y.applyUpdate(this.doc, update)
+    }
+    Y.transact(this.doc, apply, notLocal, false)
   }
 
   flush(): Promise<void> {
@@ -268,7 +261,7 @@ export class Replica {
     this.#nacks = 0
     const updates =
       catchUp.kind === 'nothing' ? [] : catchUp.kind === 'entries' ? catchUp.updates : [catchUp.update]
-    this.#apply(updates, origins.server)
+    this.#apply(updates)
     this.position = { epoch, offset }
     this.#keeper.received(updates)
     this.pushing.rewind()
@@ -287,8 +280,7 @@ export class Replica {
   /** The channel is gone. */
   down(): void {
     this.#wire = null
-    this.#cancelHold?.()
-    this.#cancelHold = null
+    this.#holdEnds.at(null)
     if (this.pushing.refusal === null) this.pushing.hold = null
     this.pushing.rewind()
   }
@@ -299,7 +291,7 @@ export class Replica {
   }
 
   received(updates: readonly Uint8Array[], offset: number): void {
-    this.#apply(updates, origins.server)
+    this.#apply(updates)
     this.#advance(offset)
     this.#keeper.received(updates)
   }
@@ -325,12 +317,8 @@ export class Replica {
     this.pushing.hold = { error, retryMs }
     if (retryMs === null) this.pushing.fail(error)
     else {
-      const delayMs = retryMs + backoffMs(this.#nacks++, this.#environment.random())
-      this.#cancelHold?.()
-      this.#cancelHold = this.#environment.after(delayMs, () => {
-        this.pushing.hold = null
-        this.#pump()
-      })
+      const { now, random } = this.#environment
+      this.#holdEnds.at(now() + retryMs + backoffMs(this.#nacks++, random()))
     }
     this.#owner.onHeld(error)
   }
@@ -350,7 +338,7 @@ export class Replica {
     for (const { update } of this.pushing.all) reach.add(update)
     const missing = reach.missingOf(this.doc)
     if (missing === null) return
-    this.#owner.log('edit found', `${missing.length} bytes that were in no outbox`)
+    this.#owner.log('edit found', `${missing.length} bytes`)
     this.#edited(missing)
   }
 
@@ -380,8 +368,7 @@ export class Replica {
     if (wire === null) return
     if (opened !== pushing.active) return owner.reopen()
     if (pushing.hold !== null || pushing.pending === 0) return
-    if (wire.access === 'read')
-      return this.#hold(new TidemarkError('read_only', 'This token allows reading only'), null)
+    if (wire.access === 'read') return this.#hold(new TidemarkError('read_only', 'Reading only'), null)
     const bytesMax = owner.messageBytesMax()
     for (let push = pushing.next(bytesMax); push !== null; push = pushing.next(bytesMax)) {
       const bytes = push.updates[0]!.length
