@@ -7,6 +7,8 @@
  * they run in workers.
  */
 
+import type { LiveDocument } from './live-document.ts'
+
 export type EngineName = 'yjs'
 
 export interface UpdateLimits {
@@ -98,4 +100,6 @@ export interface Engine {
    */
   digest(updates: readonly Uint8Array[], applying: (index: number) => void): void
   toJson(updates: readonly Uint8Array[]): Record<string, unknown>
+  /** To be read, and to be kept up to date with what follows. Throws `document_unreadable`. */
+  open(updates: readonly Uint8Array[]): LiveDocument
 }

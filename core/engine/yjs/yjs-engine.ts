@@ -1,7 +1,8 @@
 /**
  * The Yjs engine, updates v1. Light methods work on bytes: one scan of an update (scan.ts), ranges of
  * what a log holds (coverage.ts), joins spliced from byte ranges (splice.ts) with the help of an
- * index (state-index.ts). Only compaction and JSON use Yjs itself (compact.ts, to-json.ts).
+ * index (state-index.ts). Only compaction, JSON and live documents use Yjs itself (compact.ts, to-json.ts,
+ * live-document.ts).
  */
 import { TidemarkError } from '../../protocol/errors.ts'
 import type { Engine } from '../engine.ts'
@@ -9,6 +10,7 @@ import { compact, digest } from './compact.ts'
 import { condensed } from './condensed-tail.ts'
 import { coverageOf, YjsCoverage } from './coverage.ts'
 import { endedOf } from './ended.ts'
+import { YjsLiveDocument } from './live-document.ts'
 import { outlineOf, scanStored, scanUpdate } from './scan.ts'
 import { join, merge, trim } from './splice.ts'
 import { indexOf } from './state-index.ts'
@@ -45,4 +47,5 @@ export const yjsEngine: Engine = {
   compact,
   digest,
   toJson,
+  open: (updates) => new YjsLiveDocument(updates),
 }
