@@ -17,11 +17,9 @@ interface Waiting {
   readonly document: DocumentId
   /** Of the first change that is not projected. */
   readonly firstSequence: number
-  /** Of the latest one that was read. */
-  sequence: number
   /** Milliseconds of whatever clock `take` is given. */
-  notBeforeMs: number
-  failures: number
+  readonly notBeforeMs: number
+  readonly failures: number
 }
 
 const backoffMsMin = 250
@@ -72,10 +70,8 @@ export class Pending {
   }
 
   private changed(document: DocumentId, sequence: number): void {
-    const waiting = this.waiting.get(document)
-    if (waiting !== undefined) waiting.sequence = sequence
-    else
-      this.waiting.set(document, { document, firstSequence: sequence, sequence, notBeforeMs: 0, failures: 0 })
+    if (this.waiting.has(document)) return
+    this.waiting.set(document, { document, firstSequence: sequence, notBeforeMs: 0, failures: 0 })
   }
 
   /** Takes what is due, at most `countMax` documents, none that is under way. */
@@ -112,8 +108,7 @@ export class Pending {
     if (attempt === undefined || !this.readTo.has(partOf(document))) return
     const failures = attempt.failures + 1
     const notBeforeMs = nowMs + Math.min(backoffMsMax, backoffMsMin * 2 ** (failures - 1))
-    const sequence = waiting.get(document)?.sequence ?? attempt.sequence
-    waiting.set(document, { ...attempt, sequence, failures, notBeforeMs })
+    waiting.set(document, { ...attempt, failures, notBeforeMs })
   }
 
   /** Of each part that is held: every change of its documents up to here is projected. */

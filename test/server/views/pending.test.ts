@@ -120,7 +120,7 @@ describe('whatever happens', () => {
         expect(pending.size).toBe(0)
         for (const document of documents) expect(projected.get(document) ?? 0).toBe(log.sequenceOf(document))
       }),
-      { numRuns: 300 },
+      { numRuns: 150 },
     )
   })
 })
