@@ -26,6 +26,7 @@ import { nodes } from './nodes.ts'
 import { offlineReturn } from './offline-return.ts'
 import { paste } from './paste.ts'
 import { presence } from './presence.ts'
+import { reconnect } from './reconnect.ts'
 
 const questions: Readonly<Record<string, Question>> = {
   'fan-out': fanOut,
@@ -33,6 +34,7 @@ const questions: Readonly<Record<string, Question>> = {
   documents,
   b4,
   'offline-return': offlineReturn,
+  reconnect,
   append,
   'join-large': joinLarge,
   'join-b4': joinB4,

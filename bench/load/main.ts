@@ -7,6 +7,7 @@ import { nodes } from './nodes.ts'
 import { offlineReturn } from './offline-return.ts'
 import { paste } from './paste.ts'
 import { presence } from './presence.ts'
+import { reconnect } from './reconnect.ts'
 import type { LoadResult, LoadSpec } from './spec.ts'
 import { trace } from './trace.ts'
 
@@ -20,6 +21,8 @@ function run(spec: LoadSpec): Promise<LoadResult> {
       return trace(spec, 'bench-trace')
     case 'offline-return':
       return offlineReturn(spec, 'bench-return')
+    case 'reconnect':
+      return reconnect(spec, 'bench-reconnect')
     case 'join':
       return join(spec)
     case 'store':

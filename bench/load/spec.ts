@@ -13,6 +13,8 @@ interface LoadTarget {
 export interface FanOutSpec extends LoadTarget {
   readonly kind: 'fan-out'
   readonly readers: number
+  /** True: readers are clients of the `ws` package, which make an object of each message, as apps do. */
+  readonly appReaders?: boolean
   /** Each measured in turn: how many updates may be on their way to the slowest reader. */
   readonly windows: readonly number[]
   /** When given, updates leave at this rate and `windows` is not used. */
@@ -49,6 +51,15 @@ export interface OfflineReturnSpec extends LoadTarget {
   readonly clientsPerDocument: number
   readonly editsPerClient: number
   readonly deadlineMs: number
+}
+
+/** Clients of tidemark.v1 that missed some edits come back, one after the other. */
+export interface ReconnectSpec extends LoadTarget {
+  readonly kind: 'reconnect'
+  /** Of one document each, about. */
+  readonly documentBytes: readonly number[]
+  readonly editsMissed: number
+  readonly times: number
 }
 
 /** Somebody joins a stored document. Versions are state vectors in base64. */
@@ -138,6 +149,7 @@ export type LoadSpec =
   | DocumentsSpec
   | TraceSpec
   | OfflineReturnSpec
+  | ReconnectSpec
   | JoinSpec
   | StoreSpec
   | IdleSpec
