@@ -80,7 +80,6 @@ export class Pushing {
   /** True when that was news. */
   ack(outbox: Outbox, sequence: number): boolean {
     if (!outbox.ack(sequence)) return false
-    this.#letGo()
     const done = this.#waiters.filter(isDone)
     this.#waiters = this.#waiters.filter((waiter) => !isDone(waiter))
     for (const { resolve } of done) resolve()
@@ -114,7 +113,8 @@ export class Pushing {
     this.#adopted = []
   }
 
-  #letGo(): void {
+  /** Of adopted replicas that have nothing left. Not before storage was told of it: somebody else would adopt them again. */
+  letGo(): void {
     for (const { outbox, release } of this.#adopted) if (outbox.pending === 0) release()
     this.#adopted = this.#adopted.filter(({ outbox }) => outbox.pending > 0)
   }

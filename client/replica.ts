@@ -166,7 +166,7 @@ export class Replica {
     const entries = (await this.#storage?.outboxOf(replica)) ?? []
     if (entries.length === 0 || this.#closed) return release()
     this.#apply(entries.map(({ update }) => update))
-    this.pushing.adopt(replica, entries, release)
+    this.pushing.adopt(replica, entries, () => void this.#keeper.flush().then(release))
     this.#owner.log('outbox adopted', `${entries.length} of ${replica}`)
     this.#owner.onPending()
     this.#pump()
@@ -330,6 +330,7 @@ export class Replica {
   #forgetUpTo(sequence: number): void {
     if (!this.pushing.ack(this.#opened, sequence)) return
     this.#keeper.replace(this.#opened.replica, 0, sequence, [])
+    this.pushing.letGo()
     this.#owner.onPending()
   }
 

@@ -62,6 +62,7 @@ export class Tab {
         return cancel
       },
       webSocket: async () =>
+        options.webSocket ??
         class extends WebSocket {
           constructor(url: string, protocols: string[]) {
             super(url, protocols)
