@@ -10,6 +10,7 @@
  */
 import { startCpuMeter } from '../harness/cpu.ts'
 import { Latencies } from '../harness/statistics.ts'
+import { openAppPeer } from './app-peer.ts'
 import { typingFrameBytesMax, writeTypingFrame } from './frames.ts'
 import { joinInTurns, openPeer, type Peer, sleep, until } from './peer.ts'
 import type { FanOutSpec, LoadCase, LoadResult } from './spec.ts'
@@ -81,7 +82,8 @@ export async function fanOut(spec: FanOutSpec, document: string): Promise<LoadRe
     const reader: Reader = { clock: 0, turn: 0, lastBytes: null, lastStart: 0 }
     readers.push(reader)
     const witness = index === 0
-    return openPeer({
+    const open = spec.appReaders === true ? openAppPeer : openPeer
+    return open({
       ...spec,
       document,
       onUpdate(bytes, start) {

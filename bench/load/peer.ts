@@ -23,8 +23,14 @@ export interface PeerOptions {
   onBroken(reason: string): void
 }
 
+export interface PeerSocket {
+  /** A whole masked frame. */
+  write(bytes: Buffer): void
+  end(): void
+}
+
 export interface Peer {
-  readonly socket: LoadSocket
+  readonly socket: PeerSocket
   readonly opened: Promise<void>
   readonly ready: Promise<void>
 }
