@@ -137,7 +137,8 @@ export class Replica {
       if (this.#closed) await this.#keeper.close()
       return stored.updates.length + stored.outbox.length > 0 ? 'stored' : 'empty'
     } catch (error) {
-      await this.#storage?.close()
+      // It has failed already.
+      this.#storage?.close().catch(() => undefined)
       this.#keeper.lost(error instanceof Error ? error : new Error(String(error)))
       return 'unavailable'
     } finally {
