@@ -13,6 +13,7 @@ import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { append } from './append.ts'
 import { b4 } from './b4.ts'
+import { coldOpen } from './cold-open.ts'
 import { documents } from './documents.ts'
 import { fanOut } from './fan-out.ts'
 import { fanOutPaced } from './fan-out-paced.ts'
@@ -42,6 +43,7 @@ const questions: Readonly<Record<string, Question>> = {
   presence,
   paste,
   nodes,
+  'cold-open': coldOpen,
 }
 
 const { values, positionals } = parseArgs({
