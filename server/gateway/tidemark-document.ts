@@ -84,11 +84,11 @@ export class OpenDocument implements Pushes {
 
   private enter(identity: Identity, channels: Channels) {
     const { rooms, limits } = this.context
-    const { socket, flow } = this.line
+    const { socket, flow, drain } = this.line
     const begin = (room: Room): Session => {
       const dialect = channels.of(room)
       const close = (code: ErrorCode, reason: string): void => this.end(code, reason)
-      const options = { dialect, socket, flow, limits, close, identity, document: this.document }
+      const options = { dialect, socket, flow, drain, limits, close, identity, document: this.document }
       const session = new Session({ ...options, echo: false, pushes: this })
       this.entered = { room, session, channel: dialect.channel }
       return session

@@ -8,6 +8,7 @@ import type { Socket } from 'node:net'
 import type { WebSocket } from 'ws'
 import { encodeServerMessage } from '../../core/protocol/tidemark-v1/encode.ts'
 import type { ServerMessage } from '../../core/protocol/tidemark-v1/messages.ts'
+import { Drain } from '../room/drain.ts'
 import { Flow } from '../room/flow.ts'
 import type { SessionLimits } from '../room/session.ts'
 import { framed, joinedBytes } from './tidemark-dialect.ts'
@@ -18,6 +19,7 @@ const unreadBytesMax = 256 * 1024
 export class Line {
   readonly socket: Socket
   readonly flow: Flow
+  readonly drain: Drain
   private readonly ws: WebSocket
   private readonly sessionBufferBytesMax: number
   private readonly durabilityNow: () => string
@@ -31,6 +33,7 @@ export class Line {
     this.sessionBufferBytesMax = limits.sessionBufferBytesMax
     this.durabilityNow = durabilityNow
     this.durability = durabilityNow()
+    this.drain = new Drain(socket)
     this.flow = new Flow(
       limits,
       () => ws.pause(),

@@ -11,6 +11,7 @@ import { noOffset } from '../../core/offset.ts'
 import { type ErrorCode, errorTable, TidemarkError } from '../../core/protocol/errors.ts'
 import { decodeMessage, encodeDenied, encodeSyncStep1 } from '../../core/protocol/y-websocket.ts'
 import { type Identity, isEnded, type Revocation } from '../access/access.ts'
+import { Drain } from '../room/drain.ts'
 import { Flow } from '../room/flow.ts'
 import type { Room } from '../room/room.ts'
 import { Session } from '../room/session.ts'
@@ -46,6 +47,7 @@ export function acceptYWebsocket(arrival: YWebsocketArrival, context: DoorContex
     socket,
     echo,
     flow,
+    drain: new Drain(socket),
     close: (code, reason) => {
       flow.end()
       context.metrics.refused(code)

@@ -338,12 +338,12 @@ export class Room implements Flushable, Follower {
   private fallBehind(session: Session): void {
     session.state = 'behind'
     this.context.metrics.fellBehind()
-    session.whenDrained(() => {
+    session.whenDrained(() =>
       this.resync(session).catch((error: unknown) => {
         this.context.logger.error({ document: this.document, err: error }, 'resync failed')
         session.close('document_unreadable', 'The document could not be read')
-      })
-    })
+      }),
+    )
   }
 
   /** Brings a session from its offset to the log's head with one write, then looks again. */

@@ -21,6 +21,7 @@ import type { ErrorCode } from '../../core/protocol/errors.ts'
 import { type Identity, includes } from '../access/access.ts'
 import type { Appended, IdempotencyKey } from '../log/log.ts'
 import type { Dialect } from './dialect.ts'
+import type { Drain } from './drain.ts'
 import type { Flow, FlowLimits } from './flow.ts'
 import type { Submitter } from './submits.ts'
 
@@ -34,6 +35,8 @@ export interface SessionOptions {
   /** Sends the batches that hold only its own updates back too: an acknowledgement for clients that know how to read it. */
   readonly echo: boolean
   readonly flow: Flow
+  /** The socket's. */
+  readonly drain: Drain
   readonly close: (code: ErrorCode, reason: string) => void
   /** Hears what becomes of updates that came with a key. Absent: one that fails closes the session. */
   readonly pushes?: Pushes
@@ -137,10 +140,9 @@ export class Session implements Submitter {
     this.socket.uncork()
   }
 
-  /** Calls back once the socket holds nothing more, at once when that is so already. */
-  whenDrained(then: () => void): void {
-    if (!this.socket.writableNeedDrain) then()
-    else this.socket.once('drain', then)
+  /** See `Drain`. */
+  whenDrained(work: () => Promise<void> | void): void {
+    this.options.drain.whenDrained(work)
   }
 
   /** Whether it understands what is said of others now: some dialects say first how the document is called. */
