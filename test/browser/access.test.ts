@@ -44,6 +44,19 @@ async function giveToken(editor: Editor, options: TokenOptions): Promise<void> {
   )
 }
 
+async function administer(method: string, path: string, body: object | null = null): Promise<void> {
+  const administrator = await token({ subject: 'root', documents: [{ match: '**', access: 'admin' }] })
+  const answer = await fetch(relay.url + path, {
+    method,
+    headers: {
+      authorization: `Bearer ${administrator}`,
+      ...(body === null ? {} : { 'content-type': 'application/json' }),
+    },
+    body: body === null ? null : JSON.stringify(body),
+  })
+  if (!answer.ok) throw new Error(`the relay answered ${answer.status}: ${await answer.text()}`)
+}
+
 test('a token that is renewed in time is not noticed; one that ends keeps the edits here until there is another', async () => {
   const endsMs = Date.now() + 6_000
   const [ann, bob] = await Promise.all([
@@ -76,13 +89,7 @@ test('whose access is taken away is told so, and cannot write on', async () => {
   const eve = await open('notes/revoked', { subject: 'eve', issuedAgo: 5 })
   await eve.type('hello')
   await eve.showsBadge('Saved')
-  const administrator = await token({ subject: 'root', documents: [{ match: '**', access: 'admin' }] })
-  const answer = await fetch(`${relay.url}/v1/sessions/end`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${administrator}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ subject: 'eve' }),
-  })
-  expect(answer.ok).toBe(true)
+  await administer('POST', '/v1/sessions/end', { subject: 'eve' })
   await eve.page.getByRole('heading', { name: 'Your access was ended.' }).waitFor()
   await eve.showsBadge(/^Refused: /)
   expect(await eve.page.locator('.prose').getAttribute('contenteditable')).toBe('false')
@@ -118,4 +125,25 @@ test('another user of the same browser does not see what was kept on it', async 
   await ann.reload()
   await ann.showsText('not yours')
   await ann.showsBadge('Offline, 9 edits not yet saved')
+})
+
+test('a document that was deleted while one wrote offline: one is told, and can keep one’s copy under a new name', async () => {
+  const ann = await open('notes/deleted', { subject: 'ann' })
+  await ann.type('old ')
+  await ann.showsBadge('Saved')
+  await ann.switchOffline()
+  await ann.type('mine')
+  await ann.showsBadge('Offline, 4 edits not yet saved')
+  await administer('DELETE', '/v1/documents/notes%2Fdeleted')
+  await ann.switchOffline()
+  await ann.page
+    .getByRole('heading', { name: 'This document was deleted, or deleted and begun anew' })
+    .waitFor()
+  await ann.page.getByText('with 4 edits that nobody else has').waitFor()
+  await ann.page.getByRole('button', { name: 'Keep my copy as a new document' }).click()
+  await ann.page.waitForURL((url) => url.searchParams.get('document') !== 'notes/deleted')
+  await ann.showsText('old mine')
+  await ann.showsBadge('Saved')
+  const copy = new URL(ann.page.url()).searchParams.get('document') ?? ''
+  expect(await textOnServer(relay, copy, await token())).toBe('old mine')
 })
