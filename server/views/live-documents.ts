@@ -1,0 +1,189 @@
+/**
+ * Documents as the projector needs them: opened from the log, brought forward when they change, and telling what that
+ * touched. A bounded number is kept; the others are opened anew, from the log.
+ *
+ *   bring(document, progress) ─┬─ kept: the entries since, applied                            → touched
+ *                              ├─ its progress lies in the tail: opened there, the rest applied → touched
+ *                              └─ else: opened as it is                                         → whole
+ *
+ * `touched` is what differs from `progress`, which is what the caller has rows for. Whoever could not use what it was given
+ * says so by `drop`: the document was brought further than the rows.
+ *
+ * An entry that no engine can take is skipped here as everywhere (it is set aside by the next compaction); statements
+ * that change which entries count make the document one to be read anew.
+ */
+import type { DocumentId } from '../../core/document-id.ts'
+import type { Engine } from '../../core/engine/engine.ts'
+import type { LiveDocument, State, Touched } from '../../core/engine/live-document.ts'
+import { noOffset, type Offset } from '../../core/offset.ts'
+import { counts, fold, unlimited } from '../log/lineage.ts'
+import type { Entry, Loaded, Log } from '../log/log.ts'
+import type { Lineage } from '../log/metadata.ts'
+
+/** What there are rows for. */
+export interface Progress {
+  readonly epoch: Offset
+  readonly offset: Offset
+}
+
+export type Brought =
+  /** It was deleted, or nothing is known of it: it has no rows. */
+  | { readonly kind: 'gone'; readonly progress: Progress }
+  | { readonly kind: 'whole'; readonly state: State; readonly progress: Progress }
+  | {
+      readonly kind: 'touched'
+      readonly state: State
+      readonly touched: Touched
+      readonly progress: Progress
+    }
+
+export interface LiveDocumentsLimits {
+  readonly documentsMax: number
+  /** Of the updates that the kept ones were opened from; what they take in memory is several times as much. */
+  readonly bytesMax: number
+}
+
+export const liveDocumentsLimits: LiveDocumentsLimits = { documentsMax: 1_000, bytesMax: 64 * 1024 * 1024 }
+
+interface Kept {
+  readonly live: LiveDocument
+  readonly lineage: Lineage
+  offset: Offset
+  bytes: number
+}
+
+const nothing: Touched = new Map()
+
+export class LiveDocuments {
+  private readonly log: Pick<Log, 'load'>
+  private readonly engine: Engine
+  private readonly limits: LiveDocumentsLimits
+  /** Least recently used first. */
+  private readonly kept = new Map<DocumentId, Kept>()
+  private bytes = 0
+
+  constructor(log: Pick<Log, 'load'>, engine: Engine, limits: Partial<LiveDocumentsLimits> = {}) {
+    this.log = log
+    this.engine = engine
+    this.limits = { ...liveDocumentsLimits, ...limits }
+  }
+
+  get size(): number {
+    return this.kept.size
+  }
+
+  /** Null progress: there are no rows. Rejects as `Log.load`, and with `document_unreadable`. */
+  async bring(document: DocumentId, progress: Progress | null): Promise<Brought> {
+    const kept = this.kept.get(document)
+    if (kept !== undefined && progress !== null && isAt(kept, progress)) {
+      const loaded = await this.log.load(document, kept.offset)
+      const brought = this.forward(document, kept, loaded)
+      if (brought !== null) return brought
+    }
+    this.drop(document)
+    return this.open(document, await this.log.load(document), progress)
+  }
+
+  drop(document: DocumentId): void {
+    const kept = this.kept.get(document)
+    if (kept === undefined) return
+    this.kept.delete(document)
+    this.bytes -= kept.bytes
+    kept.live.close()
+  }
+
+  close(): void {
+    for (const document of [...this.kept.keys()]) this.drop(document)
+  }
+
+  /** Null when it has to be read anew. */
+  private forward(document: DocumentId, kept: Kept, loaded: Loaded): Brought | null {
+    if (loaded.snapshot !== null || loaded.offset < kept.offset) return null
+    const { lineage } = kept
+    if (loaded.tail.some((entry) => isStatement(entry))) return null
+    const updates = this.readable(loaded.tail.filter((entry) => counts(entry, lineage)))
+    const touched = this.applied(document, kept.live, updates)
+    kept.offset = loaded.offset
+    const bytes = bytesOf(updates)
+    kept.bytes += bytes
+    this.bytes += bytes
+    this.keep(document, kept)
+    return { kind: 'touched', state: kept.live.state, touched, progress: progressOf(kept) }
+  }
+
+  private open(document: DocumentId, loaded: Loaded, progress: Progress | null): Brought {
+    const { lineage, snapshot, entries, offset } = fold(loaded, this.engine)
+    const reached = { epoch: lineage.epoch, offset }
+    if (lineage.removed || offset === noOffset) return { kind: 'gone', progress: reached }
+    const from = startOf(loaded, lineage, progress)
+    const first = snapshot === null ? [] : [snapshot.bytes]
+    const before = this.readable(entries.filter((entry) => from === null || entry.offset <= from))
+    const after = this.readable(entries.filter((entry) => from !== null && entry.offset > from))
+    const live = this.engine.open([...first, ...before])
+    const touched = this.applied(document, live, after)
+    const bytes = bytesOf([...first, ...before, ...after])
+    const kept: Kept = { live, lineage, offset, bytes }
+    this.bytes += bytes
+    this.keep(document, kept)
+    if (from === null) return { kind: 'whole', state: live.state, progress: reached }
+    return { kind: 'touched', state: live.state, touched, progress: reached }
+  }
+
+  private applied(document: DocumentId, live: LiveDocument, updates: readonly Uint8Array[]): Touched {
+    if (updates.length === 0) return nothing
+    try {
+      return live.apply(updates)
+    } catch (error) {
+      this.drop(document)
+      throw error
+    }
+  }
+
+  private readable(entries: readonly Entry[]): Uint8Array[] {
+    const updates: Uint8Array[] = []
+    for (const { update } of entries) {
+      try {
+        this.engine.validate(update, unlimited)
+        updates.push(update)
+      } catch {
+        // Taken in by a node that validates less: skipped by all, fatal to none.
+      }
+    }
+    return updates
+  }
+
+  private keep(document: DocumentId, kept: Kept): void {
+    this.kept.delete(document)
+    this.kept.set(document, kept)
+    const { documentsMax, bytesMax } = this.limits
+    for (const oldest of this.kept.keys()) {
+      if (this.kept.size <= documentsMax && this.bytes <= bytesMax) return
+      // The one at hand is being read; it goes when the next one comes.
+      if (oldest !== document) this.drop(oldest)
+    }
+  }
+}
+
+function isAt({ lineage, offset }: Kept, progress: Progress): boolean {
+  return lineage.epoch === progress.epoch && offset === progress.offset
+}
+
+function isStatement({ kind }: Entry): boolean {
+  return (kind ?? 'update') !== 'update'
+}
+
+/** The offset at which the document can be opened so that what came after is known; null when there is none. */
+function startOf(loaded: Loaded, lineage: Lineage, progress: Progress | null): Offset | null {
+  if (progress === null || progress.epoch !== lineage.epoch) return null
+  const { offset } = progress
+  if (offset < (loaded.snapshot?.offset ?? noOffset) || offset > loaded.offset) return null
+  return loaded.tail.some((entry) => entry.offset > offset && isStatement(entry)) ? null : offset
+}
+
+function progressOf({ lineage, offset }: Kept): Progress {
+  return { epoch: lineage.epoch, offset }
+}
+
+function bytesOf(updates: readonly Uint8Array[]): number {
+  return updates.reduce((sum, update) => sum + update.length, 0)
+}
