@@ -70,6 +70,8 @@ test('kept, it tells what the entries since touched; dropped, it finds that out 
   expect(keysOf(await live.bring(document, second.progress))).toEqual(['a'])
   live.drop(document)
   expect(keysOf(await live.bring(document, first.progress))).toEqual(['a', 'b'])
+  // Kept, and further than the rows are.
+  expect(keysOf(await live.bring(document, second.progress))).toEqual(['a'])
 })
 
 test('compacted past its progress, it is whole; compacted up to it, it is not', async () => {
