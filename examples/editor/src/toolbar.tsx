@@ -130,7 +130,7 @@ export function Toolbar({ editor }: { readonly editor: Editor }) {
             }}
           />
           <button type="submit" className="button">
-            {address.trim() === '' ? 'Remove link' : 'Set link'}
+            {address.trim() === '' && on.link !== null ? 'Remove link' : 'Set link'}
           </button>
         </form>
       )}
