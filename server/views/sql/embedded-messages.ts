@@ -1,0 +1,17 @@
+/** What passes between embedded-sql.ts and embedded-worker.ts. After `batch`, one `done` or `refused`. */
+import type { BatchOptions, Result, SqlErrorDetails, Statement } from './sql.ts'
+
+export interface WorkerSettings {
+  readonly database: string
+}
+
+export type ToWorker =
+  | { readonly type: 'batch'; readonly statements: readonly Statement[]; readonly options: BatchOptions }
+  | { readonly type: 'close' }
+
+export type FromWorker =
+  | { readonly type: 'up' }
+  | { readonly type: 'failed'; readonly reason: string }
+  | { readonly type: 'done'; readonly results: readonly Result[] }
+  | { readonly type: 'refused'; readonly message: string; readonly details: SqlErrorDetails }
+  | { readonly type: 'closed' }

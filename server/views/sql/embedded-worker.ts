@@ -1,0 +1,115 @@
+/**
+ * The thread in which PGlite computes. One batch at a time: a message in, a message out. See embedded-sql.ts.
+ *
+ * It speaks the wire protocol instead of PGlite's own `query`: all statements of a batch are one call, and values stay
+ * as PostgreSQL writes them.
+ */
+import { parentPort, workerData } from 'node:worker_threads'
+import { PGlite, protocol } from '@electric-sql/pglite'
+import type { FromWorker, ToWorker, WorkerSettings } from './embedded-messages.ts'
+import { type Parameter, type Result, SqlError, type Statement } from './sql.ts'
+import { type Answer, columnOf, countOf, lost, transact } from './transaction.ts'
+
+const { serialize } = protocol
+const settings = workerData as WorkerSettings
+const port = parentPort
+if (port === null) throw new Error('To be run as a worker thread')
+const say = (message: FromWorker): void => port.postMessage(message)
+
+let database: PGlite
+try {
+  database = await PGlite.create(settings.database)
+  say({ type: 'up' })
+} catch (error) {
+  say({ type: 'failed', reason: error instanceof Error ? error.message : String(error) })
+  process.exit(1)
+}
+
+port.on('message', (message: ToWorker) => {
+  switch (message.type) {
+    case 'batch':
+      void answer(message)
+      return
+    case 'close':
+      void database.close().then(
+        () => say({ type: 'closed' }),
+        () => process.exit(1),
+      )
+      return
+    default:
+      message satisfies never
+  }
+})
+
+async function answer({ statements, options }: Extract<ToWorker, { type: 'batch' }>): Promise<void> {
+  try {
+    const results: readonly Result[] = await database.runExclusive(() =>
+      transact(pipeline, statements, options),
+    )
+    say({ type: 'done', results })
+  } catch (error) {
+    const failure = error instanceof SqlError ? error : lost(error, 'unknown')
+    const { code, outcome, statement, retryable } = failure
+    say({
+      type: 'refused',
+      message: failure.message,
+      details: { code, outcome, retryable, ...(statement !== undefined && { statement }) },
+    })
+    // Without an answer of PostgreSQL, the instance is not in a state that can be known.
+    if (code.startsWith('08')) process.exit(1)
+  }
+}
+
+async function pipeline(statements: readonly Statement[]): Promise<readonly Answer[]> {
+  const parts = statements.flatMap(({ text, parameters = [], script }) =>
+    script === true
+      ? // A simple query is its own sync: what stands before it is answered first.
+        [serialize.query(text)]
+      : [
+          serialize.parse({ text }),
+          serialize.bind({ values: parameters.map(textOf) }),
+          serialize.describe({ type: 'P' }),
+          serialize.execute({}),
+        ],
+  )
+  const { messages } = await database.execProtocol(Buffer.concat([...parts, serialize.sync()]), {
+    throwOnError: false,
+  })
+  return answersOf(messages, statements)
+}
+
+function textOf(value: Parameter): string | null {
+  if (value === null) return null
+  return value instanceof Uint8Array ? `\\x${Buffer.from(value).toString('hex')}` : String(value)
+}
+
+type Messages = Awaited<ReturnType<PGlite['execProtocol']>>['messages']
+
+function answersOf(messages: Messages, statements: readonly Statement[]): Answer[] {
+  const answers: Answer[] = []
+  let columns: Result['columns'] = []
+  let rows: (string | null)[][] = []
+  for (const message of messages) {
+    if (message.name === 'error') {
+      const { code = 'XX000', message: text } = message as unknown as { code?: string; message: string }
+      answers.push({ refused: { code, message: text } })
+      return answers
+    }
+    if (message.name === 'rowDescription') {
+      const { fields } = message as unknown as { fields: { name: string; dataTypeID: number }[] }
+      columns = fields.map((field) => columnOf(field.name, field.dataTypeID))
+    } else if (message.name === 'dataRow') {
+      rows.push((message as unknown as { fields: (string | null)[] }).fields)
+    } else if (message.name === 'commandComplete' && statements[answers.length]?.script !== true) {
+      const { text } = message as unknown as { text: string }
+      answers.push({ rows, columns, count: countOf(text), tag: text })
+      columns = []
+      rows = []
+    } else if (message.name === 'readyForQuery' && statements[answers.length]?.script === true) {
+      answers.push({ rows: [], columns: [], count: 0, tag: 'SCRIPT' })
+      columns = []
+      rows = []
+    }
+  }
+  return answers
+}

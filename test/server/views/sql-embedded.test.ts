@@ -1,0 +1,101 @@
+/** Batches to PGlite: the contract, kill -9, and a folder that cannot be trusted. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { afterAll, describe, expect, test } from 'vitest'
+import { openFolder } from '../../../server/views/sql/embedded-folder.ts'
+import { EmbeddedSql } from '../../../server/views/sql/embedded-sql.ts'
+import { failureOf, recovered, sqlContract } from '../../contract/sql.ts'
+import { silentLogger } from '../../support/silent-logger.ts'
+import { until } from '../../support/wait.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'tidemark-views-'))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+const open = (): EmbeddedSql => new EmbeddedSql({ folder, logger: silentLogger })
+
+sqlContract({
+  open: async () => open(),
+  cutsOthers: false,
+  // A thread that is ended is as a process that is killed: what it wrote is in files, the rest is gone.
+  async cut(sql) {
+    await failureOf(
+      sql.batch([{ text: 'select count(*) from generate_series(1, 1000000000000)' }], { batchMs: 100 }),
+    )
+  },
+})
+
+describe('a process that is killed', () => {
+  test('has committed what it said, whole, and the next one opens its database', async () => {
+    let said = 0
+    for (let round = 0; round < 2; round++) {
+      const child = spawn(process.execPath, [join(import.meta.dirname, 'sql-writer.mjs'), folder], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      })
+      const lines = createInterface({ input: child.stdout })
+      let count = 0
+      lines.on('line', (line) => {
+        said = Math.max(said, Number(line))
+        count++
+      })
+      await until('the writer has committed batches', () => count >= 30, 40_000)
+      child.kill('SIGKILL')
+      await once(child, 'close')
+    }
+    const sql = open()
+    const [first, second] = await sql.batch([
+      { text: 'select count(*), coalesce(max(id), 0) from first_half' },
+      { text: 'select count(*), coalesce(max(id), 0) from second_half' },
+    ])
+    expect(first?.rows).toEqual(second?.rows)
+    const [count, last] = (first?.rows[0] ?? []).map(Number)
+    // Without gap, and nothing that was said is missing.
+    expect(count).toBe(last)
+    expect(last).toBeGreaterThanOrEqual(said)
+    await sql.close()
+  })
+})
+
+describe('the folder', () => {
+  test('is for one at a time', async () => {
+    const one = open()
+    await recovered(one)
+    const other = open()
+    expect((await failureOf(other.batch([{ text: 'select 1' }]))).message).toMatch(/[Aa]nother/)
+    expect(other.unavailable()).toMatch(/[Aa]nother/)
+    await one.close()
+    await recovered(other)
+    await other.close()
+  })
+
+  test('a database that the machine went down with is begun anew; one that was closed is kept', async () => {
+    const apart = join(folder, 'apart')
+    const kept = join(apart, 'database', 'kept')
+    const first = await openFolder(apart)
+    mkdirSync(first.database)
+    writeFileSync(kept, '')
+    await first.close(true)
+    expect(existsSync(join(apart, 'in-use'))).toBe(false)
+    const second = await openFolder(apart)
+    await second.close(false)
+    const third = await openFolder(apart)
+    expect([second.discarded, third.discarded, existsSync(kept)]).toEqual([null, null, true])
+    await third.close(false)
+    writeFileSync(join(apart, 'in-use'), 'another boot')
+    const fourth = await openFolder(apart)
+    expect([fourth.discarded, existsSync(kept)]).toEqual([expect.stringMatching(/went down/), false])
+    await fourth.close(false)
+  })
+
+  test('a database that does not open is put away', async () => {
+    rmSync(join(folder, 'database', 'global', 'pg_control'), { force: true })
+    mkdirSync(join(folder, 'unreadable'), { recursive: true })
+    const sql = open()
+    await recovered(sql)
+    await sql.close()
+    expect(existsSync(join(folder, 'unreadable', 'PG_VERSION'))).toBe(true)
+  })
+})
