@@ -10,7 +10,7 @@
  * Exported to the tests, unless set already:
  *   TIDEMARK_TEST_REDIS_SERVER   path of redis-server
  *   TIDEMARK_TEST_POSTGRES_BIN   folder that holds initdb, postgres and pg_ctl
- *   TIDEMARK_TEST_CHROMIUM       path of a Chromium or Chrome; asked for once test/browser/ exists
+ *   TIDEMARK_TEST_CHROMIUM       path of a Chromium or Chrome
  */
 import { spawnSync } from 'node:child_process'
 import * as fs from 'node:fs'
@@ -64,7 +64,6 @@ export const programs = [
       '/Applications/Google Chrome.app/Contents/MacOS',
       '/Applications/Chromium.app/Contents/MacOS',
     ],
-    usedBy: 'test/browser',
     aptPackage: 'chromium',
     toInstall: 'Chromium or Google Chrome (https://www.google.com/chrome)',
   },
@@ -92,16 +91,15 @@ export function findProgram(program, environment = process.env) {
 }
 
 /** The environment to give to the tests; throws with the names of what could not be had. */
-export function providePrograms(root, environment = process.env) {
-  const needed = programs.filter(({ usedBy }) => usedBy === undefined || fs.existsSync(join(root, usedBy)))
+export function providePrograms(environment = process.env) {
   const isMissing = (program) =>
     !environment[program.urlVariable] && findProgram(program, environment).path === undefined
-  const missing = needed.filter(isMissing)
+  const missing = programs.filter(isMissing)
   if (missing.length > 0 && canUseApt()) installWithApt(missing.map(({ aptPackage }) => aptPackage))
-  const absent = needed.filter(isMissing)
+  const absent = programs.filter(isMissing)
   if (absent.length > 0) throw new Error(absent.map((program) => complaint(program, environment)).join('\n'))
   const provided = {}
-  for (const program of needed) {
+  for (const program of programs) {
     const { path } = findProgram(program, environment)
     if (path !== undefined) provided[program.variable] = path
   }

@@ -27,7 +27,7 @@ const stages = {
     buildIfStale()
     return buildBrowserIfStale()
   },
-  programs: () => Object.assign(process.env, providePrograms(root)),
+  programs: () => Object.assign(process.env, providePrograms()),
   lint: () => run('@biomejs/biome/bin/biome', ['ci', '--error-on-warnings', ...plainColours(), '.']),
   types: () => {
     for (const project of [

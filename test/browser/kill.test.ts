@@ -13,7 +13,7 @@ import { type RelayProcess, startRelay } from '../support/relay-process.ts'
 import { until } from '../support/wait.ts'
 import { Editor, textOnServer } from './editor.ts'
 
-const kills = 3
+const kills = 2
 const folder = mkdtempSync(join(tmpdir(), 'tidemark-kill-'))
 let environment: Record<string, string>
 let relay: RelayProcess
@@ -86,7 +86,7 @@ test('kill -9 while somebody types: whatever was called saved is there after the
   }
   const ravi = await Editor.open(await browser.newContext(), relay, document)
   await ravi.showsText(typed)
-})
+}, 120_000)
 
 /** In the page: looks at every frame before it is painted. */
 function watchFrames(): void {
