@@ -26,7 +26,7 @@ export interface Door {
 
 const many = 1_000_000_000
 
-export async function openDoor(): Promise<Door> {
+export async function openDoor(updateBytesMax = 10_000_000): Promise<Door> {
   const directory = mkdtempSync(join(tmpdir(), 'tidemark-door-'))
   const log = createEmbeddedLog({ directory, logger: silentLogger })
   await log.start()
@@ -39,7 +39,7 @@ export async function openDoor(): Promise<Door> {
       tick: new Tick(),
       images: new ImageBudget(100_000_000),
       limits: {
-        updateBytesMax: 10_000_000,
+        updateBytesMax,
         documentBytesMax: 100_000_000,
         awarenessBytesMax: 100_000,
         awarenessClientsMax: 1_000,
@@ -71,7 +71,7 @@ export async function openDoor(): Promise<Door> {
     logger: silentLogger,
     metrics,
     channels: new Channels(),
-    messageBytesMax: 10_000_064,
+    messageBytesMax: updateBytesMax + 64,
     documentsPerSocketMax: 100,
     firstMessageMsMax: many,
     durability: () => log.durability,

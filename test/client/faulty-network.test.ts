@@ -21,7 +21,7 @@ import { type Door, openDoor } from './door.ts'
 import { type Faults, FaultySocket } from './faulty-socket.ts'
 import { randomOf, VirtualTime } from './virtual-time.ts'
 
-const seedsCount = Number(process.env['CLIENT_SEEDS'] ?? 60)
+const seedsCount = Number(process.env['CLIENT_SEEDS'] ?? 40)
 const onlySeed = process.env['CLIENT_SEED']
 const clientsCount = 5
 const editsCount = 200
