@@ -1,0 +1,145 @@
+/**
+ * An adapter says which documents it takes, which tables it owns, and how what a document says becomes rows.
+ *
+ * - Two forms. `document` gives all rows of a document at once. `entries` gives, for a table, the rows of one key of a
+ *   named map or of one element of a named list; only touched ones are asked for. A table belongs to one form and one
+ *   root, or nobody could say which of its rows are there no more.
+ * - Pure: the same state gives the same rows (P4). An adapter gets the document's name and what is in it: no clock, no
+ *   offset, nothing that a rebuild would see differently. It returns, it does not await.
+ * - `document` and, for entries, `entry` are columns of every table, first in its primary key, and are filled in.
+ *
+ * Columns are SQL, which TypeScript does not read; `defineAdapter<{ notes: Note }>` tells it what they are.
+ */
+import type { State, Value } from '../engine/live-document.ts'
+import { AdapterError } from './adapter-error.ts'
+import { type ParametersOf, parsePattern } from './document-pattern.ts'
+import type { ColumnValue, Row } from './row.ts'
+import { tablesIn } from './tables-in-sql.ts'
+
+export interface Context<Parameters = Readonly<Record<string, string>>> {
+  /** The document's id. */
+  readonly document: string
+  /** What the pattern's parameters stand for. */
+  readonly parameters: Parameters
+}
+
+/** Checks that all columns are of types that SQL takes. */
+type Columns<Tables> = {
+  [Table in keyof Tables]: { readonly [Column in keyof Tables[Table]]: ColumnValue }
+}
+
+export type Entries<Columns, Parameters> = (
+  | { readonly map: string; readonly list?: never }
+  | { readonly list: string; readonly map?: never }
+) & {
+  /** For a map the key; for a list the element's identity, which no insertion moves. */
+  rows(key: string, value: Value, context: Context<Parameters>): readonly Columns[]
+}
+
+export interface Definition<Tables, Pattern extends string> {
+  /** Of the schema that holds the tables: a to z, 0 to 9 and _, at most 40. */
+  readonly name: string
+  /** Raise it whenever `sql` or the rows change: the views are then built anew. */
+  readonly version: number
+  /** `notes/:id`; see document-pattern.ts. */
+  readonly documents: Pattern
+  /** Makes the tables, and what belongs to them: indexes, generated columns, policies. */
+  readonly sql: string
+  document?(
+    state: State,
+    context: Context<ParametersOf<Pattern>>,
+  ): { readonly [Table in keyof Tables]?: readonly Tables[Table][] }
+  readonly entries?: { readonly [Table in keyof Tables]?: Entries<Tables[Table], ParametersOf<Pattern>> }
+}
+
+/** A checked definition. Made by `defineAdapter` only. */
+export interface Adapter {
+  readonly name: string
+  readonly version: number
+  readonly documents: string
+  readonly sql: string
+  /** All of them, in the order in which the SQL makes them. */
+  readonly tables: readonly string[]
+  /** Those that `document` fills. */
+  readonly documentTables: readonly string[]
+  document(state: State, context: Context): Readonly<Record<string, unknown>>
+  /** By table. */
+  readonly entries: ReadonlyMap<string, Entries<unknown, Readonly<Record<string, string>>>>
+  /** Null for a document that it does not take. */
+  contextOf(document: string): Context | null
+}
+
+const versionMax = 2 ** 31 - 1
+const reserved = /^(pg_.*|information_schema|public|tidemark)$/
+/** Global, since an adapter may have been made by another copy of this module. */
+const brand = Symbol.for('tidemark.adapter')
+
+/** Throws `AdapterError`. */
+export function defineAdapter<
+  Tables extends Columns<Tables> = Record<string, Row>,
+  const Pattern extends string = string,
+>(definition: Definition<NoInfer<Tables>, Pattern>): Adapter {
+  // As it may come from JavaScript.
+  const {
+    name,
+    version,
+    documents,
+    sql,
+    document,
+    entries = {},
+  } = definition as Partial<Definition<Tables, Pattern>>
+  const refuse = (why: string): never => {
+    throw new AdapterError(typeof name === 'string' ? name : '', why)
+  }
+  if (typeof name !== 'string' || !/^[a-z][a-z0-9_]{0,39}$/.test(name) || name.includes('__'))
+    return refuse('a name begins with a to z and goes on with at most 39 of a to z, 0 to 9 and single _')
+  if (reserved.test(name)) return refuse('this name is not free')
+  if (!Number.isInteger(version) || version! < 1 || version! > versionMax)
+    return refuse('its version must be an integer from 1')
+  if (typeof documents !== 'string') return refuse('it must say which documents it takes, like "notes/:id"')
+  if (typeof sql !== 'string') return refuse('it must have the SQL that makes its tables')
+  const pattern = orRefuse(() => parsePattern(documents))
+  const tables = orRefuse(() => tablesIn(sql))
+  if (tables.length === 0) return refuse('its SQL makes no table')
+  const documentTables = tables.filter((table) => !Object.hasOwn(entries, table))
+  if (document === undefined && documentTables.length > 0)
+    return refuse(`nothing fills the table "${documentTables[0]}": give it "document" or "entries"`)
+  if (document !== undefined && typeof document !== 'function') return refuse('"document" must be a function')
+  if (document !== undefined && documentTables.length === 0)
+    return refuse('"document" has no table to fill: all are in "entries"')
+  for (const [table, form] of Object.entries<Partial<Entries<unknown, unknown>> | undefined>(entries)) {
+    if (!tables.includes(table)) return refuse(`"entries" has "${table}", but the SQL makes no such table`)
+    if (
+      typeof form?.rows !== 'function' ||
+      (typeof form.map === 'string') === (typeof form.list === 'string')
+    )
+      return refuse(`"entries.${table}" needs the name of a map or of a list, and the function "rows"`)
+  }
+  const adapter: Adapter = {
+    name,
+    version: version!,
+    documents,
+    sql,
+    tables,
+    documentTables,
+    document: (document as Adapter['document'] | undefined) ?? (() => ({})),
+    entries: new Map(Object.entries(entries)) as Adapter['entries'],
+    contextOf(id) {
+      const parameters = pattern.match(id)
+      return parameters === null ? null : { document: id, parameters }
+    },
+  }
+  return Object.freeze(Object.assign(adapter, { [brand]: true }))
+
+  function orRefuse<T>(work: () => T): T {
+    try {
+      return work()
+    } catch (error) {
+      return refuse((error as Error).message)
+    }
+  }
+}
+
+export function isAdapter(value: unknown): value is Adapter {
+  return typeof value === 'object' && value !== null && brand in value
+}
