@@ -97,6 +97,20 @@ test('offline, reloaded, edited, and back: the badge counts what is not saved, a
   await ida.showsText(all)
 })
 
+test('without a network the badge says so at once; with one again the edits are saved, and nobody had to do anything', async () => {
+  const profile = await person()
+  const ida = await open('notes/tunnel', 'Ida Holm', profile)
+  await ida.type('in ')
+  await ida.showsBadge('Saved')
+  await profile.setOffline(true)
+  await ida.showsBadge('Offline')
+  await ida.type('out')
+  await ida.showsBadge('Offline, 3 edits not yet saved')
+  await profile.setOffline(false)
+  await ida.showsBadge('Saved')
+  expect(await textOnServer(relay, 'notes/tunnel')).toBe('in out')
+})
+
 test('two tabs of one person show the same while offline; what a closed one left unsent, the other sends', async () => {
   const profile = await person()
   const left = await open('notes/tabs', 'Ida Holm', profile)
