@@ -59,7 +59,7 @@ class TidemarkConnection implements Connection, OpenDocuments {
   private readonly channels = new Map<number, OpenDocument>()
   private readonly opensWaiting: (() => Promise<void>)[] = []
   private opensInFlight = 0
-  /** Messages that came while one before them is being judged. */
+  /** Frames that came while a message before them is being judged. */
   private waiting: Uint8Array[] | null = null
   private strangerBytes = 0
   private ending = false
@@ -90,15 +90,15 @@ class TidemarkConnection implements Connection, OpenDocuments {
     this.context.metrics.received(frame.length)
     this.guarded(() => {
       if (!isBinary) throw new TidemarkError('malformed_frame', 'Frames are binary')
-      if (this.bearer.known) this.assembler.messageBytesMax = this.context.messageBytesMax
-      const message = this.assembler.take(frame)
-      if (message === null) return
-      if (this.waiting === null) this.handle(message)
-      else this.waiting.push(message)
+      if (this.waiting === null) this.take(frame)
+      else this.waiting.push(frame)
     })
   }
 
-  private handle(bytes: Uint8Array): void {
+  private take(frame: Uint8Array): void {
+    if (this.bearer.known) this.assembler.messageBytesMax = this.context.messageBytesMax
+    const bytes = this.assembler.take(frame)
+    if (bytes === null) return
     const judged = this.dispatch(decodeClientMessage(bytes), bytes.length)
     if (judged === null) return
     // What the socket has read already waits here, the rest in the socket.
@@ -110,10 +110,10 @@ class TidemarkConnection implements Connection, OpenDocuments {
         const waited = this.waiting ?? []
         this.waiting = null
         this.guarded(() => {
-          for (const message of waited) {
+          for (const frame of waited) {
             if (this.closed) return
-            if (this.waiting === null) this.handle(message)
-            else (this.waiting as Uint8Array[]).push(message)
+            if (this.waiting === null) this.take(frame)
+            else (this.waiting as Uint8Array[]).push(frame)
           }
         })
         this.line.flow.release()

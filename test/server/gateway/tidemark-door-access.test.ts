@@ -134,6 +134,23 @@ describe('a token', () => {
     expect(await outcome(await connectWith(await sign({ documents: reading })))).toBe('opened for read')
   })
 
+  test('is judged before what follows it at once, which may be as large as from somebody known', async () => {
+    const client = await connect()
+    const jwt = await sign()
+    // What a replica has of a document with 5,000 authors.
+    const version = Y.encodeStateVector(new Map(Array.from({ length: 5_000 }, (_, i) => [i + 1e6, 1e6])))
+    expect(version.length).toBeGreaterThan(16 * 1024)
+    // The server reads both at once.
+    process.kill(relay.pid, 'SIGSTOP')
+    client.auth(jwt)
+    const replica = client.open('a/authors', { have: { version } })
+    await until('sent', () => client.socket.bufferedAmount === 0)
+    process.kill(relay.pid, 'SIGCONT')
+    await replica.answered()
+    expect(client.closeCode).toBe(null)
+    expect(replica.opened).not.toBe(null)
+  })
+
   test('of an open opens its document only', async () => {
     const client = await connect()
     const own = await client.join('a/own', {
