@@ -3,7 +3,7 @@
  * Node does. A broken one is an error that begins with its file and line.
  */
 import { execFile } from 'node:child_process'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
@@ -113,4 +113,28 @@ test.each<[error: string, files: Readonly<Record<string, string>>]>([
 ])('a broken one is refused: %s', async (error, files) => {
   const loaded = await load(files)
   expect(loaded.error?.startsWith(error), loaded.error).toBe(true)
+})
+
+test('the examples of docs/views.md are adapters, and their test passes', async () => {
+  const guide = await readFile(new URL('../../../docs/views.md', import.meta.url), 'utf8')
+  const examples = [...guide.matchAll(/```ts\n\/\/ adapters\/(\S+)\n(.*?)```/gs)].map(([, file, text]) => [
+    file,
+    text,
+  ])
+  const folder = await mkdtemp(join(root, 'guide-'))
+  await symlink(new URL('../../../node_modules', import.meta.url).pathname, join(folder, 'node_modules'))
+  for (const [file, text] of examples) await writeFile(join(folder, file!), text!)
+  const script = `
+    import { pathToFileURL } from 'node:url'
+    import { loadAdapters } from ${JSON.stringify(loader)}
+    const adapters = await loadAdapters(process.argv[1])
+    console.log('# adapters ' + adapters.map(({ name }) => name))
+    await import(pathToFileURL(process.argv[1] + '/notes.test.ts').href)`
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    ['--input-type=module', '--eval', script, folder],
+    { timeout: 30_000, env: { PATH: process.env['PATH'] } },
+  )
+  expect(stdout).toContain('# adapters boards,notes')
+  expect(stdout).toMatch(/pass 1\n/)
 })
