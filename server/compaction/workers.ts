@@ -35,6 +35,9 @@ export class Workers {
       idleTimeout: idleMs,
       resourceLimits: { maxOldGenerationSizeMb: heapMb },
     })
+    // A worker that dies before it has its task (its file is gone, no memory is left) would end the process, were nobody
+    // to listen. The task runs into its timeout, and that is logged.
+    this.pool.on('error', () => undefined)
   }
 
   /** State of all updates, as `Engine.compact`. */
