@@ -1,0 +1,291 @@
+/**
+ * A batch: the rows of many documents, how far they are, and who says so, in one transaction (P5).
+ *
+ *   1. the fences of the parts, locked: a holder that was paused, and is one no more, writes nothing
+ *   2. progress, which never goes back: if one document is further already, nothing is written
+ *   3. rows that are there no more, last table first; then rows that are new or differ, first table first
+ *   4. dead letters, cursors
+ *
+ * Whatever is written a second time changes no row. So a batch whose fate is unknown is simply written again.
+ */
+import type { Replacement } from '../../../core/domain/project.ts'
+import type { Row } from '../../../core/domain/row.ts'
+import type { Result, Sql, Statement } from '../sql/sql.ts'
+import { toJson } from './rows-to-json.ts'
+import { statementsFor, type TableStatements } from './table-statements.ts'
+import type { Table } from './tables.ts'
+
+export interface Progress {
+  readonly epoch: number
+  readonly offset: number
+}
+
+export interface DocumentRows {
+  /** Where the adapter's tables are. */
+  readonly schema: string
+  readonly document: string
+  readonly progress: Progress
+  readonly replacements: readonly Replacement[]
+}
+
+export interface DeadDocument {
+  readonly schema: string
+  readonly document: string
+  readonly version: number
+  readonly progress: Progress | null
+  readonly reason: string
+}
+
+export interface WriteBatch {
+  readonly documents: readonly DocumentRows[]
+  readonly dead: readonly DeadDocument[]
+  /** By part. */
+  readonly fences: ReadonlyMap<number, number>
+  /** By part: done up to this change. */
+  readonly cursors: ReadonlyMap<number, number>
+  /** Whose cursors; a rebuild has its own. */
+  readonly cursorName: string
+  readonly partCount: number
+}
+
+export interface Written {
+  readonly rowsWritten: number
+  readonly rowsDeleted: number
+}
+
+/** The batch did not fit the tables: a column that is not there. Nothing was written. */
+export class RowsRefused extends Error {
+  override readonly name = 'RowsRefused'
+}
+
+/** Of a `SqlError`'s code `rowsUnexpected`: which statement says what. */
+export const fenceStatement = 0
+
+interface KnownTable {
+  readonly table: Table
+  readonly statements: TableStatements
+  readonly columns: ReadonlySet<string>
+}
+
+/** What is to be done to one table. */
+interface Work {
+  readonly rows: Row[]
+  /** Documents of which all other rows go. */
+  readonly documents: string[]
+  readonly documentRows: Row[]
+  readonly entries: { document: string; entry: string }[]
+  readonly entryRows: Row[]
+}
+
+export class Writer {
+  private readonly sql: Sql
+  private readonly tables = new Map<string, Map<string, KnownTable>>()
+
+  constructor(sql: Sql) {
+    this.sql = sql
+  }
+
+  /** The tables of a schema, in the order in which they were made. */
+  know(schema: string, tables: readonly Table[]): void {
+    const known = tables.map((table): [string, KnownTable] => {
+      const columns = new Set(table.columns.map(({ name }) => name))
+      return [table.name, { table, statements: statementsFor(table), columns }]
+    })
+    this.tables.set(schema, new Map(known))
+  }
+
+  /**
+   * Throws `SqlError` and `RowsRefused`. Code `rowsUnexpected`: a fence, or progress that would go back. A code that is not
+   * retryable is of a row: the batch is to be tried in smaller ones.
+   */
+  async write(batch: WriteBatch): Promise<Written> {
+    const { deletions, upserts } = this.rowStatements(batch.documents)
+    const before = [...fenceOf(batch), ...progressOf(batch)]
+    const results = await this.sql.batch([
+      ...before,
+      ...deletions,
+      ...upserts,
+      ...deadOf(batch),
+      ...cursorsOf(batch),
+    ])
+    const count = (from: number, length: number): number =>
+      results.slice(from, from + length).reduce((sum, result: Result) => sum + result.count, 0)
+    return {
+      rowsDeleted: count(before.length, deletions.length),
+      rowsWritten: count(before.length + deletions.length, upserts.length),
+    }
+  }
+
+  private rowStatements(documents: readonly DocumentRows[]): {
+    deletions: Statement[]
+    upserts: Statement[]
+  } {
+    const deletions: Statement[] = []
+    const upserts: Statement[] = []
+    for (const schema of [...new Set(documents.map((one) => one.schema))].sort()) {
+      const tables = this.tables.get(schema)
+      if (tables === undefined) throw new RowsRefused(`There is no schema "${schema}"`)
+      const work = workOf(
+        tables,
+        documents.filter((one) => one.schema === schema),
+      )
+      for (const [name, { table, statements }] of tables) {
+        const own = work.get(name)
+        if (own === undefined) continue
+        deletions.unshift(...deletionsOf(table, statements, own))
+        if (own.rows.length > 0) upserts.push({ text: statements.upsert, parameters: [toJson(own.rows)] })
+      }
+    }
+    return { deletions, upserts }
+  }
+}
+
+function workOf(
+  tables: ReadonlyMap<string, KnownTable>,
+  documents: readonly DocumentRows[],
+): Map<string, Work> {
+  const work = new Map<string, Work>()
+  // In one order everywhere, so that two writers do not lock rows crosswise.
+  for (const { document, replacements } of documents.toSorted(byDocument))
+    for (const { table, entries, rows } of replacements) {
+      const known = tables.get(table)
+      if (known === undefined) throw new RowsRefused(`There is no table "${table}"`)
+      for (const row of rows) assertColumns(known, row)
+      const own = work.get(table) ?? { rows: [], documents: [], documentRows: [], entries: [], entryRows: [] }
+      work.set(table, own)
+      for (const row of rows) own.rows.push(row)
+      if (entries === null) {
+        // A key that is the document has one row: it stays or goes.
+        if (known.table.key.length > 1 || rows.length === 0) own.documents.push(document)
+        if (known.table.key.length > 1) for (const row of rows) own.documentRows.push(row)
+      } else if (known.table.key.length > 2) {
+        for (const entry of entries) own.entries.push({ document, entry })
+        for (const row of rows) own.entryRows.push(row)
+      } else {
+        const there = new Set(rows.map(({ entry }) => entry))
+        for (const entry of entries) if (!there.has(entry)) own.entries.push({ document, entry })
+      }
+    }
+  return work
+}
+
+function deletionsOf({ key }: Table, statements: TableStatements, work: Work): Statement[] {
+  const deletions: Statement[] = []
+  if (work.documents.length > 0) {
+    const documents = JSON.stringify(work.documents)
+    deletions.push(
+      work.documentRows.length === 0
+        ? { text: statements.deleteDocuments, parameters: [documents] }
+        : { text: statements.deleteOthers, parameters: [documents, toJson(work.documentRows, key)] },
+    )
+  }
+  if (work.entries.length > 0) {
+    const entries = JSON.stringify(work.entries)
+    deletions.push(
+      work.entryRows.length === 0
+        ? { text: statements.deleteEntries, parameters: [entries] }
+        : { text: statements.deleteOtherEntries, parameters: [entries, toJson(work.entryRows, key)] },
+    )
+  }
+  return deletions
+}
+
+function assertColumns({ table, columns }: KnownTable, row: Row): void {
+  for (const column of Object.keys(row)) {
+    if (columns.has(column)) continue
+    throw new RowsRefused(
+      table.generated.includes(column)
+        ? `The column "${table.name}.${column}" is generated; leave it out`
+        : `The table "${table.name}" has no column "${column}"`,
+    )
+  }
+}
+
+const byDocument = (a: DocumentRows, b: DocumentRows): number =>
+  a.document < b.document ? -1 : a.document > b.document ? 1 : 0
+
+function fenceOf({ fences }: WriteBatch): Statement[] {
+  if (fences.size === 0) return []
+  return [
+    {
+      // Shared locks: who takes the part waits for this transaction.
+      text: `select from tidemark.parts p join json_to_recordset($1::json) as f(part int, fence bigint)
+        on p.part = f.part and p.fence = f.fence order by p.part for share of p`,
+      parameters: [JSON.stringify([...fences].map(([part, fence]) => ({ part, fence })))],
+      rowsExpected: fences.size,
+    },
+  ]
+}
+
+function progressOf({ documents }: WriteBatch): Statement[] {
+  if (documents.length === 0) return []
+  const rows = documents.toSorted(byDocument).map(({ schema, document, progress: { epoch, offset } }) => ({
+    adapter: schema,
+    document,
+    epoch,
+    offset,
+  }))
+  return [
+    {
+      text: `insert into tidemark.progress as p (adapter, document, epoch, "offset")
+        select adapter, document, epoch, "offset"
+        from json_to_recordset($1::json) as r(adapter text, document text, epoch bigint, "offset" bigint)
+        on conflict (adapter, document) do update set epoch = excluded.epoch, "offset" = excluded."offset"
+        where (p.epoch, p."offset") <= (excluded.epoch, excluded."offset")`,
+      parameters: [JSON.stringify(rows)],
+      rowsExpected: rows.length,
+    },
+  ]
+}
+
+/** A document that is projected is dead no more. */
+function deadOf({ documents, dead }: WriteBatch): Statement[] {
+  const statements: Statement[] = []
+  if (documents.length > 0) {
+    const alive = documents.map(({ schema, document }) => ({ adapter: schema, document }))
+    statements.push({
+      text: `delete from tidemark.dead_letters d using json_to_recordset($1::json) as r(adapter text, document text)
+        where d.adapter = r.adapter and d.document = r.document`,
+      parameters: [JSON.stringify(alive)],
+    })
+  }
+  if (dead.length > 0) {
+    const rows = dead.map(({ schema, document, version, progress, reason }) => ({
+      adapter: schema,
+      document,
+      version,
+      epoch: progress?.epoch ?? null,
+      offset: progress?.offset ?? null,
+      reason: reason.toWellFormed().replaceAll('\0', '\ufffd').slice(0, reasonCharactersMax),
+    }))
+    statements.push({
+      text: `insert into tidemark.dead_letters (adapter, document, version, epoch, "offset", reason)
+        select * from json_to_recordset($1::json)
+          as r(adapter text, document text, version int, epoch bigint, "offset" bigint, reason text)
+        on conflict (adapter, document) do update set version = excluded.version, epoch = excluded.epoch,
+          "offset" = excluded."offset", reason = excluded.reason, at = now()`,
+      parameters: [JSON.stringify(rows)],
+    })
+  }
+  return statements
+}
+
+const reasonCharactersMax = 2_000
+
+function cursorsOf({ cursors, cursorName, partCount }: WriteBatch): Statement[] {
+  if (cursors.size === 0) return []
+  const rows = [...cursors].map(([part, sequence]) => ({
+    name: cursorName,
+    part,
+    part_count: partCount,
+    sequence,
+  }))
+  return [
+    {
+      text: `insert into tidemark.cursors (name, part, part_count, sequence)
+        select * from json_to_recordset($1::json) as r(name text, part int, part_count int, sequence bigint)
+        on conflict (name, part) do update set part_count = excluded.part_count, sequence = excluded.sequence`,
+      parameters: [JSON.stringify(rows)],
+    },
+  ]
+}
