@@ -101,6 +101,8 @@ export function defineAdapter<
   const pattern = orRefuse(() => parsePattern(documents))
   const tables = orRefuse(() => tablesIn(sql))
   if (tables.length === 0) return refuse('its SQL makes no table')
+  if (typeof entries !== 'object' || entries === null)
+    return refuse('"entries" must be an object with tables')
   const documentTables = tables.filter((table) => !Object.hasOwn(entries, table))
   if (document === undefined && documentTables.length > 0)
     return refuse(`nothing fills the table "${documentTables[0]}": give it "document" or "entries"`)

@@ -61,8 +61,7 @@ export class YjsState implements State {
     const structs = store.clients.get(client)
     if (structs === undefined || !(clock >= 0 && clock < Y.getState(store, client))) return absent
     const item = structs[Y.findIndexSS(structs as Y.Item[], clock)]
-    if (!(item instanceof Y.Item) || item.deleted || item.parent !== root || item.parentSub !== null)
-      return absent
+    if (!(item instanceof Y.Item) || item.deleted || item.parent !== root) return absent
     return holdsElements(item) ? item.content.getContent()[clock - item.id.clock] : absent
   }
 }

@@ -62,13 +62,15 @@ function attributesOf(type: Items): Attributes {
 /** Of one element of a list. */
 export const keyOfElement = (client: number, clock: number): string => `${client}:${clock}`
 
-export function holdsElements({ content }: Y.Item): boolean {
+/** A hostile update can put an entry of a map between elements. */
+export function holdsElements({ content, parentSub }: Y.Item): boolean {
   return (
-    content instanceof Y.ContentAny ||
-    content instanceof Y.ContentJSON ||
-    content instanceof Y.ContentBinary ||
-    content instanceof Y.ContentDoc ||
-    content instanceof Y.ContentType
+    parentSub === null &&
+    (content instanceof Y.ContentAny ||
+      content instanceof Y.ContentJSON ||
+      content instanceof Y.ContentBinary ||
+      content instanceof Y.ContentDoc ||
+      content instanceof Y.ContentType)
   )
 }
 

@@ -50,6 +50,7 @@ describe('defineAdapter', () => {
     ['"document" must be a function', { document: {} }],
     ['has no table to fill', { entries: { notes: { map: 'm', rows: () => [] } } }],
     ['"entries" has "others"', { entries: { others: { map: 'm', rows: () => [] } } }],
+    ['"entries" must be an object', { entries: null }],
     ['"entries.notes" needs', { document: undefined, entries: { notes: { rows: () => [] } } }],
     ['"entries.notes" needs', { document: undefined, entries: { notes: { map: 'm' } } }],
     [

@@ -5,8 +5,9 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import * as Y from 'yjs'
-import type { State, Touched } from '../../../core/engine/live-document.ts'
+import type { LiveDocument, State, Touched } from '../../../core/engine/live-document.ts'
 import { yjsEngine } from '../../../core/engine/yjs/yjs-engine.ts'
+import { hostileUpdates } from './hostile-updates.ts'
 import { histories, logChoices, logOf } from './random-documents.ts'
 import { runs } from './support.ts'
 
@@ -197,6 +198,53 @@ describe('a live document', () => {
     })
   })
 
+  test('names what changed for updates that no Yjs would make, or refuses them', () => {
+    fc.assert(
+      fc.property(hostileUpdates, (updates) => {
+        const live = yjsEngine.open([])
+        const names = ['text', 'map', 'array', 'xml', '', '__proto__']
+        const content = () => new Map(names.flatMap((name) => entriesOf(live.state, name)))
+        let before = content()
+        for (const update of updates) {
+          const touched = applied(live, update)
+          if (touched === null) return
+          const after = content()
+          for (const place of changed(before, after)) expect(placesOf(touched)).toContain(place)
+          before = after
+        }
+      }),
+      runs(300),
+    )
+  })
+
+  test('reads types within others, however they are nested', () => {
+    const { document, updates } = author()
+    const map = document.getMap('map')
+    map.set('fragment', new Y.XmlFragment())
+    map.set('element', new Y.XmlElement('p'))
+    map.set('xml text', new Y.XmlText('x'))
+    map.set('text', new Y.Text('plain'))
+    map.set('sub', new Y.Doc({ guid: 'g' }))
+    ;(map.get('text') as Y.Text).format(0, 2, { bold: true })
+    const hook = new Y.XmlHook('hook')
+    const text = new Y.XmlText('a')
+    text.insertEmbed(1, { image: 'i' })
+    ;(map.get('fragment') as Y.XmlFragment).insert(0, [hook as unknown as Y.XmlText, text])
+    const { state } = yjsEngine.open(updates)
+    const node = (type: string, content: unknown[] = [], attributes = {}) => ({ type, attributes, content })
+    const embed = node('embed', [], { value: { image: 'i' } })
+    expect(Object.fromEntries(state.map('map').entries())).toEqual({
+      fragment: node('doc', [node('hook'), { type: 'text', text: 'a', marks: [] }, embed]),
+      element: node('p'),
+      'xml text': 'x',
+      text: 'plain',
+      sub: { guid: 'g' },
+    })
+    const delta = [{ insert: 'pl', attributes: { bold: true } }, { insert: 'ain' }]
+    expect(state.map('map').text('text').delta()).toEqual(delta)
+    expect(state.map('map').text('none').delta()).toEqual([])
+  })
+
   test('refuses what it cannot read', () => {
     const live = yjsEngine.open([])
     expect(() => live.apply([Uint8Array.of(1, 1, 1)])).toThrow('cannot read')
@@ -209,4 +257,37 @@ describe('a live document', () => {
 function changed(before: ReadonlyMap<string, string>, after: ReadonlyMap<string, string>): string[] {
   const keys = new Set([...before.keys(), ...after.keys()])
   return [...keys].filter((key) => before.get(key) !== after.get(key))
+}
+
+/** All that is in a root, under names that `placesOf` gives as well. */
+function entriesOf(state: State, name: string): [place: string, content: string][] {
+  return [
+    ...state
+      .map(name)
+      .entries()
+      .map(([key, value]): [string, string] => [`${name} key ${key}`, wellFormed(value)]),
+    ...state
+      .list(name)
+      .entries()
+      .map(([key, value]): [string, string] => [`${name} element ${key}`, wellFormed(value)]),
+    [`${name}`, wellFormed([state.text(name).delta(), state.tree(name)])],
+  ]
+}
+
+function placesOf(touched: Touched): string[] {
+  return [...touched].flatMap(([name, { keys, elements }]) => [
+    name,
+    ...[...keys].map((key) => `${name} key ${key}`),
+    ...[...elements].map((key) => `${name} element ${key}`),
+  ])
+}
+
+/** Null when Yjs refuses it. */
+function applied(live: LiveDocument, update: Uint8Array): Touched | null {
+  try {
+    return live.apply([update])
+  } catch (error) {
+    expect(error).toMatchObject({ code: 'document_unreadable' })
+    return null
+  }
 }
