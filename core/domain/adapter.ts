@@ -142,6 +142,8 @@ export function defineAdapter<
   }
 }
 
+const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null
+
 export function isAdapter(value: unknown): value is Adapter {
-  return typeof value === 'object' && value !== null && brand in value
+  return isObject(value) && brand in (value as object)
 }
