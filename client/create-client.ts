@@ -18,7 +18,7 @@ export function createClientIn(environment: Environment, options: ClientOptions)
   const storage = storageOf(environment, options.storage)
   const { token } = options
   if (typeof token === 'function' && options.user === undefined && options.storage !== 'memory')
-    throw new TidemarkError('invalid_request', 'A token function needs `user`: whose data it is')
+    throw new TidemarkError('invalid_request', 'A token function needs `user`')
   const user = options.user ?? (typeof token === 'string' ? subjectOf(token) : '')
   return new TidemarkClient({ environment, url, token, storage, scope: scopeOf(url, user) })
 }
@@ -30,8 +30,7 @@ export function webSocketUrl(text: string): string {
   } catch (error) {
     throw new TidemarkError('invalid_request', `Not a URL: ${text}`, { cause: error })
   }
-  if (!/^(wss?|https?):$/.test(url.protocol))
-    throw new TidemarkError('invalid_request', `Not a WebSocket URL: ${text}`)
+  if (!/^(wss?|https?):$/.test(url.protocol)) throw new TidemarkError('invalid_request', `Not a URL: ${text}`)
   const path = url.pathname === '/' ? '/v1/sync' : url.pathname.replace(/\/+$/, '')
   return `${url.protocol.replace('http', 'ws')}//${url.host}${path}`
 }
@@ -40,6 +39,6 @@ function storageOf(environment: Environment, asked: ClientOptions['storage']): S
   if (typeof asked === 'object') return asked
   const { indexedDB } = environment
   if (asked === 'indexeddb' && indexedDB === null)
-    throw new TidemarkError('invalid_request', 'There is no IndexedDB here')
+    throw new TidemarkError('invalid_request', 'No IndexedDB here')
   return asked === 'memory' || indexedDB === null ? createMemoryStorage() : createIndexedDbStorage(indexedDB)
 }

@@ -118,7 +118,7 @@ export class DocumentHandle extends Emitter<HandleEvents> implements Handle {
   async saved(): Promise<void> {
     await this.whenLoaded
     const { error, pending } = this
-    if (pending > 0 && this.#ended) throw new TidemarkError('shutting_down', 'The document was closed before')
+    if (pending > 0 && this.#ended) throw new TidemarkError('shutting_down', 'Closed before')
     if (pending > 0 && this.status === 'refused' && error !== null) throw error
     return this.#replica.pushing.saved()
   }
@@ -210,7 +210,7 @@ export class DocumentHandle extends Emitter<HandleEvents> implements Handle {
   retry(): void {
     this.#replica.retryStorage()
     const held = this.#replica.pushing.refusal !== null
-    this.#replica.retry()
+    this.#replica.pushing.hold = null
     if (held && this.#machine.kind === 'live') this.#tell({ kind: 'reopen' })
     else this.#tell({ kind: 'retry' })
   }
@@ -225,7 +225,7 @@ export class DocumentHandle extends Emitter<HandleEvents> implements Handle {
     this.#ended = true
     this.#retry.at(null)
     await this.whenLoaded
-    const why = new TidemarkError('shutting_down', 'The document was closed before')
+    const why = new TidemarkError('shutting_down', 'Closed before')
     this.#replica.pushing.fail(why)
     this.#settleSynced?.reject(why)
     // Says goodbye while the channel is still there.

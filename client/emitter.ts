@@ -19,7 +19,7 @@ export class Emitter<Events extends { [Name in keyof Events]: Listener }> {
       try {
         ;(listener as (...args: Parameters<Events[Name]>) => void)(...args)
       } catch (error) {
-        console.error('Tidemark: a listener failed', error)
+        console.error('Tidemark listener', error)
       }
   }
 }

@@ -24,9 +24,9 @@ import { Keeper } from './keeper.ts'
 import type { Outbox } from './outbox.ts'
 import { Presence } from './presence.ts'
 import { overheadBytes, Pushing } from './pushing.ts'
-import { Reach } from './reach.ts'
+import { type Clocks, Reach, raiseTo } from './reach.ts'
 import type { AsideRecord, DocumentStorage, OutboxEntry, Position, Storage } from './storage/storage.ts'
-import { Tabs } from './tabs.ts'
+import { Tabs, type Told } from './tabs.ts'
 import type { Loaded, StorageState } from './types.ts'
 
 export interface ReplicaOwner {
@@ -62,12 +62,14 @@ export class Replica {
   /** Of the storage; -1 before it is loaded. */
   #lineage = -1
   /** From other tabs while it is being loaded. */
-  #early: { readonly updates: readonly Uint8Array[]; readonly lineage: number }[] = []
+  readonly #early: Told[] = []
   #wire: { readonly channel: number; readonly access: 'read' | 'write' } | null = null
   /** Whose pushes the channel takes. */
   #opened: Outbox
-  /** What other tabs have, and will send. */
-  #elsewhere = new Reach()
+  /** What other tabs have, and will send: by replica, '' where that is not known. */
+  readonly #elsewhere = new Map<string, Clocks>()
+  /** Of those, whose tab is gone: from the next question on, whatever it showed us and nobody has sent is ours to send. */
+  readonly #gone: string[] = []
   #pumping = false
   #nacks = 0
   readonly #holdEnds: Alarm
@@ -120,7 +122,7 @@ export class Replica {
       this.#storage = await storage.open(scope, document, (why) => this.#keeper.lost(why))
       if (storage.durable) {
         this.#tabs = new Tabs(`tidemark/${scope}/${document}`, this.name, this.#environment, {
-          onUpdates: (updates, lineage) => this.#heardFromTab(updates, lineage),
+          onUpdates: (told) => this.#heardFromTab(told),
           onOrphan: (replica, release) => void this.#orphaned(replica, release),
         })
         await this.#tabs.start()
@@ -128,8 +130,8 @@ export class Replica {
       const stored = await this.#storage.load()
       this.#lineage = stored.lineage
       this.#apply([...stored.updates, ...stored.outbox.map(({ update }) => update)])
-      for (const { update } of stored.outbox) this.#elsewhere.add(update)
-      for (const { updates, lineage } of this.#early.splice(0)) this.#heardFromTab(updates, lineage)
+      for (const { replica, update } of stored.outbox) this.#isElsewhere(replica, [update])
+      for (const told of this.#early.splice(0)) this.#heardFromTab(told)
       this.position = stored.position
       this.aside = stored.aside
       for (const replica of new Set(stored.outbox.map((entry) => entry.replica))) await this.#adopt(replica)
@@ -153,10 +155,9 @@ export class Replica {
   }
 
   async #orphaned(replica: string, release: () => void): Promise<void> {
-    // Whatever that tab showed us without having stored it is ours to send now.
-    this.#elsewhere = new Reach()
     try {
       await this.#take(replica, release)
+      this.#gone.push(replica)
     } catch (error) {
       release()
       this.#owner.log('outbox not adopted', String(error))
@@ -173,11 +174,17 @@ export class Replica {
     this.#pump()
   }
 
-  #heardFromTab(updates: readonly Uint8Array[], lineage: number): void {
-    if (this.#lineage < 0) this.#early.push({ updates, lineage })
-    if (lineage !== this.#lineage) return
-    for (const update of updates) this.#elsewhere.add(update)
-    this.#apply(updates)
+  #heardFromTab(told: Told): void {
+    if (this.#lineage < 0) this.#early.push(told)
+    if (told.lineage !== this.#lineage) return
+    this.#isElsewhere(told.replica, told.updates)
+    this.#apply(told.updates)
+  }
+
+  #isElsewhere(replica: string, updates: readonly Uint8Array[]): void {
+    const clocks = this.#elsewhere.get(replica) ?? new Map()
+    this.#elsewhere.set(replica, clocks)
+    for (const update of updates) raiseTo(clocks, update)
   }
 
   #tellTabs(updates: readonly Uint8Array[]): void {
@@ -185,7 +192,7 @@ export class Replica {
   }
 
   #merge(added: readonly Uint8Array[]): Uint8Array {
-    for (const update of added) this.#elsewhere.add(update)
+    this.#isElsewhere('', added)
     this.#apply(added)
     return Y.encodeStateAsUpdate(this.doc)
   }
@@ -222,14 +229,9 @@ export class Replica {
       }
     }
     await this.#keeper.flush()
-    try {
-      if (this.#storage !== null && this.#keeper.state === 'disk')
-        this.aside = await this.#storage.setAside(make)
-      else this.aside = make([], [])
-    } catch (error) {
-      this.#owner.log('set aside in memory only', String(error))
-      this.aside = make([], [])
-    }
+    const stored = this.#keeper.state === 'disk' ? this.#storage?.setAside(make) : undefined
+    const failed = (error: unknown): void => this.#owner.log('set aside in memory', String(error))
+    this.aside = (await stored?.catch(failed)) ?? make([], [])
     this.#keeper.stop()
     // What is edited from here on is of no lineage that other tabs have.
     this.#tabs?.close()
@@ -248,6 +250,7 @@ export class Replica {
     readonly have: { epoch: Offset; offset: Offset; version: Uint8Array }
   } {
     this.#opened = this.pushing.active
+    for (const replica of this.#gone.splice(0)) this.#elsewhere.delete(replica)
     const { epoch, offset } = this.position
     const version = Y.encodeStateVector(this.doc)
     return {
@@ -284,11 +287,6 @@ export class Replica {
     this.#holdEnds.at(null)
     if (this.pushing.refusal === null) this.pushing.hold = null
     this.pushing.rewind()
-  }
-
-  /** The app or a person asks for it: what was refused for good is tried again. */
-  retry(): void {
-    this.pushing.hold = null
   }
 
   received(updates: readonly Uint8Array[], offset: number): void {
@@ -336,7 +334,8 @@ export class Replica {
   }
 
   #addWhatNobodySends(version: Uint8Array): void {
-    const reach = this.#elsewhere.with(Y.decodeStateVector(version))
+    const reach = new Reach(version)
+    for (const clocks of this.#elsewhere.values()) reach.raise(clocks)
     for (const { update } of this.pushing.all) reach.add(update)
     const missing = reach.missingOf(this.doc)
     if (missing === null) return
@@ -375,10 +374,7 @@ export class Replica {
     for (let push = pushing.next(bytesMax); push !== null; push = pushing.next(bytesMax)) {
       const bytes = push.updates[0]!.length
       if (bytes > bytesMax - overheadBytes)
-        return this.#hold(
-          new TidemarkError('update_too_large', `An edit of ${bytes} bytes exceeds the limit`),
-          null,
-        )
+        return this.#hold(new TidemarkError('update_too_large', `${bytes} bytes exceed the limit`), null)
       owner.send({ kind: 'push', channel: wire.channel, sequence: push.sequence, updates: push.updates })
     }
   }

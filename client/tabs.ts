@@ -13,12 +13,17 @@ import type { Channel, Environment } from './environment.ts'
 /** Replicas of other tabs that are waited for; more tabs than this are served by those that found them. */
 const watchedMax = 64
 
-type Message =
-  | { readonly kind: 'hello'; readonly replica: string; readonly answer: boolean }
-  | { readonly kind: 'updates'; readonly updates: readonly Uint8Array[]; readonly lineage: number }
+/** What a tab has on disk now, of the document as it is there since it was set aside for the `lineage`th time. */
+export interface Told {
+  readonly kind: 'updates'
+  readonly replica: string
+  readonly lineage: number
+  readonly updates: readonly Uint8Array[]
+}
+type Message = Told | { readonly kind: 'hello'; readonly replica: string; readonly answer: boolean }
 
 export interface TabsListener {
-  onUpdates(updates: readonly Uint8Array[], lineage: number): void
+  onUpdates(told: Told): void
   /** Its tab is gone, and its lock is ours until `release`. */
   onOrphan(replica: string, release: () => void): void
 }
@@ -30,6 +35,7 @@ export class Tabs {
   readonly #listener: TabsListener
   #channel: Channel | null = null
   readonly #watched = new Set<string>()
+  readonly #held = new Set<() => void>()
   readonly #closing = new AbortController()
 
   constructor(name: string, replica: string, environment: Environment, listener: TabsListener) {
@@ -49,9 +55,8 @@ export class Tabs {
     this.#post({ kind: 'hello', replica: this.#replica, answer: true })
   }
 
-  /** What is on disk now, of the document as it is there since it was set aside for the `lineage`th time. */
   tell(updates: readonly Uint8Array[], lineage: number): void {
-    this.#post({ kind: 'updates', updates, lineage })
+    this.#post({ kind: 'updates', replica: this.#replica, updates, lineage })
   }
 
   /** Gives a function that lets go of it again, or null when its tab lives; then it is waited for. */
@@ -64,12 +69,13 @@ export class Tabs {
 
   close(): void {
     this.#closing.abort()
+    for (const release of this.#held) release()
     this.#channel?.close()
     this.#channel = null
   }
 
   #hear(message: Message): void {
-    if (message.kind === 'updates') return this.#listener.onUpdates(message.updates, message.lineage)
+    if (message.kind === 'updates') return this.#listener.onUpdates(message)
     if (message.answer) this.#post({ kind: 'hello', replica: this.#replica, answer: false })
     this.#watch(message.replica)
   }
@@ -101,9 +107,13 @@ export class Tabs {
         .request(`${this.#name}/${replica}`, options, (lock) => {
           if (lock === null) return resolve(null)
           if (this.#closing.signal.aborted) return resolve(() => undefined)
-          return new Promise<void>((release) => {
-            this.#closing.signal.addEventListener('abort', () => release())
-            resolve(() => release())
+          return new Promise<void>((done) => {
+            const release = (): void => {
+              this.#held.delete(release)
+              done()
+            }
+            this.#held.add(release)
+            resolve(release)
           })
         })
         .catch(reject)

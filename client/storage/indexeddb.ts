@@ -85,9 +85,9 @@ class IndexedDbDocument implements DocumentStorage {
       this.#closeBoth()
       onLost(new Error(why))
     }
-    database.onversionchange = lost('the database is being deleted')
-    database.onclose = lost('the browser closed the database')
-    catalogue.onversionchange = lost('the database is being deleted')
+    database.onversionchange = lost('the database is deleted')
+    database.onclose = lost('the database is closed')
+    catalogue.onversionchange = lost('the database is deleted')
   }
 
   async load() {
@@ -201,7 +201,7 @@ class IndexedDbDocument implements DocumentStorage {
     const done = onTransaction(transaction)
     try {
       const row = await this.#row(transaction)
-      if (row.lineage !== this.#lineage) throw new Error('another tab has set the document aside')
+      if (row.lineage !== this.#lineage) throw new Error('another tab set the document aside')
       const result = await work(transaction, row)
       await done
       return result

@@ -78,8 +78,11 @@ function storageOf(kept: Kept): DocumentStorage {
   }
 }
 
-function removes({ remove }: Batch, { replica, sequence }: OutboxEntry): boolean {
-  return remove.some((range) => range.replica === replica && range.from <= sequence && sequence <= range.to)
+function removes({ remove, put }: Batch, { replica, sequence }: OutboxEntry): boolean {
+  return (
+    remove.some((range) => range.replica === replica && range.from <= sequence && sequence <= range.to) ||
+    put.some((entry) => entry.replica === replica && entry.sequence === sequence)
+  )
 }
 
 export function bySequence(one: OutboxEntry, other: OutboxEntry): number {

@@ -47,6 +47,7 @@ export interface Batch {
   /** Added to the document. */
   readonly updates: readonly Uint8Array[]
   readonly position: Position | null
+  /** Replaces what has the same replica and sequence. */
   readonly put: readonly OutboxEntry[]
   /** Of each replica, the sequences from `from` to `to`, both included. Applied before `put`. */
   readonly remove: readonly { readonly replica: string; readonly from: number; readonly to: number }[]

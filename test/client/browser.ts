@@ -2,6 +2,7 @@
  * A browser as the client sees it: IndexedDB, locks and channels that its tabs share, and a network that can be cut. Node
  * has no Web Locks before 24; these are as the specification has them, as far as the client uses them.
  */
+import { setMaxListeners } from 'node:events'
 import { IDBFactory, IDBKeyRange } from 'fake-indexeddb'
 import { WebSocket } from 'ws'
 import { createClientIn } from '../../client/create-client.ts'
@@ -100,7 +101,7 @@ export class Tab {
       socket.onopen = socket.onmessage = socket.onclose = null
       socket.terminate()
     }
-    for (const channel of this.channels) channel.close()
+    for (const channel of this.channels) channel.kill()
     for (const release of [...this.held]) release()
   }
 }
@@ -129,6 +130,12 @@ class TabChannel implements Channel {
   close(): void {
     this.all.delete(this)
   }
+
+  /** Its page is gone, and says nothing any more. */
+  kill(): void {
+    this.close()
+    this.postMessage = () => undefined
+  }
 }
 
 type Work = (lock: Lock | null) => unknown
@@ -151,6 +158,7 @@ class Locks {
       const leave = (): void => {
         const first = queue[0] === grant
         held.delete(leave)
+        options.signal?.removeEventListener('abort', abort)
         if (!queue.includes(grant)) return
         queue.splice(queue.indexOf(grant), 1)
         if (first) queue[0]?.()
@@ -162,11 +170,13 @@ class Locks {
       }
       held.add(leave)
       queue.push(grant)
-      options.signal?.addEventListener('abort', () => {
+      const abort = (): void => {
         if (queue[0] === grant) return
         leave()
         reject(new DOMException('aborted', 'AbortError'))
-      })
+      }
+      if (options.signal !== undefined) setMaxListeners(0, options.signal)
+      options.signal?.addEventListener('abort', abort)
       if (queue[0] === grant) queueMicrotask(grant)
     })
   }

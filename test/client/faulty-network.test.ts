@@ -14,14 +14,21 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import * as Y from 'yjs'
 import { createClientIn } from '../../client/create-client.ts'
 import type { Environment, PageEvent } from '../../client/environment.ts'
+import { createIndexedDbStorage } from '../../client/storage/indexeddb.ts'
 import { createMemoryStorage } from '../../client/storage/memory.ts'
+import type { Storage } from '../../client/storage/storage.ts'
 import type { Client, Handle } from '../../client/types.ts'
 import { parseDocumentId } from '../../core/document-id.ts'
+import { Browser } from './browser.ts'
 import { type Door, openDoor } from './door.ts'
 import { type Faults, FaultySocket } from './faulty-socket.ts'
 import { randomOf, VirtualTime } from './virtual-time.ts'
 
-const seedsCount = Number(process.env['CLIENT_SEEDS'] ?? 40)
+const variants = [
+  { name: 'each on a device of its own', browsers: 5, seedsCount: 30 },
+  { name: 'tabs of two browsers', browsers: 2, seedsCount: 6 },
+]
+const seedsAsked = process.env['CLIENT_SEEDS']
 const onlySeed = process.env['CLIENT_SEED']
 const clientsCount = 5
 const editsCount = 200
@@ -36,31 +43,37 @@ beforeAll(async () => {
 })
 afterAll(() => door.close())
 
-test('all converge, no saved edit is missing, and each is in the log once', {
-  timeout: 900_000,
-}, async () => {
-  const seeds =
-    onlySeed === undefined ? Array.from({ length: seedsCount }, (_, i) => i + 1) : [Number(onlySeed)]
-  const { length: count } = seeds
-  let faults = 0
-  let saved = 0
-  const tell = async (): Promise<void> => {
-    for (let seed = seeds.shift(); seed !== undefined; seed = seeds.shift()) {
-      const story = new Story(seed)
-      try {
-        await story.tell()
-        faults += story.lost
-        saved += story.saved.size
-      } catch (error) {
-        seeds.length = 0
-        throw new Error(`CLIENT_SEED=${seed}: ${String(error)}`, { cause: error })
+test.each(variants)(
+  '$name: all converge, no saved edit is missing, each is in the log once',
+  {
+    timeout: 900_000,
+  },
+  async ({ browsers, seedsCount }) => {
+    const seeds =
+      onlySeed === undefined
+        ? Array.from({ length: Number(seedsAsked ?? seedsCount) }, (_, i) => i + 1)
+        : [Number(onlySeed)]
+    const { length: count } = seeds
+    let faults = 0
+    let saved = 0
+    const tell = async (): Promise<void> => {
+      for (let seed = seeds.shift(); seed !== undefined; seed = seeds.shift()) {
+        const story = new Story(seed, browsers)
+        try {
+          await story.tell()
+          faults += story.lost
+          saved += story.saved.size
+        } catch (error) {
+          seeds.length = 0
+          throw new Error(`CLIENT_SEED=${seed}: ${String(error)}`, { cause: error })
+        }
       }
     }
-  }
-  await Promise.all(Array.from({ length: atATime }, tell))
-  expect(faults, 'connections that were lost').toBeGreaterThan(count * 20)
-  expect(saved, 'edits that were saved before their page was killed').toBeGreaterThan(count * 300)
-})
+    await Promise.all(Array.from({ length: atATime }, tell))
+    expect(faults, 'connections that were lost').toBeGreaterThan(count * 20)
+    expect(saved, 'edits that were saved before their page was killed').toBeGreaterThan(count * 300)
+  },
+)
 
 class Story {
   readonly time = new VirtualTime()
@@ -69,17 +82,21 @@ class Story {
   readonly documents: readonly string[]
   readonly saved = new Set<string>()
   lost = 0
-  private readonly seed: number
+  private readonly prefix: string
   private readonly people: Person[]
   private editing = clientsCount
 
-  constructor(seed: number) {
-    this.seed = seed
+  constructor(seed: number, browsers: number) {
+    this.prefix = `${browsers}.${seed}/`
     this.random = randomOf(seed)
     const { time, random } = this
     this.faults = { time, random, lossShare: 0.02, delayMsMax: 500 }
-    this.documents = [`s${seed}/a`, `s${seed}/b`]
-    this.people = Array.from({ length: clientsCount }, (_, i) => new Person(this, `p${i}`))
+    this.documents = [`${this.prefix}a`, `${this.prefix}b`]
+    const shared = browsers === clientsCount ? [] : Array.from({ length: browsers }, () => new Browser())
+    this.people = Array.from(
+      { length: clientsCount },
+      (_, i) => new Person(this, `p${i}`, shared[i % browsers] ?? null),
+    )
   }
 
   async tell(): Promise<void> {
@@ -103,7 +120,7 @@ class Story {
     while (!condition()) {
       if (!this.time.step() || this.time.nowMs > untilMs)
         throw new Error(`not so: ${what}\n${this.people.map((person) => person.describe()).join('\n')}`)
-      await door.settled(`s${this.seed}/`)
+      await door.settled(this.prefix)
     }
   }
 
@@ -140,7 +157,10 @@ class Story {
 class Person {
   private readonly story: Story
   private readonly name: string
-  private readonly storage = createMemoryStorage()
+  private readonly storage: Storage
+  private readonly browser: Browser | null
+  /** What the page holds of its browser. */
+  private readonly held = new Set<() => void>()
   private client!: Client
   private handles = new Map<string, Handle>()
   private listener: ((event: PageEvent) => void) | null = null
@@ -150,9 +170,12 @@ class Person {
   private edits = 0
   private healed = false
 
-  constructor(story: Story, name: string) {
+  /** Without a browser that is shared, what is stored is in memory, and there are no other tabs. */
+  constructor(story: Story, name: string, browser: Browser | null) {
     this.story = story
     this.name = name
+    this.browser = browser
+    this.storage = browser === null ? createMemoryStorage() : createIndexedDbStorage(browser.indexedDB)
     this.open()
   }
 
@@ -220,8 +243,12 @@ class Person {
           }
         },
       indexedDB: null,
-      locks: null,
-      channel: () => null,
+      locks: this.browser?.locks.of(this.held) ?? null,
+      channel: (name) => {
+        const channel = this.browser?.channel(name) ?? null
+        if (channel !== null) this.held.add(() => channel.kill())
+        return channel
+      },
       online: () => this.network,
       listen: (listener) => {
         this.listener = listener
@@ -273,6 +300,8 @@ class Person {
       case 4:
         this.socket?.cut()
         this.socket = null
+        for (const release of [...this.held]) release()
+        this.held.clear()
         return this.open()
       case 5:
         return this.client.retry()

@@ -65,6 +65,14 @@ describe.each(storages)('%s', (_name, create) => {
     expect(await again.outboxOf('c')).toEqual([])
   })
 
+  test('what is put again replaces what was there', async () => {
+    const opened = await create().open('scope', 'document', noLoss)
+    await opened.load()
+    await opened.write(batch({ put: [entry('a', 1), entry('a', 2)] }))
+    await opened.write(batch({ put: [entry('a', 1, 5)] }))
+    expect((await opened.load()).outbox).toEqual([entry('a', 1, 5), entry('a', 2)])
+  })
+
   test('a batch removes before it puts, of the replica it names only', async () => {
     const opened = await create().open('scope', 'document', noLoss)
     await opened.load()
