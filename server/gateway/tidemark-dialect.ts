@@ -8,7 +8,7 @@
 import { ByteWriter } from '../../core/bytes.ts'
 import type { Offset } from '../../core/offset.ts'
 import { encodeServerMessage, encodeWithChunks } from '../../core/protocol/tidemark-v1/encode.ts'
-import { updatesPerMessageMax } from '../../core/protocol/tidemark-v1/messages.ts'
+import { type ServerMessage, updatesPerMessageMax } from '../../core/protocol/tidemark-v1/messages.ts'
 import { framesOf } from '../../core/protocol/tidemark-v1/parts.ts'
 import type { Entry } from '../log/log.ts'
 import type { Dialect } from '../room/dialect.ts'
@@ -37,9 +37,7 @@ export class TidemarkDialect implements Dialect {
       const updates: Uint8Array[] = []
       for (let i = start; i < end; i++) updates.push(entries[i]!.update)
       const { offset } = entries[start]!
-      frames.push(
-        ...framed([encodeServerMessage({ kind: 'updates', channel: this.channel, offset, updates })]),
-      )
+      frames.push(framesOfMessage({ kind: 'updates', channel: this.channel, offset, updates }))
       start = end
     }
     return joinedBytes(frames)
@@ -50,7 +48,7 @@ export class TidemarkDialect implements Dialect {
   }
 
   awareness(awareness: Uint8Array): Uint8Array {
-    return joinedBytes(framed([encodeServerMessage({ kind: 'awareness', channel: this.channel, awareness })]))
+    return framesOfMessage({ kind: 'awareness', channel: this.channel, awareness })
   }
 }
 
@@ -78,7 +76,11 @@ export function framed(chunks: readonly Uint8Array[]): Uint8Array[] {
   })
 }
 
-export function joinedBytes(pieces: readonly Uint8Array[]): Uint8Array {
+/** In one piece. */
+export const framesOfMessage = (message: ServerMessage): Uint8Array =>
+  joinedBytes(framed([encodeServerMessage(message)]))
+
+function joinedBytes(pieces: readonly Uint8Array[]): Uint8Array {
   if (pieces.length === 1) return pieces[0]!
   const writer = new ByteWriter(pieces.reduce((sum, piece) => sum + piece.length, 0))
   for (const piece of pieces) writer.raw(piece)

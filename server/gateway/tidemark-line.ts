@@ -6,12 +6,11 @@
  */
 import type { Socket } from 'node:net'
 import type { WebSocket } from 'ws'
-import { encodeServerMessage } from '../../core/protocol/tidemark-v1/encode.ts'
 import type { ServerMessage } from '../../core/protocol/tidemark-v1/messages.ts'
 import { Drain } from '../room/drain.ts'
 import { Flow } from '../room/flow.ts'
 import type { SessionLimits } from '../room/session.ts'
-import { framed, joinedBytes } from './tidemark-dialect.ts'
+import { framesOfMessage } from './tidemark-dialect.ts'
 
 /** Answers while the socket is full. */
 const unreadBytesMax = 256 * 1024
@@ -46,7 +45,7 @@ export class Line {
   send(message: ServerMessage): void {
     if (!this.socket.writable) return
     if (message.kind === 'ack') this.tellDurability()
-    const bytes = joinedBytes(framed([encodeServerMessage(message)]))
+    const bytes = framesOfMessage(message)
     this.socket.write(bytes)
     this.unreadBytes = this.full ? this.unreadBytes + bytes.length : 0
     if (this.unreadBytes > unreadBytesMax) this.ws.terminate()
