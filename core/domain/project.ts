@@ -26,7 +26,8 @@ export function project(adapter: Adapter, state: State, context: Context): Repla
   const whole = projectDocument(adapter, state, context)
   const entries = [...adapter.entries].map(([table, { map, list }]) => {
     const read = map === undefined ? state.list(list!) : state.map(map)
-    const rows = read.entries().flatMap(([key, value]) => entryRows(adapter, table, key, value, context))
+    const entries = reading(adapter, table, context, () => read.entries())
+    const rows = entries.flatMap(([key, value]) => entryRows(adapter, table, key, value, context))
     return { table, entries: null, rows }
   })
   return [...whole, ...entries]
@@ -47,7 +48,7 @@ export function projectEntries(
     if (keys.length === 0) continue
     const read = map === undefined ? state.list(list!) : state.map(map)
     const rows = keys.flatMap((key) => {
-      const value = read.get(key)
+      const value = reading(adapter, table, context, () => read.get(key))
       return value === undefined ? [] : entryRows(adapter, table, key, value, context)
     })
     replacements.push({ table, entries: keys, rows })
@@ -86,10 +87,22 @@ function call(adapter: Adapter, what: string, context: Context, work: () => unkn
     given.catch(() => undefined)
     throw new Error('it must return its rows, not a promise')
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error)
-    const message = `${what} threw for "${context.document}": ${reason}`
-    throw new AdapterError(adapter.name, message, { cause: error })
+    throw failure(adapter, `${what} threw for "${context.document}"`, error)
   }
+}
+
+/** Types can be nested deeper than the stack reaches: only this document's rows are the worse for it. */
+function reading<T>(adapter: Adapter, table: string, { document }: Context, read: () => T): T {
+  try {
+    return read()
+  } catch (error) {
+    throw failure(adapter, `"${document}" cannot be read for the table "${table}"`, error)
+  }
+}
+
+function failure(adapter: Adapter, what: string, error: unknown): AdapterError {
+  const reason = error instanceof Error ? error.message : String(error)
+  return new AdapterError(adapter.name, `${what}: ${reason}`, { cause: error })
 }
 
 function checked(adapter: Adapter, table: string, given: unknown, filledIn: Row): Row[] {
@@ -98,7 +111,7 @@ function checked(adapter: Adapter, table: string, given: unknown, filledIn: Row)
   try {
     return given.map((row) => completeRow(row, filledIn))
   } catch (error) {
-    throw new AdapterError(adapter.name, `table "${table}": ${(error as Error).message}`, { cause: error })
+    throw failure(adapter, `table "${table}"`, error)
   }
 }
 

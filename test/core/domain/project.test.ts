@@ -156,6 +156,22 @@ describe('rows', () => {
   })
 })
 
+test('an entry nested deeper than the stack reaches is an error of its document, and nothing else', () => {
+  const document = new Y.Doc()
+  document.transact(() => {
+    let inner = document.getMap<unknown>('map')
+    for (let i = 0; i < 20_000; i++) inner = inner.set('a', new Y.Map<unknown>())
+  })
+  const updates: Uint8Array[] = [Y.encodeStateAsUpdate(document)]
+  const live = yjsEngine.open([])
+  const touched = live.apply(updates)
+  expect([...touched.get('map')!.keys]).toEqual(['a'])
+  const refused =
+    'Adapter "everything": "random/1" cannot be read for the table "entries": Maximum call stack'
+  expect(() => projectEntries(everything, live.state, touched, context)).toThrow(refused)
+  expect(() => project(everything, live.state, context)).toThrow(refused)
+})
+
 describe('what an adapter gives is checked', () => {
   const giving = (document: () => unknown): Adapter =>
     defineAdapter({
