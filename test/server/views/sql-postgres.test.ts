@@ -2,11 +2,12 @@
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { PostgresSql } from '../../../server/views/sql/postgres-sql.ts'
-import type { Sql } from '../../../server/views/sql/sql.ts'
+import type { Sql, SqlError } from '../../../server/views/sql/sql.ts'
 import { failureOf, recovered, sqlContract } from '../../contract/sql.ts'
 import { freePort } from '../../support/free-port.ts'
 import { type PostgresServer, start } from '../../support/postgres-server.ts'
 import { silentLogger } from '../../support/silent-logger.ts'
+import { until } from '../../support/wait.ts'
 
 let server: PostgresServer
 beforeAll(async () => {
@@ -50,6 +51,38 @@ describe('a server that is not there', () => {
     await server.restart()
     await recovered(sql)
     await sql.batch([{ text: 'insert into survivors values (1)', rowsExpected: 1 }])
+    await sql.close()
+  })
+
+  test('goes while it commits: nobody can know, and that is said', async () => {
+    const sql = open()
+    await sql.batch([
+      {
+        script: true,
+        text: `create table slow (id int);
+          create function pause() returns trigger language plpgsql as $$ begin perform pg_sleep(20); return null; end $$;
+          create constraint trigger pause after insert on slow deferrable initially deferred
+            for each row execute function pause();`,
+      },
+    ])
+    const committing = async (): Promise<boolean> => {
+      const text = "select 1 from pg_stat_activity where query = 'commit' and state = 'active'"
+      const [result] = await sql.batch([{ text }])
+      return result?.count === 1
+    }
+    const insert = (): Promise<SqlError> => failureOf(sql.batch([{ text: 'insert into slow values (1)' }]))
+    const terminated = insert()
+    await until('it commits', committing)
+    await sql.batch([
+      { text: "select pg_terminate_backend(pid) from pg_stat_activity where query = 'commit'" },
+    ])
+    expect(await terminated).toMatchObject({ retryable: true, outcome: 'unknown' })
+    const killed = insert()
+    await until('it commits', committing)
+    await server.kill9()
+    expect(await killed).toMatchObject({ retryable: true, outcome: 'unknown' })
+    await server.restart()
+    await recovered(sql)
     await sql.close()
   })
 
