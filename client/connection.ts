@@ -50,8 +50,11 @@ export class Connection {
   #attempt = 0
   #partBytes = 0
   readonly #retry: Alarm
-  #cancelTimers: (() => void)[] = []
+  readonly #deadline: Alarm
+  readonly #renewal: Alarm
   #heardAtMs = 0
+  #pingedAtMs = 0
+  #pingMs = 0
   #sentToken = ''
 
   constructor(
@@ -65,6 +68,8 @@ export class Connection {
     this.#environment = environment
     this.#listener = listener
     this.#retry = new Alarm(environment, () => this.tell({ kind: 'due' }))
+    this.#deadline = new Alarm(environment, () => this.#onDeadline())
+    this.#renewal = new Alarm(environment, () => this.#renewUntilDone())
   }
 
   get tokenRenewable(): boolean {
@@ -122,7 +127,7 @@ export class Connection {
   }
 
   async #connect(attempt: number): Promise<void> {
-    this.#timer(connectMsMax, () => this.#lost(attempt, null, 'no welcome'))
+    this.#deadline.at(this.#environment.now() + connectMsMax)
     try {
       const [token, Class] = await Promise.all([this.#askToken(), this.#environment.webSocket()])
       if (attempt !== this.#attempt) return
@@ -167,8 +172,8 @@ export class Connection {
         this.#partBytes = message.partBytes
         this.messageBytesMax = message.messageBytesMax
         this.durability = message.durability
-        this.#cancelAll()
-        this.#watchSilence(message.pingMs, null)
+        this.#pingMs = message.pingMs
+        this.#deadline.at(this.#heardAtMs + message.pingMs)
         this.tell({ kind: 'welcome' })
         return
       case 'pong':
@@ -189,20 +194,20 @@ export class Connection {
 
   #renewUntilDone(): void {
     void this.renewToken().then((renewed) => {
-      if (!renewed && this.state.kind === 'live') this.#timer(tokenRetryMs, () => this.#renewUntilDone())
+      if (!renewed && this.state.kind === 'live') this.#renewal.at(this.#environment.now() + tokenRetryMs)
     })
   }
 
-  #watchSilence(pingMs: number, pingedAtMs: number | null): void {
-    this.#timer(pingMs, () => {
-      if (this.state.kind !== 'live') return
-      const nowMs = this.#environment.now()
-      if (pingedAtMs !== null && this.#heardAtMs < pingedAtMs)
-        return this.#lost(this.#attempt, null, 'silent')
-      const silent = nowMs - this.#heardAtMs >= pingMs
-      if (silent) this.send({ kind: 'ping', nonce: 0 })
-      this.#watchSilence(pingMs, silent ? nowMs : null)
-    })
+  /** There was no welcome in time, or nothing for `pingMs`. */
+  #onDeadline(): void {
+    const nowMs = this.#environment.now()
+    if (this.state.kind !== 'live') return this.#lost(this.#attempt, null, 'no welcome')
+    if (this.#heardAtMs < this.#pingedAtMs) return this.#lost(this.#attempt, null, 'silent')
+    if (nowMs - this.#heardAtMs >= this.#pingMs) {
+      this.#pingedAtMs = nowMs
+      this.send({ kind: 'ping', nonce: 0 })
+    }
+    this.#deadline.at(nowMs + this.#pingMs)
   }
 
   #lost(attempt: number, error: TidemarkError | null, why: string): void {
@@ -215,7 +220,8 @@ export class Connection {
 
   #dropSocket(code: number): void {
     this.#attempt++
-    this.#cancelAll()
+    this.#deadline.at(null)
+    this.#renewal.at(null)
     const socket = this.#socket
     this.#socket = null
     if (socket === null) return
@@ -226,20 +232,6 @@ export class Connection {
   async #askToken(): Promise<string> {
     const token = this.#token
     return typeof token === 'function' ? await token() : (token ?? '')
-  }
-
-  /** Ends with the socket. */
-  #timer(delayMs: number, then: () => void): void {
-    const cancel = this.#environment.after(delayMs, () => {
-      this.#cancelTimers = this.#cancelTimers.filter((other) => other !== cancel)
-      then()
-    })
-    this.#cancelTimers.push(cancel)
-  }
-
-  #cancelAll(): void {
-    for (const cancel of this.#cancelTimers) cancel()
-    this.#cancelTimers = []
   }
 }
 

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { createClient } from '../../client/create-client.ts'
 import type { Handle } from '../../client/types.ts'
 import { freePort } from '../support/free-port.ts'
 import { type RelayProcess, startRelay } from '../support/relay-process.ts'
@@ -48,6 +49,17 @@ test('two people edit together, and each edit is saved', async () => {
   await bob.saved()
   await until('both have both', () => textOf(ann) === textOf(bob) && textOf(ann).length === 12)
   expect(ann.status).toBe('live')
+})
+
+test('in Node, with nothing but a URL', async () => {
+  const client = createClient({ url: relay.url })
+  const handle = client.open('notes')
+  type(handle, 'hello')
+  await handle.saved()
+  expect(handle.storage).toBe('memory')
+  await client.close()
+  expect(() => client.open('notes')).toThrow('closed')
+  await expect(handle.saved()).resolves.toBeUndefined()
 })
 
 test('presence is seen by the others, and gone when its tab closes', async () => {
