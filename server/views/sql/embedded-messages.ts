@@ -14,4 +14,5 @@ export type FromWorker =
   | { readonly type: 'failed'; readonly reason: string }
   | { readonly type: 'done'; readonly results: readonly Result[] }
   | { readonly type: 'refused'; readonly message: string; readonly details: SqlErrorDetails }
+  | { readonly type: 'upkeep_failed'; readonly reason: string }
   | { readonly type: 'closed' }

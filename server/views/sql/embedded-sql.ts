@@ -148,6 +148,8 @@ export class EmbeddedSql implements Sql {
   }
 
   private onMessage(message: FromWorker): void {
+    if (message.type === 'upkeep_failed')
+      this.logger.warn({ reason: message.reason }, 'the embedded database of the views was not vacuumed')
     if (message.type !== 'done' && message.type !== 'refused') return
     const job = this.take()
     if (message.type === 'done') job?.resolve(message.results)

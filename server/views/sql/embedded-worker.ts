@@ -7,6 +7,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { PGlite, protocol } from '@electric-sql/pglite'
 import type { FromWorker, ToWorker, WorkerSettings } from './embedded-messages.ts'
+import { batchesBetweenUpkeep, upkeep } from './embedded-upkeep.ts'
 import { type Parameter, type Result, SqlError, type Statement } from './sql.ts'
 import { type Answer, columnOf, countOf, lost, transact } from './transaction.ts'
 
@@ -28,7 +29,7 @@ try {
 port.on('message', (message: ToWorker) => {
   switch (message.type) {
     case 'batch':
-      void answer(message)
+      void answer(message).then(keepUp)
       return
     case 'close':
       void database.close().then(
@@ -57,6 +58,20 @@ async function answer({ statements, options }: Extract<ToWorker, { type: 'batch'
     })
     // Without an answer of PostgreSQL, the instance is not in a state that can be known.
     if (code.startsWith('08')) process.exit(1)
+  }
+}
+
+let batches = 0
+
+/** After its answer; a batch that comes meanwhile waits in `runExclusive`. */
+async function keepUp(): Promise<void> {
+  if (++batches % batchesBetweenUpkeep !== 0) return
+  try {
+    const done = await database.runExclusive(() => upkeep(pipeline))
+    // There may be more to do: look again soon.
+    if (done !== null) batches -= batchesBetweenUpkeep / 10
+  } catch (error) {
+    say({ type: 'upkeep_failed', reason: error instanceof Error ? error.message : String(error) })
   }
 }
 

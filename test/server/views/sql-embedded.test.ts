@@ -28,6 +28,32 @@ sqlContract({
   },
 })
 
+describe('a database that is written for long', () => {
+  test('is vacuumed, analyzed and checkpointed in between', async () => {
+    const sql = open()
+    await sql.batch([
+      { text: 'create table busy (id int primary key, n int, pad text)' },
+      { text: "insert into busy select g, 0, repeat('x', 500) from generate_series(1, 2000) g" },
+    ])
+    // Some 100 MB of what a start after kill -9 would replay.
+    for (let i = 0; i < 60; i++) await sql.batch([{ text: 'update busy set n = n + 1' }])
+    const state = async (): Promise<(number | null)[]> => {
+      const [wal, table] = await sql.batch([
+        { text: 'select pg_current_wal_lsn() - redo_lsn from pg_control_checkpoint()' },
+        {
+          text: "select n_dead_tup, last_analyze is not null from pg_stat_user_tables where relname = 'busy'",
+        },
+      ])
+      return [Number(wal?.rows[0]?.[0]), Number(table?.rows[0]?.[0]), table?.rows[0]?.[1] === 't' ? 1 : null]
+    }
+    expect((await state())[0]).toBeGreaterThan(64 * 1024 * 1024)
+    for (let i = 0; i < 1_200; i++) await sql.batch([{ text: 'select 1' }])
+    const [walBytes, dead, analyzed] = await state()
+    expect([walBytes! < 64 * 1024 * 1024, dead, analyzed]).toEqual([true, 0, 1])
+    await sql.close()
+  })
+})
+
 describe('a process that is killed', () => {
   test('has committed what it said, whole, and the next one opens its database', async () => {
     let said = 0
