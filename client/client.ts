@@ -102,12 +102,12 @@ export class TidemarkClient
 
   pause(): void {
     this.connection.tell({ kind: 'pause' })
-    this.log(null, 'paused', '')
+    this.log(null, 'paused')
   }
 
   resume(): void {
     this.connection.tell({ kind: 'resume' })
-    this.log(null, 'resumed', '')
+    this.log(null, 'resumed')
   }
 
   inspect(): Inspection {
@@ -196,7 +196,7 @@ export class TidemarkClient
     this.#toDrain = this.#toDrain.slice(room)
     for (const id of next) {
       if (this.#documents.has(id)) continue
-      this.log(id, 'earlier edits', '')
+      this.log(id, 'earlier edits')
       this.#handleOf(id)
     }
     this.onUnused()
@@ -295,7 +295,7 @@ export class TidemarkClient
     }
   }
 
-  log(document: string | null, event: string, detail: string): void {
+  log(document: string | null, event: string, detail = ''): void {
     const entry = { atMs: this.environment.now(), document, event, detail }
     this.events = [...this.events.slice(1 - eventsMax), entry]
     this.emit('event', entry)

@@ -55,7 +55,6 @@ export class Connection {
   #heardAtMs = 0
   #pingedAtMs = 0
   #pingMs = 0
-  #sentToken = ''
 
   constructor(
     url: string,
@@ -117,7 +116,6 @@ export class Connection {
     try {
       const token = await this.#askToken()
       if (attempt !== this.#attempt || this.state.kind !== 'live') return false
-      this.#sentToken = token
       this.send({ kind: 'auth', token })
       return true
     } catch (error) {
@@ -131,14 +129,13 @@ export class Connection {
     try {
       const [token, Class] = await Promise.all([this.#askToken(), this.#environment.webSocket()])
       if (attempt !== this.#attempt) return
-      this.#sentToken = token
-      this.#listen(new Class(this.url, [subprotocol]), attempt)
+      this.#listen(new Class(this.url, [subprotocol]), attempt, token)
     } catch (error) {
       this.#lost(attempt, null, String(error))
     }
   }
 
-  #listen(socket: WebSocketLike, attempt: number): void {
+  #listen(socket: WebSocketLike, attempt: number, token: string): void {
     const assembler = new Assembler(messageBytesMax)
     this.#socket = socket
     this.#partBytes = 0
@@ -146,7 +143,7 @@ export class Connection {
     socket.onopen = () => {
       if (attempt !== this.#attempt) return
       this.tell({ kind: 'socket-open' })
-      if (this.#sentToken !== '') this.send({ kind: 'auth', token: this.#sentToken })
+      if (token !== '') this.send({ kind: 'auth', token })
     }
     socket.onmessage = ({ data }: { data: unknown }) => {
       if (attempt !== this.#attempt) return

@@ -24,13 +24,14 @@ export function createClientIn(environment: Environment, options: ClientOptions)
 }
 
 export function webSocketUrl(text: string): string {
-  let url: URL
+  let url: URL | null = null
   try {
     url = new URL(text, globalThis.location?.href)
-  } catch (error) {
-    throw new TidemarkError('invalid_request', `Not a URL: ${text}`, { cause: error })
+  } catch {
+    // Told below.
   }
-  if (!/^(wss?|https?):$/.test(url.protocol)) throw new TidemarkError('invalid_request', `Not a URL: ${text}`)
+  if (url === null || !/^(ws|http)s?:$/.test(url.protocol))
+    throw new TidemarkError('invalid_request', `Not a URL: ${text}`)
   const path = url.pathname === '/' ? '/v1/sync' : url.pathname.replace(/\/+$/, '')
   return `${url.protocol.replace('http', 'ws')}//${url.host}${path}`
 }

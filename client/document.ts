@@ -72,6 +72,7 @@ export class DocumentHandle extends Emitter<HandleEvents> implements Handle {
   readonly #retry: Alarm
   #settleSynced: { resolve(): void; reject(error: TidemarkError): void } | null = null
   #asideOf: Replica | null = null
+  #resetting: Promise<void> | null = null
   #ended = false
 
   constructor(id: string, context: DocumentContext) {
@@ -115,7 +116,13 @@ export class DocumentHandle extends Emitter<HandleEvents> implements Handle {
     )
   }
 
-  async saved(): Promise<void> {
+  saved(): Promise<void> {
+    const saved = this.#whenSaved()
+    saved.catch(() => undefined) // The app may not care.
+    return saved
+  }
+
+  async #whenSaved(): Promise<void> {
     await this.whenLoaded
     const { error, pending } = this
     if (pending > 0 && this.#ended) throw new TidemarkError('shutting_down', 'Closed before')
@@ -137,14 +144,21 @@ export class DocumentHandle extends Emitter<HandleEvents> implements Handle {
     await this.#replica.discardAside()
   }
 
-  async reset(): Promise<void> {
+  reset(): Promise<void> {
+    this.#resetting ??= this.#reset().finally(() => {
+      this.#resetting = null
+    })
+    return this.#resetting
+  }
+
+  async #reset(): Promise<void> {
     await this.whenLoaded
     const old = this.#replica
     this.#context.leave(this)
     this.#tell({ kind: 'disconnected' })
     const why = new TidemarkError('stale_replica', 'The replica was given up')
     old.pushing.fail(why)
-    if (this.#asideOf !== old && !old.empty) await old.setAside('reset', why.message)
+    if (!old.empty) await old.setAside('reset', why.message)
     await old.close()
     this.#replica = this.#newReplica()
     this.#machine = unopened
@@ -355,7 +369,7 @@ export class DocumentHandle extends Emitter<HandleEvents> implements Handle {
     if (this.#asideOf === replica || replica.empty) return
     this.#asideOf = replica
     const aside = await replica.setAside(error.code, error.message)
-    this.#log('set aside', `${aside.unsaved} edits were not saved`)
+    this.#log('set aside', `${aside.unsaved} unsaved`)
     this.emit('lineage', aside)
   }
 

@@ -73,6 +73,7 @@ export class Replica {
   #pumping = false
   #nacks = 0
   readonly #holdEnds: Alarm
+  #settingAside: Promise<AsideRecord> | null = null
   #closed = false
 
   constructor(environment: Environment, owner: ReplicaOwner) {
@@ -97,7 +98,11 @@ export class Replica {
       state: () => Y.encodeStateAsUpdate(this.doc),
       merge: (added) => this.#merge(added),
       outbox: () => this.pushing.all,
-      onKept: (entries) => this.#tellTabs(entries.map(({ update }) => update)),
+      onKept: (entries) =>
+        this.#tabs?.tell(
+          entries.map(({ update }) => update),
+          this.#lineage,
+        ),
       onFailed: (error) => owner.onStorage('memory', error),
       onRecovered: () => owner.onStorage('disk', null),
     })
@@ -160,7 +165,7 @@ export class Replica {
       this.#gone.push(replica)
     } catch (error) {
       release()
-      this.#owner.log('outbox not adopted', String(error))
+      this.#owner.log('not adopted', String(error))
     }
   }
 
@@ -187,10 +192,6 @@ export class Replica {
     for (const update of updates) raiseTo(clocks, update)
   }
 
-  #tellTabs(updates: readonly Uint8Array[]): void {
-    if (this.#lineage >= 0) this.#tabs?.tell(updates, this.#lineage)
-  }
-
   #merge(added: readonly Uint8Array[]): Uint8Array {
     this.#isElsewhere('', added)
     this.#apply(added)
@@ -213,8 +214,13 @@ export class Replica {
     this.#keeper.retry()
   }
 
-  /** Takes all of it, other tabs' edits included, out of the document's storage, and keeps it beside. */
-  async setAside(code: string, why: string): Promise<AsideRecord> {
+  /** Takes all of it, other tabs' edits included, out of the document's storage, and keeps it beside. Once. */
+  setAside(code: string, why: string): Promise<AsideRecord> {
+    this.#settingAside ??= this.#setAside(code, why)
+    return this.#settingAside
+  }
+
+  async #setAside(code: string, why: string): Promise<AsideRecord> {
     const make = (added: readonly Uint8Array[], outbox: readonly OutboxEntry[]): AsideRecord => {
       this.#merge([...added, ...outbox.map(({ update }) => update)])
       const mine = new Set(this.pushing.all.map(({ replica }) => replica))
@@ -230,7 +236,7 @@ export class Replica {
     }
     await this.#keeper.flush()
     const stored = this.#keeper.state === 'disk' ? this.#storage?.setAside(make) : undefined
-    const failed = (error: unknown): void => this.#owner.log('set aside in memory', String(error))
+    const failed = (error: unknown): void => this.#owner.log('not set aside', String(error))
     this.aside = (await stored?.catch(failed)) ?? make([], [])
     this.#keeper.stop()
     // What is edited from here on is of no lineage that other tabs have.

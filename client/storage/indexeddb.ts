@@ -38,12 +38,10 @@ export function createIndexedDbStorage(factory: IDBFactory): Storage {
       const catalogue = await openCatalogue(factory, scope)
       try {
         await inCatalogue(catalogue, 'documents', (store) => store.put(1, document))
-        const database = await openDatabase(factory, nameOf(scope, document), 2, (upgraded) => {
-          const names = upgraded.objectStoreNames
-          if (!names.contains('updates')) upgraded.createObjectStore('updates', { autoIncrement: true })
-          if (!names.contains('custom')) upgraded.createObjectStore('custom')
-          if (!names.contains('outbox'))
-            upgraded.createObjectStore('outbox', { keyPath: ['replica', 'sequence'] })
+        const database = await openDatabase(factory, nameOf(scope, document), 1, (created) => {
+          created.createObjectStore('updates', { autoIncrement: true })
+          created.createObjectStore('custom')
+          created.createObjectStore('outbox', { keyPath: ['replica', 'sequence'] })
         })
         return new IndexedDbDocument(document, database, catalogue, onLost)
       } catch (error) {

@@ -151,6 +151,21 @@ test('a second tab that is offline meanwhile shows and sends nothing of one line
   expect(textOf(first)).toBe('new')
 })
 
+test('an app that resets at the first sign of it loses nothing of what is being set aside', async () => {
+  const { tab, handle } = await staleReplica()
+  const reset = new Promise<void>((resolve, reject) => {
+    handle.on('status', (status) => {
+      if (status === 'refused') Promise.all([handle.reset(), handle.reset()]).then(() => resolve(), reject)
+    })
+  })
+  tab.client.resume()
+  await reset
+  await handle.whenSynced
+  expect(textOf(handle)).toBe('new')
+  expect((await handle.recover())?.getText('text').toString()).toBe('unsaved old ')
+  expect(handle.aside).toMatchObject({ unsaved: 1 })
+})
+
 test('an app can give a replica up by itself, and edits again at once', async () => {
   const tab = newTab()
   const handle = tab.client.open(`given-up-${documents++}`)
