@@ -100,7 +100,7 @@ export class Writer {
    */
   async write(batch: WriteBatch): Promise<Written> {
     const { deletions, upserts } = this.rowStatements(batch.documents)
-    const before = [...fenceOf(batch), ...progressOf(batch)]
+    const before = [...fenceOf(batch), ...progressOf(batch), byIndex]
     const results = await this.sql.batch([
       ...before,
       ...deletions,
@@ -203,6 +203,12 @@ function assertColumns({ table, columns }: KnownTable, row: Row): void {
 
 const byDocument = (a: DocumentRows, b: DocumentRows): number =>
   a.document < b.document ? -1 : a.document > b.document ? 1 : 0
+
+/**
+ * PostgreSQL takes a JSON parameter for a hundred rows, and would rather read a table of ten thousand than look up as many in its
+ * index; one touched entry then costs with the table's size.
+ */
+const byIndex: Statement = { text: "select set_config('enable_seqscan', 'off', true)" }
 
 function fenceOf({ fences }: WriteBatch): Statement[] {
   if (fences.size === 0) return []
