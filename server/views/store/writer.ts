@@ -58,9 +58,6 @@ export class RowsRefused extends Error {
   override readonly name = 'RowsRefused'
 }
 
-/** Of a `SqlError`'s code `rowsUnexpected`: which statement says what. */
-export const fenceStatement = 0
-
 interface KnownTable {
   readonly table: Table
   readonly statements: TableStatements
