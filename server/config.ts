@@ -122,6 +122,13 @@ const schema = z.object({
   COLD_KEEP_SECONDS: wholeNumber(300, 315_360_000, 604_800),
   // The tidemark.v1 door
   DOCUMENTS_PER_SOCKET_MAX: wholeNumber(1, 100_000, 1_000),
+  // Views
+  ADAPTERS: z.string().default('./adapters'),
+  DATABASE_URL: z
+    .string()
+    .refine((value) => /^postgres(ql)?:\/\//.test(value) && URL.canParse(value), 'a postgres:// or postgresql:// URL')
+    .optional(),
+  DATABASE_CONNECTIONS_MAX: wholeNumber(2, 1_000, 8),
 })
 
 export type Config = z.infer<typeof schema>
@@ -149,6 +156,7 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env): Config
 /** Never shown, not even to say what is wrong with them: they are, or may contain, passwords. */
 const secrets = [
   'REDIS_URL',
+  'DATABASE_URL',
   'SNAPSHOT_STORE',
   'JWT_SECRET',
   'AUTHORIZE_URL',

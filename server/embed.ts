@@ -28,7 +28,8 @@ export async function startServer(
   settings: Readonly<Record<string, string>> = {},
   logger?: Logger,
 ): Promise<RunningServer> {
-  const config = readConfig({ ...settings })
+  // A folder `adapters` of the program is none of the relay's, unless it says so.
+  const config = { ...readConfig({ ...settings }), ADAPTERS: settings['ADAPTERS'] ?? '' }
   const ownLogger = logger ?? pino({ level: config.LOG_LEVEL })
   const server = new Server(config, openLog(config, ownLogger), ownLogger)
   try {

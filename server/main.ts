@@ -3,6 +3,7 @@ import { pino } from 'pino'
 import { ConfigError, readConfig } from './config.ts'
 import { openLog } from './log/open-log.ts'
 import { Server } from './server.ts'
+import { AdapterLoadError } from './views/adapters.ts'
 
 const exitMsMax = 9_500
 
@@ -45,6 +46,7 @@ export const listening = main()
 
 listening.catch((error: unknown) => {
   if (error instanceof ConfigError) process.stderr.write(`Configuration:\n${error.message}\n`)
+  else if (error instanceof AdapterLoadError) process.stderr.write(`Adapters:\n${error.message}\n`)
   else
     process.stderr.write(
       `Could not start: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,

@@ -3,6 +3,7 @@
  * observed once per batch, not per update: the observation must not cost what it measures.
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import type { ViewsFigures } from './views/views-messages.ts'
 
 const secondsBuckets = [0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1, 5]
 
@@ -29,6 +30,7 @@ export class Metrics {
   private readonly coldDocuments: Counter<'result'>
   private readonly webhooks: Counter<'result'>
   private webhookLagSeconds = (): number => 0
+  private views: () => ViewsFigures = () => ({ pending: 0, projected: 0, dead: 0, unavailable: false })
   private readonly counter = <L extends string = string>(
     name: string,
     help: string,
@@ -59,6 +61,20 @@ export class Metrics {
     this.webhooks = this.counter('webhook_deliveries_total', 'Announcements of changes by result', ['result'])
     this.gauge('webhook_lag_seconds', 'Age of the oldest change to be announced', () =>
       this.webhookLagSeconds(),
+    )
+    this.gauge(
+      'views_projected_documents',
+      'Documents brought up to date as rows, since the start',
+      () => this.views().projected,
+    )
+    this.gauge('views_pending', 'Documents that wait to be projected into rows', () => this.views().pending)
+    this.gauge(
+      'views_dead_documents',
+      'Documents that could not be projected, since the start',
+      () => this.views().dead,
+    )
+    this.gauge('views_unavailable', '1 while the database of the views cannot be reached', () =>
+      Number(this.views().unavailable),
     )
     this.coldDocuments = this.counter('cold_documents_total', 'Idle documents by what became of them', [
       'result',
@@ -127,6 +143,10 @@ export class Metrics {
   /** Read when somebody asks. */
   watchWebhooks(lagSeconds: () => number): void {
     this.webhookLagSeconds = lagSeconds
+  }
+
+  watchViews(figures: () => ViewsFigures): void {
+    this.views = figures
   }
 
   announced(result: 'delivered' | 'failed' | 'dropped'): void {

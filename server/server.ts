@@ -3,6 +3,7 @@
  * outwards, `close()` ends them from the gateway inwards, so nothing is acknowledged that is not in
  * the log and nothing is taken in that could not be stored.
  */
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { engines } from '../core/engine/engines.ts'
 import type { Gatekeeper, Revocations } from './access/access.ts'
@@ -21,6 +22,7 @@ import { Metrics } from './metrics.ts'
 import { ImageBudget } from './room/image.ts'
 import { Rooms } from './room/rooms.ts'
 import { Tick } from './room/tick.ts'
+import { Views } from './views/views.ts'
 import { createWebhooks, type Webhooks } from './webhooks/webhooks.ts'
 
 const sweepMs = 1_000
@@ -46,6 +48,7 @@ export class Server {
   private readonly gateway: Gateway
   /** Null when nobody is to be told of changes. */
   private readonly webhooks: Webhooks | null
+  private readonly views: Views
   private sweeper: NodeJS.Timeout | null = null
 
   constructor(config: Config, log: Log, logger: Logger) {
@@ -98,7 +101,10 @@ export class Server {
         },
         logger,
         metrics,
-        onTail: (document, stats) => this.compactor.consider(document, stats),
+        onTail: (document, stats) => {
+          this.compactor.consider(document, stats)
+          this.views.wake()
+        },
       },
       {
         lingerMs: config.ROOM_LINGER_MS,
@@ -154,6 +160,17 @@ export class Server {
       },
     })
     this.webhooks = createWebhooks(config, { log, logger, metrics })
+    this.views = new Views({
+      log,
+      settings: {
+        folder: config.ADAPTERS,
+        databaseUrl: config.DATABASE_URL ?? null,
+        dataFolder: config.REDIS_URL === undefined ? join(config.DATA_DIR, 'views') : null,
+        connectionsMax: config.DATABASE_CONNECTIONS_MAX,
+      },
+      logger,
+      metrics,
+    })
     metrics.watch({
       connections: () => this.gateway.connectionCount,
       rooms: () => this.rooms.size,
@@ -168,6 +185,7 @@ export class Server {
     await this.revocations.start()
     await this.gatekeeper.start()
     await this.webhooks?.start()
+    await this.views.start()
     this.sweeper = setInterval(() => this.rooms.sweep(Date.now()), sweepMs)
     return this.gateway.start()
   }
@@ -182,7 +200,7 @@ export class Server {
     this.rooms.close()
     await Promise.all([this.compactor.close(), this.readers.close()])
     await this.gatekeeper.close()
-    await this.webhooks?.close()
+    await Promise.all([this.webhooks?.close(), this.views.close()])
     await this.revocations.close()
     await this.log.close()
   }

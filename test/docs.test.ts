@@ -51,7 +51,7 @@ describe('the settings in docs/operations.md', () => {
   })
 
   test('accept what it accepts', () => {
-    const takesAnyText = ['HOST', 'DATA_DIR', 'JWT_ISSUER', 'JWT_AUDIENCE']
+    const takesAnyText = ['HOST', 'DATA_DIR', 'JWT_ISSUER', 'JWT_AUDIENCE', 'ADAPTERS']
     for (const [name = '', , accepts = ''] of rows) {
       if (takesAnyText.includes(name)) continue
       expect(() => readConfig({ [name]: '?' }), name).toThrowError(ConfigError)

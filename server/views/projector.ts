@@ -55,8 +55,11 @@ export interface RowStore {
 }
 
 export class StoreError extends Error {
-  /** `away`: the same may succeed later. `fenced`: another node holds a part. `refused`: something in the batch is at fault. */
-  readonly kind: 'away' | 'fenced' | 'refused'
+  /**
+   * `away`: the same may succeed later. `fenced`: another node holds a part. `refused`: something in the batch is at fault.
+   * `moved`: the tables are somewhere else, or of another version.
+   */
+  readonly kind: 'away' | 'fenced' | 'refused' | 'moved'
   constructor(kind: StoreError['kind'], message: string, options?: ErrorOptions) {
     super(message, options)
     this.name = 'StoreError'
@@ -95,6 +98,8 @@ export interface ProjectorParts {
   readonly pending: Pending
   readonly store: RowStore
   readonly logger: Logger
+  /** The store is of no use any more; nothing happens until `close`. */
+  readonly onMoved?: () => void
   readonly limits?: Partial<ProjectorLimits>
 }
 
@@ -114,6 +119,8 @@ export class Projector {
   private readonly closing = new AbortController()
   private running: Promise<void> = Promise.resolve()
   private wakeUp: (() => void) | null = null
+  private dead = 0
+  private projected = 0
   private claimedMs = Number.NEGATIVE_INFINITY
   private failures = 0
   /** What there are rows for, where it is the same for all adapters. Latest last; at most `progressMax`. */
@@ -123,6 +130,11 @@ export class Projector {
   constructor(parts: ProjectorParts) {
     this.parts = parts
     this.limits = { ...projectorLimits, ...parts.limits }
+  }
+
+  /** Documents whose rows were brought up to date, and those that could not be; each time counted. */
+  get counts(): { readonly projected: number; readonly dead: number } {
+    return { projected: this.projected, dead: this.dead }
   }
 
   start(): void {
@@ -151,6 +163,7 @@ export class Projector {
         this.failures = 0
         if (!more) await this.pause(this.limits.pollMs, signal)
       } catch (error) {
+        if (error instanceof StoreError && error.kind === 'moved') return this.parts.onMoved?.()
         if (error instanceof StoreError && error.kind === 'fenced') this.loseParts()
         if (this.failures++ === 0) this.parts.logger.warn({ err: error }, 'views wait')
         const waitMs = Math.min(this.limits.backoffMsMax, 100 * 2 ** this.failures)
@@ -314,6 +327,7 @@ export class Projector {
     }
     for (const [part, cursor] of cursors) this.writtenCursors.set(part, cursor)
     for (const document of batch.documents) pending.done(document)
+    this.projected += batch.projected.length
     this.logDead(batch.dead)
   }
 
@@ -330,6 +344,7 @@ export class Projector {
         for (const projected of of(batch.projected)) {
           try {
             await store.write([projected], [], none)
+            this.projected++
           } catch (error) {
             if (!(error instanceof StoreError) || error.kind !== 'refused') throw error
             const { adapter, progress } = projected
@@ -357,6 +372,7 @@ export class Projector {
   }
 
   private logDead(dead: readonly DeadLetter[]): void {
+    this.dead += dead.length
     for (const { adapter, document, reason } of dead)
       this.parts.logger.error({ adapter: adapter.name, document, reason }, 'document not projected')
   }

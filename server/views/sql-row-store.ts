@@ -21,7 +21,9 @@ export interface SqlRowStoreOptions {
   readonly writer: Writer
   /** Where an adapter's tables are, by its name. */
   readonly schemas: ReadonlyMap<string, string>
-  /** Whose cursors: a rebuild has its own. */
+  /** Of the adapters' versions, by schema: others must not be written to. */
+  readonly versions: ReadonlyMap<string, number>
+  /** Whose cursors: other adapters, or versions, have others. */
   readonly cursorName: string
   /** Several times as long as the projector's time between claims. */
   readonly leaseMs: number
@@ -70,10 +72,19 @@ export class SqlRowStore implements RowStore {
           from tidemark.parts p left join tidemark.cursors c on c.name = $2 and c.part = p.part where ${mine}`,
         parameters: [node, cursorName],
       },
+      { text: 'select schema, version from tidemark.adapters' },
     ])
-    const held = (results.at(-1)?.rows ?? []).map((row) => row.map(Number) as [number, number, number])
+    this.assertInPlace(results.at(-1)?.rows ?? [])
+    const held = (results.at(-2)?.rows ?? []).map((row) => row.map(Number) as [number, number, number])
     this.fences = new Map(held.map(([part, fence]) => [part, fence]))
     return new Map(held.map(([part, , cursor]) => [part, cursor]))
+  }
+
+  private assertInPlace(rows: readonly (readonly (string | null)[])[]): void {
+    const there = new Map(rows.map(([schema, version]) => [schema, Number(version)]))
+    for (const [schema, version] of this.options.versions)
+      if (there.get(schema) !== version)
+        throw new StoreError('moved', `Schema "${schema}" is no longer what it was`)
   }
 
   /** The rows of all parts, held or not. */

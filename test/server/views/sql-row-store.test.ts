@@ -68,7 +68,14 @@ afterEach(async () => {
 async function storeOn(schema: string, cursorName = 'live', leaseMs = 1_000): Promise<SqlRowStore> {
   const writer = new Writer(sql)
   writer.know(schema, await tablesOf(schema))
-  return new SqlRowStore({ sql, writer, schemas: new Map([['deals', schema]]), cursorName, leaseMs })
+  return new SqlRowStore({
+    sql,
+    writer,
+    schemas: new Map([['deals', schema]]),
+    versions: new Map([[schema, 1]]),
+    cursorName,
+    leaseMs,
+  })
 }
 const made = new Map<string, Awaited<ReturnType<typeof installAdapter>>>()
 async function tablesOf(schema: string): Promise<Awaited<ReturnType<typeof installAdapter>>> {

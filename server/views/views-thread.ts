@@ -1,0 +1,173 @@
+/**
+ * The thread of the views: adapters, documents and SQL, away from the relay's event loop.
+ *
+ *   load adapters ─▶ place their tables ─▶ project ─┬─ the new versions have everything ─▶ swap ─▶ place …
+ *                         ▲  (again while the        └─ somebody else swapped ────────────────────▶ place …
+ *                         └── database is away)
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { parentPort, workerData } from 'node:worker_threads'
+import type { Adapter } from '../../core/domain/adapter.ts'
+import { engines } from '../../core/engine/engines.ts'
+import type { Logger } from '../logger.ts'
+import { AdapterLoadError, loadAdapters } from './adapters.ts'
+import { LiveDocuments } from './live-documents.ts'
+import { isAnswer, RemoteLog } from './log-port.ts'
+import { partCount } from './parts.ts'
+import { Pending } from './pending.ts'
+import { Projector } from './projector.ts'
+import { EmbeddedSql } from './sql/embedded-sql.ts'
+import { PostgresSql } from './sql/postgres-sql.ts'
+import { type Sql, SqlError } from './sql/sql.ts'
+import { SqlRowStore } from './sql-row-store.ts'
+import { installTidemark } from './store/schema.ts'
+import { TablesRefused } from './store/tables.ts'
+import { Writer } from './store/writer.ts'
+import { cursorNameOf, isAt, isNext, type Placed, place, swap } from './versions.ts'
+import type { FromRelay, FromViews, ViewsSettings } from './views-messages.ts'
+
+const leaseMs = 6_000
+const figuresMs = 1_000
+const lookMs = 500
+const retryMsMax = 10_000
+const pageMax = 1_000
+
+if (parentPort === null) throw new Error('not a thread')
+const port = parentPort
+const tell = (message: FromViews): void => port.postMessage(message)
+const line =
+  (level: 'error' | 'warn' | 'info' | 'debug') =>
+  (fields: object, message: string): void =>
+    tell({ kind: 'log', level, fields: plain(fields), message })
+const logger: Logger = {
+  error: line('error'),
+  warn: line('warn'),
+  info: line('info'),
+  debug: line('debug'),
+}
+const log = new RemoteLog(port)
+const closing = new AbortController()
+let projector: Projector | null = null
+
+/** Errors do not pass between threads as they are. */
+function plain(fields: object): object {
+  const told = Object.entries(fields).map(([key, value]) =>
+    value instanceof Error
+      ? [key, { type: value.name, message: value.message, stack: value.stack }]
+      : [key, value],
+  )
+  return Object.fromEntries(told)
+}
+
+async function main(): Promise<void> {
+  const settings = workerData as ViewsSettings
+  const adapters = await loadAdapters(settings.folder)
+  const { databaseUrl, dataFolder } = settings
+  if (adapters.length > 0 && databaseUrl === null && dataFolder === null)
+    throw new AdapterLoadError(`${settings.folder}: adapters over REDIS_URL need DATABASE_URL`)
+  tell({ kind: 'ready', adapters: adapters.map(({ name }) => name) })
+  if (adapters.length === 0) return port.close()
+  const sql = sqlOf(settings)
+  await sql.start()
+  let failures = 0
+  while (!closing.signal.aborted) {
+    try {
+      await projectUntilMoved(sql, adapters)
+      failures = 0
+    } catch (error) {
+      if (error instanceof TablesRefused || (error instanceof SqlError && !error.retryable))
+        logger.error({ err: error }, 'views cannot be made; they are tried again')
+      else if (failures++ === 0) logger.warn({ err: error }, 'views wait for the database')
+      const waitMs = Math.min(retryMsMax, 200 * 2 ** failures) * (0.5 + Math.random() / 2)
+      // Aborted: the end, seen by the loop.
+      await sleep(waitMs, undefined, { signal: closing.signal }).catch(() => undefined)
+    }
+  }
+  await sql.close()
+  port.close()
+}
+
+function sqlOf({ databaseUrl, dataFolder, connectionsMax }: ViewsSettings): Sql {
+  if (databaseUrl !== null) return new PostgresSql({ url: databaseUrl, connectionsMax, logger })
+  if (dataFolder === null) throw new Error('nowhere to put the views')
+  return new EmbeddedSql({ folder: dataFolder, logger })
+}
+
+/** Resolves when the tables are somewhere else, or at the end. */
+async function projectUntilMoved(sql: Sql, adapters: readonly Adapter[]): Promise<void> {
+  await installTidemark(sql)
+  const { placed, outdated } = await place(sql, adapters)
+  for (const { name, version } of outdated)
+    logger.warn({ adapter: name, version }, 'a newer version of this adapter is live; this one is left alone')
+  const writer = new Writer(sql)
+  for (const { schema, tables } of placed) writer.know(schema, tables)
+  const cursorName = cursorNameOf(placed)
+  const schemas = new Map(placed.map(({ adapter, schema }) => [adapter.name, schema]))
+  const versions = new Map(placed.map(({ adapter, schema }) => [schema, adapter.version]))
+  const pending = new Pending()
+  const moved = new AbortController()
+  projector = new Projector({
+    log,
+    adapters: placed.map(({ adapter }) => adapter),
+    documents: new LiveDocuments(log, engines.yjs),
+    pending,
+    store: new SqlRowStore({ sql, writer, schemas, versions, cursorName, leaseMs }),
+    logger,
+    onMoved: () => moved.abort(),
+  })
+  projector.start()
+  const current = projector
+  const figures = setInterval(() => {
+    const unavailable = sql.unavailable() !== null
+    tell({ kind: 'figures', figures: { ...current.counts, pending: pending.size, unavailable } })
+  }, figuresMs)
+  const end = AbortSignal.any([closing.signal, moved.signal])
+  try {
+    if (placed.some(isNext)) await swapWhenComplete(sql, placed, cursorName, end)
+    else if (!end.aborted) await new Promise((done) => end.addEventListener('abort', done))
+  } finally {
+    clearInterval(figures)
+    await current.close()
+  }
+}
+
+async function swapWhenComplete(
+  sql: Sql,
+  placed: readonly Placed[],
+  cursorName: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const names = placed.filter(isNext).map(({ adapter }) => `${adapter.name} ${adapter.version}`)
+  logger.info({ adapters: names }, 'views are being built anew; the old ones are served meanwhile')
+  const sequence = await endOfLog(signal)
+  while (!signal.aborted) {
+    if (await isAt(sql, cursorName, partCount, sequence)) {
+      await swap(sql, placed, cursorName)
+      logger.info({ adapters: names }, 'views built anew are served')
+      return
+    }
+    // Aborted: the end, or somebody else was faster.
+    await sleep(lookMs, undefined, { signal }).catch(() => undefined)
+  }
+}
+
+/** There is no shorter way, and it is gone once for a new version. */
+async function endOfLog(signal: AbortSignal): Promise<number> {
+  for (let end = 0; ; ) {
+    const page = await log.changes(end, pageMax)
+    end = page.at(-1)?.sequence ?? end
+    if (page.length < pageMax || signal.aborted) return end
+  }
+}
+
+port.on('message', (message: FromRelay | { readonly kind: 'answer' | 'failure' }) => {
+  if (isAnswer(message)) log.answered(message)
+  else if (message.kind === 'wake') projector?.wake()
+  else closing.abort()
+})
+
+main().catch((error: unknown) => {
+  if (!(error instanceof AdapterLoadError)) throw error
+  tell({ kind: 'broken', message: error.message })
+  port.close()
+})
