@@ -126,7 +126,10 @@ const schema = z.object({
   ADAPTERS: z.string().default('./adapters'),
   DATABASE_URL: z
     .string()
-    .refine((value) => /^postgres(ql)?:\/\//.test(value) && URL.canParse(value), 'a postgres:// or postgresql:// URL')
+    .refine(
+      (value) => /^postgres(ql)?:\/\//.test(value) && URL.canParse(value),
+      'a postgres:// or postgresql:// URL',
+    )
     .optional(),
   DATABASE_CONNECTIONS_MAX: wholeNumber(2, 1_000, 8),
 })
