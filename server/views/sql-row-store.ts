@@ -183,7 +183,7 @@ export class SqlRowStore implements RowStore {
 function storeErrorOf(error: unknown): unknown {
   if (error instanceof RowsRefused) return new StoreError('refused', error.message, { cause: error })
   if (!(error instanceof SqlError)) return error
-  // A fence that is another's by now, or progress that somebody else took further.
+  // A fence that is another's by now.
   if (error.code === rowsUnexpected) return new StoreError('fenced', error.message, { cause: error })
   return new StoreError(error.retryable ? 'away' : 'refused', error.message, { cause: error })
 }

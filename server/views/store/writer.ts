@@ -2,7 +2,8 @@
  * A batch: the rows of many documents, how far they are, and who says so, in one transaction (P5).
  *
  *   1. the fences of the parts, locked: a holder that was paused, and is one no more, writes nothing
- *   2. progress, which never goes back: if one document is further already, nothing is written
+ *   2. progress. It may go back: who holds the fence has read the log later than all before, so a log that has less
+ *      has lost its end (a Redis that syncs every second), and the rows follow it
  *   3. rows that are there no more, last table first; then rows that are new or differ, first table first
  *   4. dead letters, cursors
  *
@@ -92,8 +93,8 @@ export class Writer {
   }
 
   /**
-   * Throws `SqlError` and `RowsRefused`. Code `rowsUnexpected`: a fence, or progress that would go back. A code that is not
-   * retryable is of a row: the batch is to be tried in smaller ones.
+   * Throws `SqlError` and `RowsRefused`. Code `rowsUnexpected`: a fence. Another code that is not retryable is of a row:
+   * the batch is to be tried in smaller ones.
    */
   async write(batch: WriteBatch): Promise<Written> {
     const { deletions, upserts } = this.rowStatements(batch.documents)
@@ -230,13 +231,11 @@ function progressOf({ documents }: WriteBatch): Statement[] {
   }))
   return [
     {
-      text: `insert into tidemark.progress as p (adapter, document, epoch, "offset")
+      text: `insert into tidemark.progress (adapter, document, epoch, "offset")
         select adapter, document, epoch, "offset"
         from json_to_recordset($1::json) as r(adapter text, document text, epoch bigint, "offset" bigint)
-        on conflict (adapter, document) do update set epoch = excluded.epoch, "offset" = excluded."offset"
-        where (p.epoch, p."offset") <= (excluded.epoch, excluded."offset")`,
+        on conflict (adapter, document) do update set epoch = excluded.epoch, "offset" = excluded."offset"`,
       parameters: [JSON.stringify(rows)],
-      rowsExpected: rows.length,
     },
   ]
 }
