@@ -21,7 +21,7 @@ export interface ViewsOptions {
   readonly metrics: Pick<Metrics, 'watchViews'>
 }
 
-const closeMsMax = 3_000
+const closeMsMax = 2_000
 const wakeMs = 2
 const restartMsMax = 30_000
 /** A thread that lived so long began well. */
