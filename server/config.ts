@@ -61,7 +61,7 @@ const schema = z.object({
   IMAGE_BYTES_MAX: wholeNumber(mib, 64 * 1024 * mib, 256 * mib),
   COMPACTION_THREADS: wholeNumber(1, 64, 1),
   COMPACTION_TAIL_BYTES_MAX: wholeNumber(kib, 1024 * mib, 256 * kib),
-  COMPACTION_TAIL_COUNT_MAX: wholeNumber(2, 10_000_000, 2_000),
+  COMPACTION_TAIL_COUNT_MAX: wholeNumber(2, 10_000_000, 1_000),
   COMPACTION_AGE_SECONDS_MAX: wholeNumber(1, 31_536_000, 600),
   COMPACTION_IDLE_COUNT_MIN: wholeNumber(1, 10_000_000, 16),
   COMPACTION_INTERVAL_MS: wholeNumber(0, 3_600_000, 2_000),

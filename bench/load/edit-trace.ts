@@ -82,7 +82,7 @@ export interface WrittenTrace {
 }
 
 /** As many as a tail holds before it is compacted. */
-const moreCount = 1_900
+const moreCount = 950
 
 /** Writes the trace to `path`, its final text to `path`.txt, and what is typed on after it to `path`.more. */
 export function writeEditTrace(path: string): WrittenTrace {
