@@ -20,52 +20,7 @@ import type { Log } from '../log/log.ts'
 import type { Logger } from '../logger.ts'
 import type { Brought, LiveDocuments, Progress } from './live-documents.ts'
 import type { Pending } from './pending.ts'
-
-/** What one adapter makes of one document. */
-export interface Projected {
-  readonly adapter: Adapter
-  readonly document: DocumentId
-  readonly progress: Progress
-  /** Empty for a document that changed nothing of the adapter's, whose progress moves all the same. */
-  readonly replacements: readonly Replacement[]
-}
-
-export interface DeadLetter {
-  readonly adapter: Adapter
-  readonly document: DocumentId
-  readonly progress: Progress | null
-  readonly reason: string
-}
-
-/** Where rows are. One node's projector is one holder of parts. */
-export interface RowStore {
-  /** Takes and renews what this node should hold; the parts held now, each with its cursor when it is new. */
-  claim(): Promise<ReadonlyMap<number, number>>
-  /** By document and adapter name; without those of which there are no rows, or rows of another version. */
-  progressOf(
-    documents: readonly DocumentId[],
-  ): Promise<ReadonlyMap<DocumentId, ReadonlyMap<string, Progress>>>
-  /** All or nothing. Throws `StoreError`. A dead letter is buried, one of a document that is projected again removed. */
-  write(
-    projected: readonly Projected[],
-    dead: readonly DeadLetter[],
-    cursors: ReadonlyMap<number, number>,
-  ): Promise<void>
-  release(): Promise<void>
-}
-
-export class StoreError extends Error {
-  /**
-   * `away`: the same may succeed later. `fenced`: another node holds a part. `refused`: something in the batch is at fault.
-   * `moved`: the tables are somewhere else, or of another version.
-   */
-  readonly kind: 'away' | 'fenced' | 'refused' | 'moved'
-  constructor(kind: StoreError['kind'], message: string, options?: ErrorOptions) {
-    super(message, options)
-    this.name = 'StoreError'
-    this.kind = kind
-  }
-}
+import { type DeadLetter, type Projected, type RowStore, StoreError } from './row-store.ts'
 
 export interface ProjectorLimits {
   /** Documents of one batch. */

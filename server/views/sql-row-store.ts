@@ -12,7 +12,7 @@ import type { DocumentId } from '../../core/document-id.ts'
 import { type Offset, toOffset } from '../../core/offset.ts'
 import type { Progress } from './live-documents.ts'
 import { partCount, partOf } from './parts.ts'
-import { type DeadLetter, type Projected, type RowStore, StoreError } from './projector.ts'
+import { type DeadLetter, type Projected, type RowStore, StoreError } from './row-store.ts'
 import { rowsUnexpected, type Sql, SqlError } from './sql/sql.ts'
 import { RowsRefused, type Writer } from './store/writer.ts'
 

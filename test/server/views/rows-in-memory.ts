@@ -8,7 +8,7 @@ import {
   type Projected,
   type RowStore,
   StoreError,
-} from '../../../server/views/projector.ts'
+} from '../../../server/views/row-store.ts'
 
 const leaseMs = 60
 
