@@ -10,14 +10,13 @@
  *
  * Slower than the compiler, and nothing but the pages needs it: `npm start` runs it beside the relay, in a process of its own.
  */
-import { createHash } from 'node:crypto'
 import * as fs from 'node:fs'
 import { isBuiltin } from 'node:module'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
+import { filesUnder, hashOf, root } from './build.mjs'
 
-const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const clientBytesMax = 15_000
 const editor = join(root, 'examples/editor')
 const dist = join(root, 'dist/examples/editor')
@@ -104,22 +103,7 @@ function install(output) {
 function hashSources() {
   const folders = ['examples/editor', 'client', 'core']
   const files = folders.flatMap((folder) => filesUnder(join(root, folder)))
-  const hash = createHash('sha256')
-  for (const file of [...files, fileURLToPath(import.meta.url), join(root, 'package-lock.json')].sort()) {
-    hash
-      .update(`${relative(root, file)}\0`)
-      .update(fs.readFileSync(file))
-      .update('\0')
-  }
-  return hash.digest('hex')
-}
-
-function filesUnder(folder) {
-  if (!fs.existsSync(folder)) return []
-  return fs
-    .readdirSync(folder, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map((entry) => join(entry.parentPath ?? entry.path, entry.name))
+  return hashOf([...files, fileURLToPath(import.meta.url), join(root, 'package-lock.json')])
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

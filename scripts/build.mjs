@@ -79,8 +79,13 @@ function hashSources() {
   const files = include
     .flatMap((folder) => filesUnder(join(root, folder)))
     .filter((file) => file.endsWith('.ts'))
+  return hashOf([...files, join(root, 'tsconfig.json'), join(root, 'package-lock.json')])
+}
+
+/** Of names and contents. */
+export function hashOf(files) {
   const hash = createHash('sha256')
-  for (const file of [...files, join(root, 'tsconfig.json'), join(root, 'package-lock.json')].sort()) {
+  for (const file of files.sort()) {
     hash
       .update(`${relative(root, file)}\0`)
       .update(fs.readFileSync(file))
@@ -89,7 +94,7 @@ function hashSources() {
   return hash.digest('hex')
 }
 
-function filesUnder(folder) {
+export function filesUnder(folder) {
   if (!fs.existsSync(folder)) return []
   return fs
     .readdirSync(folder, { recursive: true, withFileTypes: true })

@@ -1,6 +1,10 @@
-/** What a thread needs of the log, over a message port: calls one way, answers the other. */
+/**
+ * What a thread needs of the log, over a message port: calls one way, answers the other. Bytes go packed (packed.ts): an
+ * entry's update may be a view of all that its socket had read.
+ */
 import { type ErrorCode, TidemarkError } from '../../core/protocol/errors.ts'
-import type { Log } from '../log/log.ts'
+import { type Packed, pack, unpack } from '../compaction/packed.ts'
+import type { Loaded, Log } from '../log/log.ts'
 
 export type ReadLog = Pick<Log, 'load' | 'changes'>
 
@@ -11,11 +15,11 @@ interface Call {
   readonly parameters: readonly unknown[]
 }
 type Answer =
-  | { readonly kind: 'answer'; readonly id: number; readonly value: unknown }
+  | { readonly kind: 'answer'; readonly id: number; readonly value: unknown; readonly packed: Packed | null }
   | { readonly kind: 'failure'; readonly id: number; readonly code: ErrorCode; readonly reason: string }
 
 interface Port {
-  postMessage(message: unknown): void
+  postMessage(message: unknown, transfer?: ArrayBuffer[]): void
 }
 
 export function isCall(message: { readonly kind: string }): message is Call {
@@ -34,12 +38,40 @@ export async function answer(call: Call, log: ReadLog, port: Port): Promise<void
       log,
       parameters as unknown[],
     )
-    port.postMessage({ kind: 'answer', id, value } satisfies Answer)
+    if (verb !== 'load') return port.postMessage({ kind: 'answer', id, value, packed: null } satisfies Answer)
+    const { without, packed } = packLoaded(value as Loaded)
+    port.postMessage({ kind: 'answer', id, value: without, packed } satisfies Answer, [packed.bytes.buffer])
   } catch (error) {
     const told = error instanceof TidemarkError
     const code = told ? error.code : 'internal'
     const reason = told ? error.message : 'The log could not be read'
     port.postMessage({ kind: 'failure', id, code, reason } satisfies Answer)
+  }
+}
+
+const noBytes = new Uint8Array()
+
+/** Three pieces of a snapshot, if there is one, then the updates of the tail. */
+function packLoaded({ snapshot, tail, offset }: Loaded): {
+  readonly without: Loaded
+  readonly packed: Packed
+} {
+  const first = snapshot === null ? [] : [snapshot.bytes, snapshot.index, snapshot.metadata]
+  const without = {
+    snapshot: snapshot && { ...snapshot, bytes: noBytes, index: noBytes, metadata: noBytes },
+    tail: tail.map((entry) => ({ ...entry, update: noBytes })),
+    offset,
+  }
+  return { without, packed: pack([...first, ...tail.map(({ update }) => update)]) }
+}
+
+function unpackLoaded({ snapshot, tail, offset }: Loaded, packed: Packed): Loaded {
+  const pieces = unpack(packed)
+  const [bytes, index, metadata] = snapshot === null ? [] : pieces.splice(0, 3)
+  return {
+    snapshot: snapshot && { ...snapshot, bytes: bytes!, index: index!, metadata: metadata! },
+    tail: tail.map((entry, i) => ({ ...entry, update: pieces[i]! })),
+    offset,
   }
 }
 
@@ -67,8 +99,9 @@ export class RemoteLog implements ReadLog {
   answered(message: Answer): void {
     const call = this.calls.get(message.id)
     this.calls.delete(message.id)
-    if (message.kind === 'answer') call?.resolve(message.value as never)
-    else call?.reject(new TidemarkError(message.code, message.reason))
+    if (message.kind === 'failure') call?.reject(new TidemarkError(message.code, message.reason))
+    else if (message.packed === null) call?.resolve(message.value as never)
+    else call?.resolve(unpackLoaded(message.value as Loaded, message.packed) as never)
   }
 
   private call<T>(verb: keyof ReadLog, parameters: readonly unknown[]): Promise<T> {

@@ -14,7 +14,7 @@ import type { Change } from '../log/log.ts'
 import { partOf } from './parts.ts'
 
 interface Waiting {
-  readonly document: DocumentId
+  readonly part: number
   /** Of the first change that is not projected. */
   readonly firstSequence: number
   /** Milliseconds of whatever clock `take` is given. */
@@ -49,7 +49,7 @@ export class Pending {
   /** It is no longer. What is under way of it may still be told as done or failed. */
   release(part: number): void {
     this.readTo.delete(part)
-    for (const document of this.waiting.keys()) if (partOf(document) === part) this.waiting.delete(document)
+    for (const [document, waiting] of this.waiting) if (waiting.part === part) this.waiting.delete(document)
   }
 
   /** Where to read on from; null without a part. */
@@ -62,16 +62,17 @@ export class Pending {
   /** What `Log.changes` gave after `from`; the parts that had been read further know it already. */
   read(from: number, changes: readonly Change[]): void {
     for (const { document, sequence } of changes) {
-      const readTo = this.readTo.get(partOf(document))
-      if (readTo !== undefined && sequence > readTo) this.changed(document, sequence)
+      const part = partOf(document)
+      const readTo = this.readTo.get(part)
+      if (readTo !== undefined && sequence > readTo) this.changed(document, part, sequence)
     }
     const to = changes.at(-1)?.sequence ?? from
     for (const [part, readTo] of this.readTo) if (readTo < to) this.readTo.set(part, to)
   }
 
-  private changed(document: DocumentId, sequence: number): void {
+  private changed(document: DocumentId, part: number, sequence: number): void {
     if (this.waiting.has(document)) return
-    this.waiting.set(document, { document, firstSequence: sequence, notBeforeMs: 0, failures: 0 })
+    this.waiting.set(document, { part, firstSequence: sequence, notBeforeMs: 0, failures: 0 })
   }
 
   /** Takes what is due, at most `countMax` documents, none that is under way. */
@@ -105,7 +106,7 @@ export class Pending {
     const { underWay, waiting } = this
     const attempt = underWay.get(document)
     underWay.delete(document)
-    if (attempt === undefined || !this.readTo.has(partOf(document))) return
+    if (attempt === undefined || !this.readTo.has(attempt.part)) return
     const failures = attempt.failures + 1
     const notBeforeMs = nowMs + Math.min(backoffMsMax, backoffMsMin * 2 ** (failures - 1))
     waiting.set(document, { ...attempt, failures, notBeforeMs })
@@ -115,8 +116,7 @@ export class Pending {
   cursors(): Map<number, number> {
     const cursors = new Map(this.readTo)
     for (const held of [this.waiting, this.underWay])
-      for (const [document, { firstSequence }] of held) {
-        const part = partOf(document)
+      for (const { part, firstSequence } of held.values()) {
         const cursor = cursors.get(part)
         if (cursor !== undefined && firstSequence - 1 < cursor) cursors.set(part, firstSequence - 1)
       }

@@ -73,7 +73,9 @@ export class Projector {
   private readonly limits: ProjectorLimits
   private readonly closing = new AbortController()
   private running: Promise<void> = Promise.resolve()
-  private wakeUp: (() => void) | null = null
+  /** Something changed since the last look. */
+  private woken = false
+  private endPause: (() => void) | null = null
   private dead = 0
   private projected = 0
   private claimedMs = Number.NEGATIVE_INFINITY
@@ -99,7 +101,6 @@ export class Projector {
   /** Waits for the batch that is being written. */
   async close(): Promise<void> {
     this.closing.abort()
-    this.wakeUp?.()
     await this.running
     await this.parts.store.release().catch(() => undefined) // Its parts are free when their time is over.
     this.parts.documents.close()
@@ -107,33 +108,37 @@ export class Projector {
 
   /** Something changed: do not wait for the next look. */
   wake(): void {
-    this.wakeUp?.()
+    this.woken = true
+    this.endPause?.()
   }
 
   /** Never rejects. */
   private async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       try {
+        this.woken = false
         const more = await this.step()
         this.failures = 0
-        if (!more) await this.pause(this.limits.pollMs, signal)
+        if (!more && !this.woken) await this.pause(signal)
       } catch (error) {
         if (error instanceof StoreError && error.kind === 'moved') return this.parts.onMoved?.()
         if (error instanceof StoreError && error.kind === 'fenced') this.loseParts()
         if (this.failures++ === 0) this.parts.logger.warn({ err: error }, 'views wait')
         const waitMs = Math.min(this.limits.backoffMsMax, 100 * 2 ** this.failures)
-        await this.pause(waitMs * (0.5 + Math.random() / 2), signal)
+        // Whoever edits does not shorten it. Aborted: the end, seen by the loop.
+        await sleep(waitMs * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => undefined)
       }
     }
   }
 
-  private async pause(milliseconds: number, signal: AbortSignal): Promise<void> {
-    if (signal.aborted) return
+  /** Until the next look is due, or something changed. */
+  private async pause(signal: AbortSignal): Promise<void> {
     const woken = new AbortController()
-    this.wakeUp = () => woken.abort()
+    this.endPause = () => woken.abort()
+    const end = AbortSignal.any([woken.signal, signal])
     // Aborted: woken, or closing.
-    await sleep(milliseconds, undefined, { signal: woken.signal }).catch(() => undefined)
-    this.wakeUp = null
+    await sleep(this.limits.pollMs, undefined, { signal: end }).catch(() => undefined)
+    this.endPause = null
   }
 
   /** True when there is more to do at once. */

@@ -15,6 +15,7 @@ import { partCount, partOf } from './parts.ts'
 import { type DeadLetter, type Projected, type RowStore, StoreError } from './row-store.ts'
 import { rowsUnexpected, type Sql, SqlError } from './sql/sql.ts'
 import { RowsRefused, type Writer } from './store/writer.ts'
+import { nextOf } from './versions.ts'
 
 export interface SqlRowStoreOptions {
   readonly sql: Sql
@@ -82,9 +83,13 @@ export class SqlRowStore implements RowStore {
 
   private assertInPlace(rows: readonly (readonly (string | null)[])[]): void {
     const there = new Map(rows.map(([schema, version]) => [schema, Number(version)]))
-    for (const [schema, version] of this.options.versions)
-      if (there.get(schema) !== version)
+    const { schemas, versions } = this.options
+    for (const [name, schema] of schemas) {
+      const version = versions.get(schema)!
+      const newest = Math.max(there.get(name) ?? 0, there.get(nextOf(name)) ?? 0)
+      if (there.get(schema) !== version || newest > version)
         throw new StoreError('moved', `Schema "${schema}" is no longer what it was`)
+    }
   }
 
   /** The rows of all parts, held or not. */

@@ -4,15 +4,15 @@
  *   no schema                  the tables are made where they belong: there is nobody who reads
  *   of this version            used as they are
  *   of an older one            <name>__next is made and filled; the old one is served, and stands still, until the swap
- *   of a newer one             left alone: a node of an older release must not write over it
+ *   of a newer one             the node stands aside, with all its adapters: one set of them projects at a time
  *
  * The swap is one transaction: it renames the schemas, takes the progress along, and raises all fences, so that whoever
  * still writes to what is no more is refused and looks again.
  */
 import type { Adapter } from '../../core/domain/adapter.ts'
-import { quoted, type Sql, type Statement } from './sql/sql.ts'
+import { quoted, rowsUnexpected, type Sql, SqlError, type Statement } from './sql/sql.ts'
 import { dropAdapter, installAdapter, installedVersion } from './store/schema.ts'
-import { readTables, type Table } from './store/tables.ts'
+import { type EntryTables, readTables, type Table, TablesRefused } from './store/tables.ts'
 
 export interface Placed {
   readonly adapter: Adapter
@@ -22,11 +22,14 @@ export interface Placed {
 
 export interface Placement {
   readonly placed: readonly Placed[]
-  /** Newer versions of these are live: they are not projected here. */
+  /** Newer versions of these are live, or on their way. */
   readonly outdated: readonly Adapter[]
 }
 
-const nextOf = (name: string): string => `${name}__next`
+const duplicateSchema = '42P06'
+
+/** Where a new version's tables are made. */
+export const nextOf = (name: string): string => `${name}__next`
 
 export function isNext({ adapter, schema }: Placed): boolean {
   return schema !== adapter.name
@@ -50,15 +53,27 @@ export async function place(sql: Sql, adapters: readonly Adapter[]): Promise<Pla
     const tables =
       there === adapter.version
         ? await readTables(sql, schema, entryTables)
-        : await installAdapter(sql, schema, {
-            name: adapter.name,
-            version: adapter.version,
-            sql: adapter.sql,
-            entryTables,
-          })
+        : await install(sql, schema, adapter, entryTables)
     placed.push({ adapter, schema, tables })
   }
   return { placed, outdated }
+}
+
+async function install(
+  sql: Sql,
+  schema: string,
+  adapter: Adapter,
+  entryTables: EntryTables,
+): Promise<Table[]> {
+  const { name, version, sql: text } = adapter
+  try {
+    return await installAdapter(sql, schema, { name, version, sql: text, entryTables })
+  } catch (error) {
+    if (!(error instanceof SqlError) || error.code !== duplicateSchema) throw error
+    // Another node was faster; or it is none of ours.
+    if ((await installedVersion(sql, schema)) === version) return readTables(sql, schema, entryTables)
+    throw new TablesRefused(`There is a schema "${schema}" that no adapter made; rename it, or the adapter`)
+  }
 }
 
 /** Another set of adapters, or other versions, begins at the start of the log. */
@@ -88,11 +103,16 @@ export async function isAt(
 /** Puts the complete tables in the place of the old ones. Throws `SqlError`; another node that was faster is no error. */
 export async function swap(sql: Sql, placed: readonly Placed[], cursorName: string): Promise<void> {
   const changed = placed.filter(isNext)
-  await sql.batch([
-    ...changed.flatMap(({ adapter, schema }) => renaming(adapter.name, schema, adapter.version)),
-    { text: 'update tidemark.parts set fence = fence + 1, until = now()' },
-    { text: 'delete from tidemark.cursors where name <> $1', parameters: [cursorName] },
-  ])
+  try {
+    await sql.batch([
+      // First: it waits for whoever writes, and who comes later waits for it, before either has locked anything else.
+      { text: 'update tidemark.parts set fence = fence + 1, until = now()' },
+      ...changed.flatMap(({ adapter, schema }) => renaming(adapter.name, schema, adapter.version)),
+      { text: 'delete from tidemark.cursors where name <> $1', parameters: [cursorName] },
+    ])
+  } catch (error) {
+    if (!(error instanceof SqlError) || error.code !== rowsUnexpected) throw error
+  }
 }
 
 function renaming(name: string, next: string, version: number): Statement[] {

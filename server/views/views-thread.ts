@@ -31,6 +31,8 @@ const figuresMs = 1_000
 const lookMs = 500
 const retryMsMax = 10_000
 const pageMax = 1_000
+/** Between two looks whether this node's adapters are the newest again. */
+const asideMs = 5_000
 
 if (parentPort === null) throw new Error('not a thread')
 const port = parentPort
@@ -97,8 +99,15 @@ function sqlOf({ databaseUrl, dataFolder, connectionsMax }: ViewsSettings): Sql 
 async function projectUntilMoved(sql: Sql, adapters: readonly Adapter[]): Promise<void> {
   await installTidemark(sql)
   const { placed, outdated } = await place(sql, adapters)
-  for (const { name, version } of outdated)
-    logger.warn({ adapter: name, version }, 'a newer version of this adapter is live; this one is left alone')
+  if (outdated.length > 0) {
+    for (const { name, version } of outdated)
+      logger.warn(
+        { adapter: name, version },
+        'there is a newer version of this adapter; this node stands aside',
+      )
+    // Aborted: the end, seen by the loop.
+    return sleep(asideMs, undefined, { signal: closing.signal }).catch(() => undefined)
+  }
   const writer = new Writer(sql)
   for (const { schema, tables } of placed) writer.know(schema, tables)
   const cursorName = cursorNameOf(placed)

@@ -37,6 +37,7 @@ export async function openFolder(folder: string): Promise<EmbeddedFolder> {
     const database = join(folder, 'database')
     const marker = join(folder, 'in-use')
     const boot = await bootOfMachine()
+    // Not there: it was closed, or is new.
     const usedIn = await readFile(marker, 'utf8').catch(() => null)
     let discarded: string | null = null
     if (usedIn !== null && usedIn !== boot) {

@@ -100,23 +100,33 @@ function textOf(value: Parameter): string | null {
 
 type Messages = Awaited<ReturnType<PGlite['execProtocol']>>['messages']
 
+/** PGlite's type of a message has its name only; these are the fields of the backend's messages that are read here. */
+type Read =
+  | { readonly name: 'error'; readonly code?: string; readonly message: string }
+  | {
+      readonly name: 'rowDescription'
+      readonly fields: readonly { readonly name: string; readonly dataTypeID: number }[]
+    }
+  | { readonly name: 'dataRow'; readonly fields: (string | null)[] }
+  | { readonly name: 'commandComplete'; readonly text: string }
+  | { readonly name: 'readyForQuery' }
+
 function answersOf(messages: Messages, statements: readonly Statement[]): Answer[] {
   const answers: Answer[] = []
   let columns: Result['columns'] = []
   let rows: (string | null)[][] = []
-  for (const message of messages) {
+  for (const message of messages as readonly unknown[] as readonly Read[]) {
     if (message.name === 'error') {
-      const { code = 'XX000', message: text } = message as unknown as { code?: string; message: string }
+      const { code = 'XX000', message: text } = message
       answers.push({ refused: { code, message: text } })
       return answers
     }
     if (message.name === 'rowDescription') {
-      const { fields } = message as unknown as { fields: { name: string; dataTypeID: number }[] }
-      columns = fields.map((field) => columnOf(field.name, field.dataTypeID))
+      columns = message.fields.map((field) => columnOf(field.name, field.dataTypeID))
     } else if (message.name === 'dataRow') {
-      rows.push((message as unknown as { fields: (string | null)[] }).fields)
+      rows.push(message.fields)
     } else if (message.name === 'commandComplete' && statements[answers.length]?.script !== true) {
-      const { text } = message as unknown as { text: string }
+      const { text } = message
       answers.push({ rows, columns, count: countOf(text), tag: text })
       columns = []
       rows = []

@@ -64,7 +64,7 @@ afterEach(async () => {
   rmSync(folder, { recursive: true })
 })
 
-function projectorOn(store: RowsInMemory, adapters: readonly Adapter[] = [deals]): Projector {
+function projectorOn(store: RowsInMemory, adapters: readonly Adapter[] = [deals], pollMs = 5): Projector {
   return new Projector({
     log,
     adapters,
@@ -72,7 +72,7 @@ function projectorOn(store: RowsInMemory, adapters: readonly Adapter[] = [deals]
     pending: new Pending(),
     store: store.holder(),
     logger: silentLogger,
-    limits: { pollMs: 5, claimMs: 20, backoffMsMax: 5, batchDocumentsMax: 4, batchRowsMax: 6, pageMax: 3 },
+    limits: { pollMs, claimMs: 20, backoffMsMax: 5, batchDocumentsMax: 4, batchRowsMax: 6, pageMax: 3 },
   })
 }
 function started(store: RowsInMemory, adapters?: readonly Adapter[]): Projector {
@@ -151,6 +151,32 @@ test('rows that the database refuses bury their document only', async () => {
   await until('the others', () => store.table('deals').length === 4)
   await until('buried', () => store.dead.size === 1)
   expect(store.rowsOf('deals/refused')).toEqual([])
+})
+
+test('woken while it is at work, it looks again at once', async () => {
+  const store = new RowsInMemory(partCount)
+  const holder = store.holder()
+  const doc = new Y.Doc()
+  let edited = false
+  store.holder = () => ({
+    ...holder,
+    // Cursors alone are written when it has looked, and found nothing: right then somebody edits.
+    write: async (projected, dead, cursors) => {
+      if (projected.length === 0 && store.table('facts').length === 1 && !edited) {
+        edited = true
+        await say('deals/1', (each) => each.getMap('facts').set('b', 1), doc)
+        projector.wake()
+      }
+      await holder.write(projected, dead, cursors)
+    },
+  })
+  await say('deals/1', (each) => each.getMap('facts').set('a', 1), doc)
+  // Nothing but being woken makes it look again.
+  const projector = projectorOn(store, [deals], 3_600_000)
+  running.push(projector)
+  projector.start()
+  await until('the second one', () => store.table('facts').length === 2)
+  expect(edited).toBe(true)
 })
 
 type Step =

@@ -131,7 +131,7 @@ test('an edit becomes a row; killed, the relay goes on where it was; a new versi
   // An older version does not write over a newer one.
   adapter(1)
   running = await start()
-  await until('it says so', () => running.lines.some(({ msg }) => String(msg).includes('newer version')))
+  await until('it says so', () => running.lines.some(({ msg }) => String(msg).includes('stands aside')))
   await write(running, 'notes/b', '!')
   expect(await isThere('notes/b', 'TWO AND THREE')).toBe(true)
 }, 90_000)

@@ -148,6 +148,20 @@ test('a holder that was paused writes nothing once another one has its parts', a
   await other.write(projected, [], new Map())
 })
 
+test('a node stands aside as soon as somebody makes a newer version, or has made it', async () => {
+  const store = await storeOn('deals')
+  await store.claim()
+  const { name, sql: text, entries } = deals
+  const newer = { name, version: 2, sql: text, entryTables: new Set(entries.keys()) }
+  await installAdapter(sql, 'deals__next', newer)
+  await expect(store.claim()).rejects.toMatchObject({ kind: 'moved' })
+  await dropAdapter(sql, 'deals__next')
+  await store.claim()
+  await dropAdapter(sql, 'deals')
+  await installAdapter(sql, 'deals', newer)
+  await expect(store.claim()).rejects.toMatchObject({ kind: 'moved' })
+})
+
 test('rows come to those of a clean rebuild while connections are cut, nodes come and go, and a document is refused', async () => {
   projectorOn(await storeOn('deals'))
   const cutter = new Client({ connectionString: server.url, application_name: 'cutter' })
