@@ -179,6 +179,8 @@ async function startRelay(
     HOST: '127.0.0.1',
     PORT: '0',
     DATA_DIR: join(dataDir, 'data'),
+    // Those of the checkout would be measured along.
+    ADAPTERS: './no-adapters',
     NODE_ENV: 'production',
     ...unthrottled,
     ...options.relaySettings,

@@ -8,6 +8,8 @@ const main = fileURLToPath(new URL('../../dist/server/main.js', import.meta.url)
 /** For `startRelay`: a relay whose embedded log has the limits in LOG_LIMITS. */
 export const smallRelay = fileURLToPath(new URL('./small-relay.mjs', import.meta.url))
 const startMsMax = 30_000
+/** A relay in a checkout has the adapters that are in it, and a database for them: seconds that most tests need not wait. */
+const noViews = { ADAPTERS: './no-adapters' }
 
 export interface RelayProcess {
   /** http://127.0.0.1:port */
@@ -26,7 +28,7 @@ export interface RelayProcess {
 /** Rejects with what the process printed when it ends instead of listening. */
 export async function startRelay(environment: Record<string, string>, program = main): Promise<RelayProcess> {
   const child = spawn(process.execPath, [program], {
-    env: { PATH: process.env['PATH'], PORT: '0', LOG_LEVEL: 'info', ...environment },
+    env: { PATH: process.env['PATH'], PORT: '0', LOG_LEVEL: 'info', ...noViews, ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   dieTogether(child)
