@@ -13,6 +13,7 @@ import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { append } from './append.ts'
 import { b4 } from './b4.ts'
+import { clientsReturn } from './clients-return.ts'
 import { coldOpen } from './cold-open.ts'
 import { documents } from './documents.ts'
 import { fanOut } from './fan-out.ts'
@@ -35,6 +36,7 @@ const questions: Readonly<Record<string, Question>> = {
   documents,
   b4,
   'offline-return': offlineReturn,
+  'clients-return': clientsReturn,
   reconnect,
   append,
   'join-large': joinLarge,

@@ -76,7 +76,7 @@ export function interleave(
   start: (name: ServerName) => Omit<StartOptions, 'profileDir'> = () => ({}),
 ): Promise<Sample[]> {
   return interleaveEach(servers, settings, (name) =>
-    once(name, { ...start(name), profileDir: settings.profileDir }, specFor),
+    askServer(name, { ...start(name), profileDir: settings.profileDir }, specFor),
   )
 }
 
@@ -128,7 +128,12 @@ export async function prepare(
   }
 }
 
-async function once(name: ServerName, options: StartOptions, specFor: SpecFor): Promise<LoadResult> {
+/** Starts it, puts the load on it, stops it. */
+export async function askServer(
+  name: ServerName,
+  options: StartOptions,
+  specFor: SpecFor,
+): Promise<LoadResult> {
   const running = await startServer(name, options)
   try {
     const result = await runLoad(specFor(running))

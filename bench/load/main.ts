@@ -1,4 +1,5 @@
 /** The load generator's process: takes one spec, answers with one result, ends. */
+import { clientsReturn } from './clients-return.ts'
 import { documents } from './documents.ts'
 import { fanOut } from './fan-out.ts'
 import { idle } from './idle.ts'
@@ -21,6 +22,8 @@ function run(spec: LoadSpec): Promise<LoadResult> {
       return trace(spec, 'bench-trace')
     case 'offline-return':
       return offlineReturn(spec, 'bench-return')
+    case 'clients-return':
+      return clientsReturn(spec, 'bench-clients')
     case 'reconnect':
       return reconnect(spec, 'bench-reconnect')
     case 'join':

@@ -53,6 +53,17 @@ export interface OfflineReturnSpec extends LoadTarget {
   readonly deadlineMs: number
 }
 
+/** The same with whole clients, which hold documents. */
+export interface ClientsReturnSpec extends LoadTarget {
+  readonly kind: 'clients-return'
+  readonly client: 'tidemark' | 'y-websocket'
+  readonly metricsUrl: string
+  readonly documents: number
+  readonly clientsPerDocument: number
+  readonly editsPerClient: number
+  readonly deadlineMs: number
+}
+
 /** Clients of tidemark.v1 that missed some edits come back, one after the other. */
 export interface ReconnectSpec extends LoadTarget {
   readonly kind: 'reconnect'
@@ -149,6 +160,7 @@ export type LoadSpec =
   | DocumentsSpec
   | TraceSpec
   | OfflineReturnSpec
+  | ClientsReturnSpec
   | ReconnectSpec
   | JoinSpec
   | StoreSpec
