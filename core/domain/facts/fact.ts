@@ -1,0 +1,177 @@
+/**
+ * Facts as they stand in a document: entries of the map `facts`, each written once, by its actor (or, for a decision, by the
+ * server). ARCHITECTURE.md, "Domain merge", has the reasons and the bytes.
+ *
+ *   "k3x9a2:0"    ["", "@actor", "ann"]                         whose actor k3x9a2 is
+ *   "k3x9a2:1"    ["", "price.set", 4200]                       the document itself, no dependency but its own last
+ *   "k3x9a2:2"    ["lines/7", "count.add", 5, "p0q1r2:4"]       an entity in it, having seen p0q1r2's fourth
+ *   "@k3x9a2:1"   ["", "@", {"accepted": true, "by": "…"}]      the decision on k3x9a2:1
+ *
+ * Everything here was written by a client, so nothing is taken for granted: what is not as above is no fact, says why, and is
+ * the same for every replica.
+ */
+import type { Value } from '../../engine/live-document.ts'
+import { type Outcome, unfolded } from './outcome.ts'
+
+export const factsRoot = 'facts'
+/** Facts one names as seen; who saw more names the latest. */
+export const dependenciesMax = 64
+export const entityLengthMax = 200
+export const seqMax = 2 ** 31 - 1
+/** Of the fact that says whose an actor is. */
+export const actorType = '@actor'
+export const decisionType = '@'
+/** Of decisions. */
+export const server = '@'
+
+/** `actor:seq`, or `@actor:seq` for the decision on that. */
+export type FactKey = string
+
+export interface FactParts {
+  /** '' is the document itself, `lines/7` an entity in it. */
+  readonly entity: string
+  /** `field.operation`, `@actor` or `@`. */
+  readonly type: string
+  readonly payload: Value
+  /** Heads of the entity that its author saw, without those of its own. */
+  readonly dependencies?: readonly FactKey[]
+  /** Of the adapter that wrote it. Default 1. */
+  readonly version?: number
+  /** Of the entity's owner, as its author knew it. Default 0. */
+  readonly epoch?: number
+}
+
+/** Belongs to one fold, which sets `lamport` and `outcome`. */
+export class Fact implements Required<FactParts> {
+  readonly key: FactKey
+  /** `@` for a decision. */
+  readonly actor: string
+  /** Of a decision, that of its intent. */
+  readonly seq: number
+  readonly entity: string
+  readonly type: string
+  readonly payload: Value
+  readonly dependencies: readonly FactKey[]
+  readonly version: number
+  readonly epoch: number
+  /** One more than the highest of what it follows. */
+  lamport = 0
+  outcome: Outcome = unfolded
+
+  constructor(key: FactKey, actor: string, seq: number, parts: Required<FactParts>) {
+    this.key = key
+    this.actor = actor
+    this.seq = seq
+    this.entity = parts.entity
+    this.type = parts.type
+    this.payload = parts.payload
+    this.dependencies = parts.dependencies
+    this.version = parts.version
+    this.epoch = parts.epoch
+  }
+
+  get isDecision(): boolean {
+    return this.actor === server
+  }
+
+  /** Of a decision: the intent that it is about. */
+  get intent(): FactKey {
+    return this.key.slice(1)
+  }
+
+  /** What its author wrote before; null for its first, and for a decision. */
+  get previous(): FactKey | null {
+    return this.seq === 0 || this.isDecision ? null : keyOf(this.actor, this.seq - 1)
+  }
+}
+
+export const keyOf = (actor: string, seq: number): FactKey => `${actor}:${seq}`
+export const decisionKeyOf = (intent: FactKey): FactKey => server + intent
+
+export interface ParsedKey {
+  readonly actor: string
+  readonly seq: number
+  readonly isDecision: boolean
+}
+
+/** Null for what no fact can be called. */
+export function parseKey(key: string): ParsedKey | null {
+  const isDecision = key.charCodeAt(0) === 0x40
+  const from = isDecision ? 1 : 0
+  const colon = from + actorLength
+  if (key.charCodeAt(colon) !== 0x3a) return null
+  const digits = key.length - colon - 1
+  if (digits < 1 || digits > 10) return null
+  let seq = 0
+  for (let i = colon + 1; i < key.length; i++) {
+    const digit = key.charCodeAt(i) - 0x30
+    if (digit < 0 || digit > 9) return null
+    seq = seq * 10 + digit
+  }
+  if (seq > seqMax || (digits > 1 && key.charCodeAt(colon + 1) === 0x30)) return null
+  const actor = key.slice(from, colon)
+  return isActor(actor) ? { actor, seq, isDecision } : null
+}
+
+export const actorLength = 6
+
+export function isActor(text: string): boolean {
+  if (text.length !== actorLength) return false
+  for (let i = 0; i < actorLength; i++) {
+    const code = text.charCodeAt(i)
+    if (!((code >= 0x61 && code <= 0x7a) || (code >= 0x30 && code <= 0x39))) return false
+  }
+  return true
+}
+
+/** The value to write under its key. */
+export function encodeFact({
+  entity,
+  type,
+  payload,
+  dependencies = [],
+  version = 1,
+  epoch = 0,
+}: FactParts): Value {
+  const all = [entity, type, payload, dependencies.join(' '), version, epoch]
+  const empty = [undefined, undefined, undefined, '', 1, 0]
+  let length = all.length
+  while (length > 3 && all[length - 1] === empty[length - 1]) length--
+  return all.slice(0, length)
+}
+
+const noDependencies: readonly FactKey[] = []
+
+/** The fact, or why it is none. */
+export function decodeFact(key: string, value: Value): Fact | string {
+  const parsed = parseKey(key)
+  if (parsed === null) return 'its key is not actor:seq'
+  if (!Array.isArray(value) || value.length < 3 || value.length > 6) return 'it is not a list of 3 to 6'
+  const [entity, type, payload, dependencies = '', version = 1, epoch = 0] = value as readonly Value[]
+  if (typeof entity !== 'string' || entity.length > entityLengthMax) return 'its entity is not a text'
+  if (typeof type !== 'string') return 'its type is not a text'
+  if (!isCount(version) || version === 0) return 'its version is not a number from 1'
+  if (!isCount(epoch)) return 'its epoch is not a number from 0'
+  if (typeof dependencies !== 'string') return 'its dependencies are not a text'
+  const seen = dependencies === '' ? noDependencies : dependencies.split(' ')
+  if (seen.length > dependenciesMax) return `it has more than ${dependenciesMax} dependencies`
+  if (seen.some((each) => each === key || parseKey(each) === null)) return 'a dependency is no key'
+  const { seq, isDecision } = parsed
+  if (isDecision !== (type === decisionType)) return 'a decision has the key of one, and nothing else has'
+  const isFirst = seq === 0 && !isDecision
+  if (isFirst !== (type === actorType)) return 'an actor begins with whose it is'
+  if (isFirst && (typeof payload !== 'string' || entity !== '')) return 'an actor belongs to a subject'
+  const parts = { entity, type, payload: payload!, dependencies: seen, version, epoch }
+  return new Fact(key, isDecision ? server : parsed.actor, seq, parts)
+}
+
+const isCount = (value: Value): value is number =>
+  typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= seqMax
+
+/** Negative: `a` is folded before `b`. Causes come before effects; else it is as good as arbitrary, and the same everywhere. */
+export function compareFacts(a: Fact, b: Fact): number {
+  if (a.lamport !== b.lamport) return a.lamport - b.lamport
+  if (a.actor !== b.actor) return a.actor < b.actor ? -1 : 1
+  if (a.seq !== b.seq) return a.seq - b.seq
+  return a.key < b.key ? -1 : a.key === b.key ? 0 : 1
+}

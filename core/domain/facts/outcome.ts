@@ -1,0 +1,21 @@
+/** What became of a fact: kept with it, in the client and in SQL. */
+import type { FactKey } from './fact.ts'
+
+export type Status = 'effective' | 'pending' | 'rejected' | 'superseded'
+
+export interface Outcome {
+  readonly status: Status
+  /** A code, of `rejected` and where there is something to say of another: `late`, `insufficient_rights` … */
+  readonly reason?: string
+  /** The fact that settled it: a decision, or what came in its place. */
+  readonly by?: FactKey
+  /** What is possible now, for whoever was rejected. */
+  readonly detail?: Readonly<Record<string, unknown>>
+}
+
+export const effective: Outcome = Object.freeze({ status: 'effective' })
+export const pending: Outcome = Object.freeze({ status: 'pending' })
+/** The entity has not been folded since it came. */
+export const unfolded: Outcome = Object.freeze({ status: 'pending', reason: 'unfolded' })
+export const notUnderstood: Outcome = Object.freeze({ status: 'rejected', reason: 'not_understood' })
+export const malformedPayload: Outcome = Object.freeze({ status: 'rejected', reason: 'malformed_payload' })

@@ -1,0 +1,153 @@
+/**
+ * All of a document's facts: which count, what state they come to, and what became of each. The same facts give the same, in
+ * whatever order, however often and in whatever groups they are given (P4).
+ */
+
+import type { Value } from '../../engine/live-document.ts'
+import { decodeFact, type Fact, type FactKey } from '../facts/fact.ts'
+import { FactGraph } from '../facts/graph.ts'
+import { effective } from '../facts/outcome.ts'
+import { EntityFold, type Surroundings } from './entity-fold.ts'
+import { Dictionary, type FieldsOfDocument } from './fields.ts'
+
+/** An entry of the map `facts`, as the engine has it now. */
+export interface FactEntry {
+  readonly key: string
+  /** Undefined: it was deleted. */
+  readonly value: Value | undefined
+  /** False for one that was written more than once, or deleted. */
+  readonly intact: boolean
+}
+
+/** Something in the map that does not count. */
+export interface Report {
+  readonly key: string
+  readonly reason: string
+}
+
+const reportsMax = 1_000
+const noChanges: ReadonlySet<never> = new Set()
+
+export class DocumentFold {
+  private readonly surroundings: Surroundings
+  private graph = new FactGraph()
+  private entities = new Map<string, EntityFold>()
+  private subjects = new Map<string, string>()
+  private readonly tampered = new Set<FactKey>()
+  private readonly ignored = new Map<FactKey, string>()
+  private touchedEntities = new Set<string>()
+
+  constructor(definition: FieldsOfDocument) {
+    const dictionary = new Dictionary(definition)
+    this.surroundings = {
+      dictionary,
+      fact: (key) => this.graph.get(key),
+      subjectOf: (actor) => this.subjects.get(actor) ?? '',
+      report: (key, reason) => this.report(key, reason),
+      touched: () => undefined,
+    }
+  }
+
+  /** Ready facts, actors' first ones included. */
+  get size(): number {
+    return this.graph.size
+  }
+
+  /** Entities whose state, or whose facts' outcomes, may be others now. */
+  apply(entries: Iterable<FactEntry>): ReadonlySet<string> {
+    for (const entry of entries) this.take(entry)
+    if (this.touchedEntities.size === 0) return noChanges
+    const touched = this.touchedEntities
+    this.touchedEntities = new Set()
+    return touched
+  }
+
+  /** Those with facts; '' is the document itself. Sorted. */
+  names(): string[] {
+    return [...this.entities.keys()].sort()
+  }
+
+  /** State of a field of an entity; without facts, that of a field nobody has written to. */
+  read(entity: string, field: string): unknown {
+    return (this.entities.get(entity) ?? new EntityFold(entity, this.surroundings)).read(field)
+  }
+
+  /** Facts of an entity in their order, each with its outcome. */
+  facts(entity: string): readonly Fact[] {
+    return this.entities.get(entity)?.all() ?? []
+  }
+
+  /** Any ready fact, with its outcome. */
+  fact(key: FactKey): Fact | undefined {
+    const fact = this.graph.get(key)
+    if (fact !== undefined) this.entities.get(fact.entity)?.fold()
+    return fact
+  }
+
+  /** What a new fact about the entity names as seen, latest first, at most 64 of the caller's taking. */
+  latest(entity: string): readonly Fact[] {
+    return this.entities.get(entity)?.latest() ?? []
+  }
+
+  /** Null: there is no such actor. */
+  subjectOf(actor: string): string | null {
+    return this.subjects.get(actor) ?? null
+  }
+
+  /** Facts that wait for others, with what they wait for. */
+  waiting(): Report[] {
+    return [...this.graph.missing()].map(({ fact, missing }) => ({
+      key: fact.key,
+      reason: `waits for ${missing}`,
+    }))
+  }
+
+  /** What was ignored, and why. At most 1,000. */
+  reports(): Report[] {
+    for (const entity of this.entities.values()) entity.fold()
+    return [...this.ignored].map(([key, reason]) => ({ key, reason }))
+  }
+
+  private take({ key, value, intact }: FactEntry): void {
+    if (this.tampered.has(key)) return
+    if (!intact || value === undefined) {
+      this.tampered.add(key)
+      this.report(key, value === undefined ? 'it was deleted' : 'it was written more than once')
+      if (this.graph.has(key)) this.startAnew()
+      return
+    }
+    if (this.graph.has(key)) return
+    const fact = decodeFact(key, value)
+    if (typeof fact === 'string') this.report(key, fact)
+    else this.graph.add(fact, this.onReady)
+  }
+
+  private readonly onReady = (fact: Fact): void => {
+    if (fact.seq === 0 && !fact.isDecision) {
+      fact.outcome = effective
+      this.subjects.set(fact.actor, fact.payload as string)
+      return
+    }
+    let entity = this.entities.get(fact.entity)
+    if (entity === undefined) {
+      entity = new EntityFold(fact.entity, this.surroundings)
+      this.entities.set(fact.entity, entity)
+    }
+    entity.add(fact)
+    this.touchedEntities.add(fact.entity)
+  }
+
+  /** Without what was tampered with, and whatever follows it. */
+  private startAnew(): void {
+    const facts = [...this.graph.all()].filter(({ key }) => !this.tampered.has(key))
+    for (const name of this.entities.keys()) this.touchedEntities.add(name)
+    this.graph = new FactGraph()
+    this.entities = new Map()
+    this.subjects = new Map()
+    for (const fact of facts) this.graph.add(fact, this.onReady)
+  }
+
+  private report(key: FactKey, reason: string): void {
+    if (this.ignored.size < reportsMax) this.ignored.set(key, reason)
+  }
+}

@@ -1,0 +1,85 @@
+/**
+ * What a kind of field is: how facts become its state, and what of it people and SQL see. Kinds are pure; a state belongs to
+ * one fold, which gives it the facts of one field of one entity in the order of `compareFacts`, each once.
+ *
+ * - `apply` and `decide` may change `state`, and say what became of facts with `context.settle`. Nothing they do may depend
+ *   on what comes later, but on decisions that look back (`context.decision`), which are known from the start.
+ * - `operations` says how each is coordinated, and checks its payload: `apply` gets none that was refused.
+ */
+import type { Value } from '../../engine/live-document.ts'
+import type { Fact, FactKey } from '../facts/fact.ts'
+import type { Outcome } from '../facts/outcome.ts'
+
+/**
+ * free     effective at once, whatever others do
+ * escrow   free within the rights that its actor holds; beyond them rejected
+ * decided  an intent: pending until the server decides
+ */
+export type Consistency = 'free' | 'escrow' | 'decided'
+
+export interface Operation {
+  readonly consistency: Consistency
+  isPayload(payload: Value): boolean
+}
+
+/** The server's word on an intent: payload of the fact `@` + its key. */
+export interface Decision {
+  readonly accepted: boolean
+  /** Why not. */
+  readonly reason?: string
+  /** Subject that had it decided; '' for the server itself. */
+  readonly by?: string
+  /** What the decision adds, as its kind needs it. */
+  readonly data?: Value
+  /**
+   * By actor the last seq that the server knew. It is there in decisions that look back, and only in those: facts beyond it came
+   * after the decision, wherever they are in the order.
+   */
+  readonly seen?: Readonly<Record<string, number>>
+}
+
+export interface FoldContext {
+  settle(fact: Fact, outcome: Outcome): void
+  /** Of the same document, if it is ready. */
+  fact(key: FactKey): Fact | undefined
+  /** The one that looks back on this intent, if there is any. */
+  decision(intent: FactKey): Decision | undefined
+  /** All of the entity's intents on which decisions look back. */
+  readonly lookBacks: ReadonlyMap<FactKey, Decision>
+  /** Whose an actor is. */
+  subjectOf(actor: string): string
+  /** State of another field of the entity, as far as it is folded. Undefined when there is none. */
+  stateOf(field: string): unknown
+  /** Lets a fact of any field of the entity, withheld before, count from here on. */
+  replay(fact: Fact): void
+}
+
+export interface Kind<State = unknown, Seen = unknown> {
+  /** `register`, `quantity` … */
+  readonly name: string
+  readonly operations: Readonly<Record<string, Operation>>
+  create(): State
+  apply(state: State, operation: string, fact: Fact, context: FoldContext): void
+  /** The intent is of this field, and pending. Kinds without decided operations have none. */
+  decide?(
+    state: State,
+    operation: string,
+    intent: Fact,
+    decision: Decision,
+    fact: Fact,
+    context: FoldContext,
+  ): void
+  /** Asked of each fact of the entity's other fields before it counts: an outcome withholds it. */
+  withhold?(state: State, fact: Fact, context: FoldContext): Outcome | null
+  /** What people see. Plain JSON-like data that does not change when the state does. */
+  read(state: State): Seen
+}
+
+/** For lists of kinds of any state. */
+// biome-ignore lint/suspicious/noExplicitAny: states differ, and each is only given back to its own kind
+export type AnyKind = Kind<any, any>
+
+export const operation = (
+  consistency: Consistency,
+  isPayload: (payload: Value) => boolean = () => true,
+): Operation => ({ consistency, isPayload })

@@ -1,0 +1,31 @@
+/** The laws of P4, for any fields: order, duplication and grouping of facts do not matter, at once or step by step. */
+import fc from 'fast-check'
+import { expect } from 'vitest'
+import { DocumentFold } from '../../core/domain/fold/document-fold.ts'
+import { deliveries, type Play, play, steps, told } from './fact-history.ts'
+
+export interface Laws extends Play {
+  readonly runs?: number
+  readonly stepsMax?: number
+}
+
+/** Prints the seed when it fails. */
+export function holdsLaws({ runs = 60, stepsMax = 60, ...game }: Laws): void {
+  const { fields } = game
+  fc.assert(
+    fc.property(steps(stepsMax), fc.gen(), (history, gen) => {
+      const { entries } = play(history, game)
+      const atOnce = new DocumentFold(fields)
+      atOnce.apply(entries)
+      const expected = told(atOnce, fields)
+      const stepwise = new DocumentFold(fields)
+      for (const group of gen(deliveries, entries)) {
+        stepwise.apply(group)
+        // Whoever looks between must not change what comes out.
+        if (gen(fc.boolean)) told(stepwise, fields)
+      }
+      expect(told(stepwise, fields)).toEqual(expected)
+    }),
+    { numRuns: runs },
+  )
+}
