@@ -1,6 +1,6 @@
 /** What holds for facts of any kind: causes first, late ones, waiting ones, forged and rewritten ones. */
 import { describe, expect, test } from 'vitest'
-import { registration, written } from '../../../../core/domain/facts/author.ts'
+import { decided, registration, seenOf, written } from '../../../../core/domain/facts/author.ts'
 import { encodeFact, type Fact } from '../../../../core/domain/facts/fact.ts'
 import { DocumentFold, type FactEntry } from '../../../../core/domain/fold/document-fold.ts'
 import type { FieldsOfDocument } from '../../../../core/domain/fold/fields.ts'
@@ -93,6 +93,21 @@ test('a new fact names the heads of its entity, and none that another head follo
   expect(((next.value as unknown[])[3] as string).split(' ').sort()).toEqual(['bbbbbb:1', 'cccccc:1'])
   fold.apply([next])
   expect(keys(fold.latest(''))).toEqual(['aaaaaa:2'])
+})
+
+test('a decision that looks back is known from the start, any other in its place', () => {
+  const fold = new DocumentFold(fields)
+  fold.apply(start('aaaaaa'))
+  for (const seq of [1, 2])
+    fold.apply([written(fold, 'aaaaaa', seq, { entity: '', type: 'record.ask', payload: 0 })])
+  fold.apply([decided(fold, fold.fact('aaaaaa:1')!, { accepted: true })])
+  fold.apply([decided(fold, fold.fact('aaaaaa:2')!, { accepted: true, seen: seenOf(fold, '') })])
+  expect(fold.read('', 'record')).toEqual([
+    'ask aaaaaa:1 undefined',
+    'ask aaaaaa:2 true',
+    'true aaaaaa:1',
+    'true aaaaaa:2',
+  ])
 })
 
 describe('what should not be there', () => {
