@@ -59,20 +59,30 @@ export class Pending {
     return from
   }
 
-  /** What `Log.changes` gave after `from`; the parts that had been read further know it already. */
-  read(from: number, changes: readonly Change[]): void {
+  /**
+   * What `Log.changes` gave after `from`; the parts that had been read further know it already. `to`: there is nothing more
+   * up to there.
+   */
+  read(from: number, changes: readonly Change[], to = changes.at(-1)?.sequence ?? from): void {
     for (const { document, sequence } of changes) {
       const part = partOf(document)
       const readTo = this.readTo.get(part)
       if (readTo !== undefined && sequence > readTo) this.changed(document, part, sequence)
     }
-    const to = changes.at(-1)?.sequence ?? from
     for (const [part, readTo] of this.readTo) if (readTo < to) this.readTo.set(part, to)
   }
 
   private changed(document: DocumentId, part: number, sequence: number): void {
-    if (this.waiting.has(document)) return
-    this.waiting.set(document, { part, firstSequence: sequence, notBeforeMs: 0, failures: 0 })
+    const there = this.waiting.get(document)
+    if (there !== undefined && there.firstSequence <= sequence) return
+    this.waiting.set(document, { notBeforeMs: 0, failures: 0, ...there, part, firstSequence: sequence })
+  }
+
+  /** Is to be projected although it did not change. It holds back no cursor. */
+  again(document: DocumentId): void {
+    const part = partOf(document)
+    if (!this.readTo.has(part) || this.waiting.has(document) || this.underWay.has(document)) return
+    this.waiting.set(document, { part, firstSequence: Number.POSITIVE_INFINITY, notBeforeMs: 0, failures: 0 })
   }
 
   /** Takes what is due, at most `countMax` documents, none that is under way. */

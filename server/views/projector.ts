@@ -5,6 +5,9 @@
  *
  * - Exactly once: the store changes rows, progress and cursors in one transaction, under the fence of each part. Whatever is
  *   projected again writes the same rows.
+ * - Two feeds of the same log. The front follows what people type. The back fills tables that are behind (a rebuild), from where
+ *   they are to where the front was when the part was taken; meanwhile the front writes to all tables, so that nobody
+ *   waits for a rebuild. They take turns, a batch each.
  * - A document whose adapter throws, or whose rows the database refuses, becomes a dead letter, for that adapter only. The
  *   others go on, and so do all other documents.
  * - While the database is away nothing is read but its state: what changed stands in the log, and `pending` is bounded.
@@ -13,14 +16,13 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { DocumentId } from '../../core/document-id.ts'
 import type { Adapter } from '../../core/domain/adapter.ts'
-import { AdapterError } from '../../core/domain/adapter-error.ts'
-import { project, projectEntries, type Replacement } from '../../core/domain/project.ts'
-import { TidemarkError } from '../../core/protocol/errors.ts'
 import type { Log } from '../log/log.ts'
 import type { Logger } from '../logger.ts'
-import type { Brought, LiveDocuments, Progress } from './live-documents.ts'
-import type { Pending } from './pending.ts'
-import { type DeadLetter, type Projected, type RowStore, StoreError } from './row-store.ts'
+import { type Batch, Batches } from './batches.ts'
+import type { LiveDocuments } from './live-documents.ts'
+import { Pending } from './pending.ts'
+import { type DeadLetter, type Held, type RowStore, StoreError } from './row-store.ts'
+import { Watched } from './watched.ts'
 
 export interface ProjectorLimits {
   /** Documents of one batch. */
@@ -50,7 +52,10 @@ export interface ProjectorParts {
   readonly log: Pick<Log, 'changes'>
   readonly adapters: readonly Adapter[]
   readonly documents: LiveDocuments
+  /** For the back, which sees each document once: it needs to keep none. */
+  readonly visited: LiveDocuments
   readonly pending: Pending
+  readonly watched?: Watched
   readonly store: RowStore
   readonly logger: Logger
   /** The store is of no use any more; nothing happens until `close`. */
@@ -58,14 +63,18 @@ export interface ProjectorParts {
   readonly limits?: Partial<ProjectorLimits>
 }
 
-const progressMax = 50_000
+interface Feed {
+  readonly pending: Pending
+  readonly documents: LiveDocuments
+  readonly writtenCursors: Map<number, number>
+}
 
-interface Batch {
-  readonly documents: DocumentId[]
-  readonly projected: Projected[]
-  readonly dead: DeadLetter[]
-  /** Could not be read from the log now. */
-  readonly unread: DocumentId[]
+export interface ProjectorCounts {
+  /** Documents whose rows were brought up to date, and those that could not be; each time counted. */
+  readonly projected: number
+  readonly dead: number
+  /** Rows that tables were filled with. */
+  readonly filled: number
 }
 
 export class Projector {
@@ -76,22 +85,26 @@ export class Projector {
   /** Something changed since the last look. */
   private woken = false
   private endPause: (() => void) | null = null
-  private dead = 0
-  private projected = 0
   private claimedMs = Number.NEGATIVE_INFINITY
   private failures = 0
-  /** What there are rows for, where it is the same for all adapters. Latest last; at most `progressMax`. */
-  private readonly progress = new Map<DocumentId, Progress>()
-  private readonly writtenCursors = new Map<number, number>()
+  private readonly counted = { projected: 0, dead: 0, filled: 0 }
+  private readonly batches: Batches
+  private readonly front: Feed
+  private readonly back: Feed
+  /** Up to where the back goes, by part. */
+  private readonly until = new Map<number, number>()
 
   constructor(parts: ProjectorParts) {
     this.parts = parts
     this.limits = { ...projectorLimits, ...parts.limits }
+    const { adapters, store, watched = new Watched(), documents, visited, pending } = parts
+    this.batches = new Batches({ adapters, store, watched, rowsMax: this.limits.batchRowsMax })
+    this.front = { pending, documents, writtenCursors: new Map() }
+    this.back = { pending: new Pending(), documents: visited, writtenCursors: new Map() }
   }
 
-  /** Documents whose rows were brought up to date, and those that could not be; each time counted. */
-  get counts(): { readonly projected: number; readonly dead: number } {
-    return { projected: this.projected, dead: this.dead }
+  get counts(): ProjectorCounts {
+    return this.counted
   }
 
   start(): void {
@@ -104,6 +117,7 @@ export class Projector {
     await this.running
     await this.parts.store.release().catch(() => undefined) // Its parts are free when their time is over.
     this.parts.documents.close()
+    this.parts.visited.close()
   }
 
   /** Something changed: do not wait for the next look. */
@@ -145,156 +159,122 @@ export class Projector {
   async step(): Promise<boolean> {
     const nowMs = performance.now()
     if (nowMs - this.claimedMs >= this.limits.claimMs) await this.claim(nowMs)
-    const more = await this.read()
-    const documents = this.parts.pending.take(this.limits.batchDocumentsMax, performance.now())
-    if (documents.length > 0) await this.projectAll(documents)
-    else await this.writeCursors()
-    return more || documents.length > 0
+    const more = await this.follow(this.front)
+    return (this.until.size > 0 && (await this.fill())) || more
   }
 
   private async claim(nowMs: number): Promise<void> {
-    const { store, pending } = this.parts
-    const claimed = await store.claim()
+    const { pending } = this.front
+    const { parts, retries } = await this.parts.store.claim()
     this.claimedMs = nowMs
-    for (const part of pending.parts) {
-      if (claimed.has(part)) continue
-      pending.release(part)
-      this.writtenCursors.delete(part)
-    }
     const known = new Set(pending.parts)
-    for (const [part, cursor] of claimed) if (!known.has(part)) pending.hold(part, cursor)
+    for (const part of known) if (!parts.has(part)) this.lose(part)
+    for (const [part, held] of parts) if (!known.has(part)) this.hold(part, held)
+    for (const document of retries) pending.again(document)
   }
 
-  private async read(): Promise<boolean> {
-    const { log, pending } = this.parts
+  private hold(part: number, { cursor, behind }: Held): void {
+    this.front.pending.hold(part, cursor)
+    if (behind === null) return
+    this.back.pending.hold(part, behind.from)
+    this.until.set(part, behind.until)
+  }
+
+  private lose(part: number): void {
+    for (const { pending, writtenCursors } of [this.front, this.back]) {
+      pending.release(part)
+      writtenCursors.delete(part)
+    }
+    this.until.delete(part)
+  }
+
+  /** True when there is more to do at once. */
+  private async follow(feed: Feed): Promise<boolean> {
+    const more = await this.read(feed)
+    const documents = feed.pending.take(this.limits.batchDocumentsMax, performance.now())
+    if (documents.length > 0) await this.projectAll(feed, documents)
+    else await this.writeCursors(feed)
+    return more || documents.length > 0
+  }
+
+  private async fill(): Promise<boolean> {
+    const more = await this.follow(this.back)
+    for (const [part, until] of this.until) {
+      if ((this.back.writtenCursors.get(part) ?? -1) < until) continue
+      this.back.pending.release(part)
+      this.back.writtenCursors.delete(part)
+      this.until.delete(part)
+    }
+    return more
+  }
+
+  private async read(feed: Feed): Promise<boolean> {
+    const { pending } = feed
     const { from } = pending
     if (from === null || pending.size >= this.limits.pendingMax) return false
-    const changes = await log.changes(from, this.limits.pageMax)
-    pending.read(from, changes)
+    const changes = await this.parts.log.changes(from, this.limits.pageMax)
+    // A log that lost its end has nothing up to where the front was.
+    const end = changes.length === 0 && feed === this.back ? Math.max(...this.until.values()) : undefined
+    pending.read(from, changes, end)
     return changes.length >= this.limits.pageMax
   }
 
-  private async projectAll(documents: readonly DocumentId[]): Promise<void> {
+  private async projectAll(feed: Feed, documents: readonly DocumentId[]): Promise<void> {
     let left = documents
     try {
       while (left.length > 0) {
-        const batch = await this.batch(left)
+        const batch = await this.batches.of(left, feed.documents)
         left = left.slice(batch.documents.length + batch.unread.length)
-        await this.write(batch)
-        for (const document of batch.unread) this.giveBack(document)
+        await this.write(feed, batch)
+        for (const document of batch.unread) this.giveBack(feed, document)
       }
     } catch (error) {
-      for (const document of left) this.giveBack(document)
+      for (const document of left) this.giveBack(feed, document)
       throw error
     }
   }
 
-  private giveBack(document: DocumentId): void {
+  private giveBack(feed: Feed, document: DocumentId): void {
     this.forget(document)
-    this.parts.pending.failed(document, performance.now())
-  }
-
-  private remember(document: DocumentId, progress: Progress): void {
-    this.progress.delete(document)
-    this.progress.set(document, progress)
-    if (this.progress.size <= progressMax) return
-    for (const oldest of this.progress.keys()) {
-      this.progress.delete(oldest)
-      return
-    }
+    feed.pending.failed(document, performance.now())
   }
 
   private forget(document: DocumentId): void {
-    this.progress.delete(document)
+    this.batches.forget(document)
     this.parts.documents.drop(document)
-  }
-
-  // --- rows -------------------------------------------------------------------------------------
-
-  /** Of as many as make one batch. */
-  private async batch(documents: readonly DocumentId[]): Promise<Batch> {
-    const { adapters, store } = this.parts
-    const batch: Batch = { documents: [], projected: [], dead: [], unread: [] }
-    const taken = documents.map((document) => ({
-      document,
-      own: adapters.filter((adapter) => adapter.contextOf(document) !== null),
-    }))
-    const unknown = taken
-      .filter(({ document, own }) => own.length > 0 && !this.progress.has(document))
-      .map(({ document }) => document)
-    const stored = unknown.length === 0 ? new Map() : await store.progressOf(unknown)
-    let rows = 0
-    for (const { document, own } of taken) {
-      if (own.length > 0) {
-        const base = this.progress.get(document) ?? shared(own, stored.get(document))
-        rows += await this.projectOne(document, own, base, batch)
-      } else batch.documents.push(document)
-      if (rows >= this.limits.batchRowsMax) break
-    }
-    return batch
-  }
-
-  private async projectOne(
-    document: DocumentId,
-    own: readonly Adapter[],
-    base: Progress | null,
-    batch: Batch,
-  ): Promise<number> {
-    let brought: Brought
-    try {
-      brought = await this.parts.documents.bring(document, base)
-    } catch (error) {
-      this.forget(document)
-      if (!(error instanceof TidemarkError) || error.code !== 'document_unreadable') {
-        batch.unread.push(document)
-        return 0
-      }
-      const reason = 'The document cannot be read'
-      for (const adapter of own) batch.dead.push({ adapter, document, progress: null, reason })
-      batch.documents.push(document)
-      return 0
-    }
-    batch.documents.push(document)
-    this.remember(document, brought.progress)
-    let rows = 0
-    for (const adapter of own) {
-      try {
-        const replacements = replacementsOf(adapter, document, brought)
-        batch.projected.push({ adapter, document, progress: brought.progress, replacements })
-        rows += replacements.reduce((sum, replacement) => sum + replacement.rows.length, 0)
-      } catch (error) {
-        if (!(error instanceof AdapterError)) throw error
-        batch.dead.push({ adapter, document, progress: brought.progress, reason: error.message })
-        // Its rows stay where they are: next time it is projected whole.
-        this.progress.delete(document)
-      }
-    }
-    return rows
+    this.parts.visited.drop(document)
   }
 
   // --- the database -----------------------------------------------------------------------------
 
-  private async write(batch: Batch): Promise<void> {
-    const { store, pending } = this.parts
+  private async write(feed: Feed, batch: Batch): Promise<void> {
     // Those of the batch are not done yet: the cursors do not pass them.
-    const cursors = this.movedCursors()
+    const cursors = movedCursors(feed)
     try {
-      await store.write(batch.projected, batch.dead, cursors)
+      await this.store(feed, batch, cursors)
     } catch (error) {
-      if (error instanceof StoreError && error.kind === 'refused') return this.writeSingly(batch)
-      for (const document of batch.documents) this.giveBack(document)
+      if (error instanceof StoreError && error.kind === 'refused') return this.writeSingly(feed, batch)
+      for (const document of batch.documents) this.giveBack(feed, document)
       throw error
     }
-    for (const [part, cursor] of cursors) this.writtenCursors.set(part, cursor)
-    for (const document of batch.documents) pending.done(document)
-    this.projected += batch.projected.length
+    for (const document of batch.documents) feed.pending.done(document)
+    this.count(batch)
     this.logDead(batch.dead)
   }
 
+  private async store(
+    feed: Feed,
+    { projected, dead }: Pick<Batch, 'projected' | 'dead'>,
+    cursors: ReadonlyMap<number, number>,
+  ): Promise<void> {
+    const { store } = this.parts
+    if (feed === this.front) await store.write(projected, dead, cursors)
+    else await store.write(projected, dead, none, cursors)
+    for (const [part, cursor] of cursors) feed.writtenCursors.set(part, cursor)
+  }
+
   /** Something in the batch is at fault: each document for itself, and what is refused then is dead. */
-  private async writeSingly(batch: Batch): Promise<void> {
-    const { store, pending } = this.parts
-    const none = new Map<number, number>()
+  private async writeSingly(feed: Feed, batch: Batch): Promise<void> {
     const left = [...batch.documents]
     try {
       for (const document of batch.documents) {
@@ -303,8 +283,8 @@ export class Projector {
         const dead = of(batch.dead)
         for (const projected of of(batch.projected)) {
           try {
-            await store.write([projected], [], none)
-            this.projected++
+            await this.store(feed, { projected: [projected], dead: [] }, none)
+            this.count({ projected: [projected] })
           } catch (error) {
             if (!(error instanceof StoreError) || error.kind !== 'refused') throw error
             const { adapter, progress } = projected
@@ -312,66 +292,45 @@ export class Projector {
             this.forget(document)
           }
         }
-        if (dead.length > 0) await store.write([], dead, none)
+        if (dead.length > 0) await this.store(feed, { projected: [], dead }, none)
         this.logDead(dead)
-        pending.done(document)
+        feed.pending.done(document)
         left.shift()
       }
     } catch (error) {
-      for (const document of left) this.giveBack(document)
+      for (const document of left) this.giveBack(feed, document)
       throw error
     }
   }
 
   /** Another node may hold them: they are claimed anew before anything else. */
   private loseParts(): void {
-    const { pending } = this.parts
-    for (const part of pending.parts) pending.release(part)
-    this.writtenCursors.clear()
+    for (const part of this.front.pending.parts) this.lose(part)
     this.claimedMs = Number.NEGATIVE_INFINITY
   }
 
+  private count({ projected }: Pick<Batch, 'projected'>): void {
+    this.counted.projected += projected.length
+    for (const { isNew, replacements } of projected)
+      if (isNew) for (const { rows } of replacements) this.counted.filled += rows.length
+  }
+
   private logDead(dead: readonly DeadLetter[]): void {
-    this.dead += dead.length
+    this.counted.dead += dead.length
     for (const { adapter, document, reason } of dead)
       this.parts.logger.error({ adapter: adapter.name, document, reason }, 'document not projected')
   }
 
-  private async writeCursors(): Promise<void> {
-    const moved = this.movedCursors()
-    if (moved.size > 0) await this.parts.store.write([], [], moved)
-    for (const [part, cursor] of moved) this.writtenCursors.set(part, cursor)
-  }
-
-  private movedCursors(): Map<number, number> {
-    const moved = this.parts.pending.cursors()
-    for (const [part, cursor] of moved) if (this.writtenCursors.get(part) === cursor) moved.delete(part)
-    return moved
+  private async writeCursors(feed: Feed): Promise<void> {
+    const moved = movedCursors(feed)
+    if (moved.size > 0) await this.store(feed, { projected: [], dead: [] }, moved)
   }
 }
 
-/** Null when they differ, or one has none: then all is projected whole. */
-function shared(
-  adapters: readonly Adapter[],
-  stored: ReadonlyMap<string, Progress> | undefined,
-): Progress | null {
-  const first = stored?.get(adapters[0]!.name) ?? null
-  if (first === null) return null
-  const same = adapters.every(({ name }) => {
-    const own = stored?.get(name)
-    return own !== undefined && own.epoch === first.epoch && own.offset === first.offset
-  })
-  return same ? first : null
-}
+const none: ReadonlyMap<number, number> = new Map()
 
-function replacementsOf(adapter: Adapter, document: DocumentId, brought: Brought): readonly Replacement[] {
-  const context = adapter.contextOf(document)!
-  switch (brought.kind) {
-    case 'gone':
-      return adapter.tables.map((table) => ({ table, entries: null, rows: [] }))
-    case 'whole':
-      return project(adapter, brought.state, context)
-    case 'touched':
-      return projectEntries(adapter, brought.state, brought.touched, context)
-  }
+function movedCursors({ pending, writtenCursors }: Feed): Map<number, number> {
+  const moved = pending.cursors()
+  for (const [part, cursor] of moved) if (writtenCursors.get(part) === cursor) moved.delete(part)
+  return moved
 }

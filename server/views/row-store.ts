@@ -11,6 +11,8 @@ export interface Projected {
   readonly progress: Progress
   /** Empty for a document that changed nothing of the adapter's, whose progress moves all the same. */
   readonly replacements: readonly Replacement[]
+  /** The adapter has no rows of it. */
+  readonly isNew: boolean
 }
 
 export interface DeadLetter {
@@ -20,10 +22,25 @@ export interface DeadLetter {
   readonly reason: string
 }
 
+/** A part that this node holds. */
+export interface Held {
+  /** Everything up to this change is projected, but by adapters that are behind. */
+  readonly cursor: number
+  /** Where the tables of some adapters are being filled: they have everything up to `from`, and miss nothing after `until`. */
+  readonly behind: { readonly from: number; readonly until: number } | null
+}
+
+export interface Claimed {
+  /** What it says of a part is of the moment when that was taken. */
+  readonly parts: ReadonlyMap<number, Held>
+  /** Dead letters of these parts that somebody wants to be tried again. */
+  readonly retries: readonly DocumentId[]
+}
+
 /** Where rows are. One node's projector is one holder of parts. */
 export interface RowStore {
-  /** Takes and renews what this node should hold; the parts held now, each with its cursor when it is new. */
-  claim(): Promise<ReadonlyMap<number, number>>
+  /** Takes and renews what this node should hold. */
+  claim(): Promise<Claimed>
   /** By document and adapter name; without those of which there are no rows, or rows of another version. */
   progressOf(
     documents: readonly DocumentId[],
@@ -33,6 +50,8 @@ export interface RowStore {
     projected: readonly Projected[],
     dead: readonly DeadLetter[],
     cursors: ReadonlyMap<number, number>,
+    /** Cursors of those that are behind. Once one is at `until`, they are behind no more. */
+    behind?: ReadonlyMap<number, number>,
   ): Promise<void>
   release(): Promise<void>
 }

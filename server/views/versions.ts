@@ -1,8 +1,8 @@
 /**
- * Which schemas the adapters' tables are in, and the swap when a new version's are complete.
+ * Which schemas the adapters' tables are in, and the swap when those that are being built are complete.
  *
  *   no schema                  the tables are made where they belong: there is nobody who reads
- *   of this version            used as they are
+ *   of this version            used as they are; where <name>__next is of this version too, it is a rebuild: both are projected
  *   of an older one            <name>__next is made and filled; the old one is served, and stands still, until the swap
  *   of a newer one             the node stands aside, with all its adapters: one set of them projects at a time
  *
@@ -11,16 +11,20 @@
  */
 import type { Adapter } from '../../core/domain/adapter.ts'
 import { quoted, rowsUnexpected, type Sql, SqlError, type Statement } from './sql/sql.ts'
-import { dropAdapter, installAdapter, installedVersion } from './store/schema.ts'
+import { dropAdapter, type Installed, installAdapter, installed, madeSql } from './store/schema.ts'
 import { type EntryTables, readTables, type Table, TablesRefused } from './store/tables.ts'
 
 export interface Placed {
   readonly adapter: Adapter
   readonly schema: string
   readonly tables: readonly Table[]
+  readonly version: number
+  /** See `Installed`. */
+  readonly made: string
 }
 
 export interface Placement {
+  /** An adapter whose tables are rebuilt is here twice. */
   readonly placed: readonly Placed[]
   /** Newer versions of these are live, or on their way. */
   readonly outdated: readonly Adapter[]
@@ -28,10 +32,10 @@ export interface Placement {
 
 const duplicateSchema = '42P06'
 
-/** Where a new version's tables are made. */
+/** Where tables are made beside those that are served. */
 export const nextOf = (name: string): string => `${name}__next`
 
-export function isNext({ adapter, schema }: Placed): boolean {
+export function isNext({ adapter, schema }: Pick<Placed, 'adapter' | 'schema'>): boolean {
   return schema !== adapter.name
 }
 
@@ -40,51 +44,63 @@ export async function place(sql: Sql, adapters: readonly Adapter[]): Promise<Pla
   const placed: Placed[] = []
   const outdated: Adapter[] = []
   for (const adapter of adapters) {
-    const live = await installedVersion(sql, adapter.name)
-    const next = await installedVersion(sql, nextOf(adapter.name))
-    if ((live ?? 0) > adapter.version || (next ?? 0) > adapter.version) {
+    const { name, version } = adapter
+    const live = await installed(sql, name)
+    const next = await installed(sql, nextOf(name))
+    if ((live?.version ?? 0) > version || (next?.version ?? 0) > version) {
       outdated.push(adapter)
       continue
     }
-    const schema = live === null || live === adapter.version ? adapter.name : nextOf(adapter.name)
-    const there = schema === adapter.name ? live : next
-    if (schema !== adapter.name && next !== null && next < adapter.version) await dropAdapter(sql, schema)
-    const entryTables = new Set(adapter.entries.keys())
-    const tables =
-      there === adapter.version
-        ? await readTables(sql, schema, entryTables)
-        : await install(sql, schema, adapter, entryTables)
-    placed.push({ adapter, schema, tables })
+    // An older one that was never finished.
+    if (next !== null && next.version < version) await dropAdapter(sql, nextOf(name))
+    if (live === null || live.version === version) placed.push(await there(sql, name, adapter, live))
+    if (next?.version === version || (live !== null && live.version < version))
+      placed.push(await there(sql, nextOf(name), adapter, next?.version === version ? next : null))
   }
   return { placed, outdated }
 }
 
-async function install(
-  sql: Sql,
-  schema: string,
-  adapter: Adapter,
-  entryTables: EntryTables,
-): Promise<Table[]> {
+/** Begins a rebuild, unless there is one. False when the adapter's tables are not there, or of another version. */
+export async function beginRebuild(sql: Sql, adapter: Adapter): Promise<boolean> {
+  const { name, version } = adapter
+  if ((await installed(sql, name))?.version !== version) return false
+  const next = await installed(sql, nextOf(name))
+  if (next === null) await install(sql, nextOf(name), adapter)
+  return next === null || next.version === version
+}
+
+async function there(sql: Sql, schema: string, adapter: Adapter, found: Installed | null): Promise<Placed> {
+  const entryTables: EntryTables = new Set(adapter.entries.keys())
+  const tables =
+    found === null ? await install(sql, schema, adapter) : await readTables(sql, schema, entryTables)
+  const now = found ?? (await installed(sql, schema))
+  if (now === null) throw new SqlError(`Schema "${schema}" went while it was made`, { code: '55006' })
+  return { adapter, schema, tables, ...now }
+}
+
+async function install(sql: Sql, schema: string, adapter: Adapter): Promise<Table[]> {
   const { name, version, sql: text } = adapter
+  const entryTables: EntryTables = new Set(adapter.entries.keys())
   try {
     return await installAdapter(sql, schema, { name, version, sql: text, entryTables })
   } catch (error) {
     if (!(error instanceof SqlError) || error.code !== duplicateSchema) throw error
     // Another node was faster; or it is none of ours.
-    if ((await installedVersion(sql, schema)) === version) return readTables(sql, schema, entryTables)
+    if ((await installed(sql, schema))?.version === version) return readTables(sql, schema, entryTables)
     throw new TablesRefused(`There is a schema "${schema}" that no adapter made; rename it, or the adapter`)
   }
 }
 
-/** Another set of adapters, or other versions, begins at the start of the log. */
-export function cursorNameOf(placed: readonly Placed[]): string {
-  return placed
-    .map(({ adapter }) => `${adapter.name}@${adapter.version}`)
-    .sort()
-    .join(' ')
+/** Whose cursors: tables that are made anew begin anew, and keep theirs when they are swapped in. */
+export function cursorNameOf({
+  adapter,
+  version,
+  made,
+}: Pick<Placed, 'adapter' | 'version' | 'made'>): string {
+  return `${adapter.name}@${version}:${made}`
 }
 
-/** True when all parts are done up to this change. */
+/** True when these tables have everything up to this change. */
 export async function isAt(
   sql: Sql,
   cursorName: string,
@@ -100,34 +116,65 @@ export async function isAt(
   return result?.count === partCount
 }
 
-/** Puts the complete tables in the place of the old ones. Throws `SqlError`; another node that was faster is no error. */
-export async function swap(sql: Sql, placed: readonly Placed[], cursorName: string): Promise<void> {
-  const changed = placed.filter(isNext)
+/** How a rebuild ended, as it is kept. */
+export interface Outcome {
+  readonly documents: number
+  /** Documents of which the rows that were served differed from those that were made anew; and some of their ids. */
+  readonly differing: number
+  readonly sample: readonly string[]
+}
+
+/**
+ * Puts the complete tables in the place of the old ones; `outcomes` by adapter. False when another node was faster.
+ * Throws `SqlError`.
+ */
+export async function swap(
+  sql: Sql,
+  placed: readonly Placed[],
+  outcomes: ReadonlyMap<string, Outcome> = new Map(),
+): Promise<boolean> {
   try {
     await sql.batch([
       // First: it waits for whoever writes, and who comes later waits for it, before either has locked anything else.
       { text: 'update tidemark.parts set fence = fence + 1, until = now()' },
-      ...changed.flatMap(({ adapter, schema }) => renaming(adapter.name, schema, adapter.version)),
-      { text: 'delete from tidemark.cursors where name <> $1', parameters: [cursorName] },
+      ...placed.filter(isNext).flatMap((each) => renaming(each, outcomes.get(each.adapter.name))),
+      {
+        text: `delete from tidemark.cursors c where not exists (
+          select from tidemark.adapters a where c.name = a.name || '@' || a.version || ':' || ${madeSql})`,
+      },
     ])
+    return true
   } catch (error) {
     if (!(error instanceof SqlError) || error.code !== rowsUnexpected) throw error
+    return false
   }
 }
 
-function renaming(name: string, next: string, version: number): Statement[] {
+const noOutcome: Outcome = { documents: 0, differing: 0, sample: [] }
+
+function renaming({ adapter, schema, version, made }: Placed, outcome = noOutcome): Statement[] {
+  const { name } = adapter
   const move = (table: string, column: string): Statement[] => [
     { text: `delete from tidemark.${table} where ${column} = $1`, parameters: [name] },
-    { text: `update tidemark.${table} set ${column} = $1 where ${column} = $2`, parameters: [name, next] },
+    { text: `update tidemark.${table} set ${column} = $1 where ${column} = $2`, parameters: [name, schema] },
   ]
   return [
     {
-      text: 'select from tidemark.adapters where schema = $1 and version = $2 for update',
-      parameters: [next, version],
+      text: `select from tidemark.adapters where schema = $1 and version = $2 and ${madeSql} = $3 for update`,
+      parameters: [schema, version, made],
       rowsExpected: 1,
     },
+    {
+      text: `insert into tidemark.rebuilds
+        select name, version, made_at, clock_timestamp(), $2::bigint, $3::bigint, $4::json
+        from tidemark.adapters where schema = $1
+        on conflict (adapter) do update set version = excluded.version, began_at = excluded.began_at,
+          ended_at = excluded.ended_at, documents = excluded.documents, differing = excluded.differing,
+          sample = excluded.sample`,
+      parameters: [schema, outcome.documents, outcome.differing, JSON.stringify(outcome.sample)],
+    },
     { text: `drop schema if exists ${quoted(name)} cascade` },
-    { text: `alter schema ${quoted(next)} rename to ${quoted(name)}` },
+    { text: `alter schema ${quoted(schema)} rename to ${quoted(name)}` },
     ...move('adapters', 'schema'),
     ...move('progress', 'adapter'),
     ...move('dead_letters', 'adapter'),

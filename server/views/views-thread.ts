@@ -13,9 +13,9 @@ import type { Logger } from '../logger.ts'
 import { AdapterLoadError, loadAdapters } from './adapters.ts'
 import { LiveDocuments } from './live-documents.ts'
 import { isAnswer, RemoteLog } from './log-port.ts'
-import { partCount } from './parts.ts'
 import { Pending } from './pending.ts'
 import { Projector } from './projector.ts'
+import { Rebuild } from './rebuild/rebuild.ts'
 import { EmbeddedSql } from './sql/embedded-sql.ts'
 import { PostgresSql } from './sql/postgres-sql.ts'
 import { type Sql, SqlError } from './sql/sql.ts'
@@ -23,14 +23,12 @@ import { SqlRowStore } from './sql-row-store.ts'
 import { installTidemark } from './store/schema.ts'
 import { TablesRefused } from './store/tables.ts'
 import { Writer } from './store/writer.ts'
-import { cursorNameOf, isAt, isNext, type Placed, place, swap } from './versions.ts'
+import { isNext, place } from './versions.ts'
 import type { FromRelay, FromViews, ViewsSettings } from './views-messages.ts'
 
 const leaseMs = 6_000
 const figuresMs = 1_000
-const lookMs = 500
 const retryMsMax = 10_000
-const pageMax = 1_000
 /** Between two looks whether this node's adapters are the newest again. */
 const asideMs = 5_000
 
@@ -112,17 +110,17 @@ async function projectUntilMoved(sql: Sql, adapters: readonly Adapter[]): Promis
   }
   const writer = new Writer(sql)
   for (const { schema, tables } of placed) writer.know(schema, tables)
-  const cursorName = cursorNameOf(placed)
-  const schemas = new Map(placed.map(({ adapter, schema }) => [adapter.name, schema]))
-  const versions = new Map(placed.map(({ adapter, schema }) => [schema, adapter.version]))
   const pending = new Pending()
   const moved = new AbortController()
+  const store = new SqlRowStore({ sql, writer, placed, leaseMs })
   projector = new Projector({
     log,
-    adapters: placed.map(({ adapter }) => adapter),
+    // One whose tables are rebuilt is here twice, under the names of both schemas.
+    adapters: placed.map(({ adapter, schema }) => ({ ...adapter, name: schema })),
     documents: new LiveDocuments(log, engines.yjs),
+    visited: visitedDocuments(),
     pending,
-    store: new SqlRowStore({ sql, writer, schemas, versions, cursorName, leaseMs }),
+    store,
     logger,
     onMoved: () => moved.abort(),
   })
@@ -130,11 +128,21 @@ async function projectUntilMoved(sql: Sql, adapters: readonly Adapter[]): Promis
   const current = projector
   const figures = setInterval(() => {
     const unavailable = sql.unavailable() !== null
-    tell({ kind: 'figures', figures: { ...current.counts, pending: pending.size, unavailable } })
+    const { projected, dead } = current.counts
+    tell({ kind: 'figures', figures: { projected, dead, pending: pending.size, unavailable } })
   }, figuresMs)
   const end = AbortSignal.any([closing.signal, moved.signal])
   try {
-    if (placed.some(isNext)) await swapWhenComplete(sql, placed, cursorName, end)
+    if (placed.some(isNext))
+      await new Rebuild({
+        sql,
+        log,
+        placed,
+        documents: visitedDocuments(),
+        logger,
+        rows: () => current.counts.filled,
+        isFirst: () => store.holds(0),
+      }).run(end)
     else if (!end.aborted) await new Promise((done) => end.addEventListener('abort', done))
   } finally {
     clearInterval(figures)
@@ -142,34 +150,7 @@ async function projectUntilMoved(sql: Sql, adapters: readonly Adapter[]): Promis
   }
 }
 
-async function swapWhenComplete(
-  sql: Sql,
-  placed: readonly Placed[],
-  cursorName: string,
-  signal: AbortSignal,
-): Promise<void> {
-  const names = placed.filter(isNext).map(({ adapter }) => `${adapter.name} ${adapter.version}`)
-  logger.info({ adapters: names }, 'views are being built anew; the old ones are served meanwhile')
-  const sequence = await endOfLog(signal)
-  while (!signal.aborted) {
-    if (await isAt(sql, cursorName, partCount, sequence)) {
-      await swap(sql, placed, cursorName)
-      logger.info({ adapters: names }, 'views built anew are served')
-      return
-    }
-    // Aborted: the end, or somebody else was faster.
-    await sleep(lookMs, undefined, { signal }).catch(() => undefined)
-  }
-}
-
-/** There is no shorter way, and it is gone once for a new version. */
-async function endOfLog(signal: AbortSignal): Promise<number> {
-  for (let end = 0; ; ) {
-    const page = await log.changes(end, pageMax)
-    end = page.at(-1)?.sequence ?? end
-    if (page.length < pageMax || signal.aborted) return end
-  }
-}
+const visitedDocuments = (): LiveDocuments => new LiveDocuments(log, engines.yjs, { documentsMax: 1 })
 
 port.on('message', (message: FromRelay | { readonly kind: 'answer' | 'failure' }) => {
   if (isAnswer(message)) log.answered(message)

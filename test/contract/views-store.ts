@@ -5,6 +5,7 @@ import { completeRow, type Row } from '../../core/domain/row.ts'
 import type { Sql, SqlError } from '../../server/views/sql/sql.ts'
 import {
   dropAdapter,
+  format,
   installAdapter,
   installedVersion,
   installTidemark,
@@ -53,10 +54,10 @@ export function viewsStoreContract(open: () => Promise<Sql>): void {
   describe('the schema', () => {
     test('is installed once, and refused when it is of a newer release', async () => {
       await installTidemark(sql)
-      expect(await rowsOf('select version from tidemark.format')).toEqual([['1']])
+      expect(await rowsOf('select version from tidemark.format')).toEqual([[String(format)]])
       await sql.batch([{ text: 'update tidemark.format set version = 99' }])
       await expect(installTidemark(sql)).rejects.toThrow(/format 99/)
-      await sql.batch([{ text: 'update tidemark.format set version = 1' }])
+      await sql.batch([{ text: `update tidemark.format set version = ${format}` }])
     })
 
     test("an adapter's tables are what the catalog says", async () => {
@@ -247,7 +248,11 @@ export function viewsStoreContract(open: () => Promise<Sql>): void {
       await sql.batch([{ text: 'insert into tidemark.parts (part, fence) values (3, 5), (4, 1)' }])
       const one = batchOf('fenced', 'd', 1, { notes: [{ document: 'd', title: 'x' }] })
       const write = (three: number) =>
-        writer.write({ ...one, fences: new Map([[3, three]]).set(4, 1), cursors: new Map([[3, three]]) })
+        writer.write({
+          ...one,
+          fences: new Map([[3, three]]).set(4, 1),
+          cursors: [{ name: 'views', part: 3, sequence: three }],
+        })
       await write(5)
       await sql.batch([{ text: 'update tidemark.parts set fence = 6 where part = 3' }])
       const error = await failureOf(write(5))
@@ -442,8 +447,7 @@ export function batchOf(
     documents: [documentOf(schema, document, offset, replacements, epoch)],
     dead: [],
     fences: new Map(),
-    cursors: new Map(),
-    cursorName: 'views',
+    cursors: [],
     partCount: 16,
   }
 }

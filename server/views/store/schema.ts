@@ -6,7 +6,8 @@
  *   nodes          who would project parts, so that each gets its share
  *   cursors        up to which change of the log a part is done
  *   dead_letters   documents that an adapter could not project, or the database refused
- *   adapters       which version a schema was made by
+ *   adapters       which version a schema was made by, and when: a schema's cursors are named after both
+ *   rebuilds       how the last rebuild of each adapter ended
  *
  * The format has a number. What is older is brought up to it, step by step; what is newer is refused: a node of an older
  * release must not write what it does not know.
@@ -31,10 +32,20 @@ const steps: readonly string[] = [
      primary key (adapter, document));
    create table tidemark.adapters (
      schema text primary key, name text not null, version int not null, made_at timestamptz not null default now());`,
+  // Cursors are of schemas from here on, and begin anew.
+  `delete from tidemark.cursors;
+   alter table tidemark.dead_letters add column retry_at timestamptz;
+   create index on tidemark.dead_letters (retry_at) where retry_at is not null;
+   create table tidemark.rebuilds (
+     adapter text primary key, version int not null, began_at timestamptz not null, ended_at timestamptz not null,
+     documents bigint not null, differing bigint not null, sample json not null);`,
 ]
 
 // Two nodes that start at once make one schema. Any number does, as long as nobody else uses it.
 const lock: Statement = { text: 'select pg_advisory_xact_lock(7163201974512)' }
+
+/** What this release writes. */
+export const format = steps.length
 
 /** Throws `SqlError`, or `TablesRefused` for a database of a newer release. */
 export async function installTidemark(sql: Sql): Promise<void> {
@@ -117,12 +128,26 @@ export async function installAdapter(sql: Sql, schema: string, adapter: AdapterT
   }
 }
 
+/** What there is of a schema that an adapter made. */
+export interface Installed {
+  readonly version: number
+  /** Another one for each time that the schema was made: microseconds. */
+  readonly made: string
+}
+
+export const madeSql = '(extract(epoch from made_at) * 1000000)::bigint::text'
+
+/** Null when there is none. */
+export async function installed(sql: Sql, schema: string): Promise<Installed | null> {
+  const text = `select version, ${madeSql} from tidemark.adapters where schema = $1`
+  const [result] = await sql.batch([{ text, parameters: [schema] }])
+  const [version, made] = result?.rows[0] ?? []
+  return version == null || made == null ? null : { version: Number(version), made }
+}
+
 /** Version that made the schema; null when there is none. */
 export async function installedVersion(sql: Sql, schema: string): Promise<number | null> {
-  const text = 'select version from tidemark.adapters where schema = $1'
-  const [result] = await sql.batch([{ text, parameters: [schema] }])
-  const version = result?.rows[0]?.[0]
-  return version == null ? null : Number(version)
+  return (await installed(sql, schema))?.version ?? null
 }
 
 /** The schema, its progress and its dead letters. */

@@ -23,6 +23,8 @@ export interface TableStatements {
   readonly deleteEntries: string
   /** $1: `{document, entry}`, $2: the rows that stay. */
   readonly deleteOtherEntries: string
+  /** $1: rows, $2: their document, $3, $4, $5: a schema's progress of it. Counts rows that are missing, too many or differ. */
+  readonly differing: string
 }
 
 export function statementsFor(table: Table): TableStatements {
@@ -48,6 +50,7 @@ export function statementsFor(table: Table): TableStatements {
          where row(${of('t')})::record operator(pg_catalog.*<>) row(${of('excluded')})::record`
   const stays = `not exists (select from json_to_recordset($2::json) as k(${typed(key)})
       where ${key.map((column) => `k.${quoted(column)} = t.${quoted(column)}`).join(' and ')})`
+  const sides = (side: string): string => all.map((column) => `${side}.${quoted(column)}`).join(', ')
   const documents = `delete from ${name} t using (select value as document from json_array_elements_text($1::json)) g
      where t.document = g.document`
   const entries = `delete from ${name} t using json_to_recordset($1::json) as g(document text, entry text)
@@ -60,6 +63,12 @@ export function statementsFor(table: Table): TableStatements {
     deleteOthers: `${documents} and ${stays}`,
     deleteEntries: entries,
     deleteOtherEntries: `${entries} and ${stays}`,
+    differing: `select count(*) from (select ${given.map((expression, i) => `${expression} as ${quoted(all[i]!)}`).join(', ')}
+        from json_to_recordset($1::json) as r(${typed(all)})) g
+      full join (select ${all.map(quoted).join(', ')} from ${name} where document = $2) t
+        on ${key.map((column) => `g.${quoted(column)} = t.${quoted(column)}`).join(' and ')}
+      where row(${sides('g')})::record operator(pg_catalog.*<>) row(${sides('t')})::record and exists (
+        select from tidemark.progress where adapter = $3 and document = $2 and epoch = $4 and "offset" = $5)`,
   }
 }
 

@@ -27,6 +27,8 @@ export interface DocumentRows {
   readonly document: string
   readonly progress: Progress
   readonly replacements: readonly Replacement[]
+  /** There is no progress of it, so there are no rows that could have to go. */
+  readonly isNew?: boolean
 }
 
 export interface DeadDocument {
@@ -42,11 +44,16 @@ export interface WriteBatch {
   readonly dead: readonly DeadDocument[]
   /** By part. */
   readonly fences: ReadonlyMap<number, number>
-  /** By part: done up to this change. */
-  readonly cursors: ReadonlyMap<number, number>
-  /** Whose cursors; a rebuild has its own. */
-  readonly cursorName: string
+  readonly cursors: readonly Cursor[]
   readonly partCount: number
+}
+
+/** Of one part: done up to this change. */
+export interface Cursor {
+  /** Whose; a rebuild has its own. */
+  readonly name: string
+  readonly part: number
+  readonly sequence: number
 }
 
 export interface Written {
@@ -144,7 +151,7 @@ function workOf(
 ): Map<string, Work> {
   const work = new Map<string, Work>()
   // In one order everywhere, so that two writers do not lock rows crosswise.
-  for (const { document, replacements } of documents.toSorted(byDocument))
+  for (const { document, replacements, isNew = false } of documents.toSorted(byDocument))
     for (const { table, entries, rows } of replacements) {
       const known = tables.get(table)
       if (known === undefined) throw new RowsRefused(`There is no table "${table}"`)
@@ -152,6 +159,7 @@ function workOf(
       const own = work.get(table) ?? { rows: [], documents: [], documentRows: [], entries: [], entryRows: [] }
       work.set(table, own)
       for (const row of rows) own.rows.push(row)
+      if (isNew) continue
       if (entries === null) {
         // A key that is the document has one row: it stays or goes.
         if (known.table.key.length > 1 || rows.length === 0) own.documents.push(document)
@@ -265,7 +273,7 @@ function deadOf({ documents, dead }: WriteBatch): Statement[] {
         select * from json_to_recordset($1::json)
           as r(adapter text, document text, version int, epoch bigint, "offset" bigint, reason text)
         on conflict (adapter, document) do update set version = excluded.version, epoch = excluded.epoch,
-          "offset" = excluded."offset", reason = excluded.reason, at = now()`,
+          "offset" = excluded."offset", reason = excluded.reason, at = now(), retry_at = null`,
       parameters: [JSON.stringify(rows)],
     })
   }
@@ -274,14 +282,9 @@ function deadOf({ documents, dead }: WriteBatch): Statement[] {
 
 const reasonCharactersMax = 2_000
 
-function cursorsOf({ cursors, cursorName, partCount }: WriteBatch): Statement[] {
-  if (cursors.size === 0) return []
-  const rows = [...cursors].map(([part, sequence]) => ({
-    name: cursorName,
-    part,
-    part_count: partCount,
-    sequence,
-  }))
+function cursorsOf({ cursors, partCount }: WriteBatch): Statement[] {
+  if (cursors.length === 0) return []
+  const rows = cursors.map(({ name, part, sequence }) => ({ name, part, part_count: partCount, sequence }))
   return [
     {
       text: `insert into tidemark.cursors (name, part, part_count, sequence)

@@ -69,6 +69,7 @@ function projectorOn(store: RowsInMemory, adapters: readonly Adapter[] = [deals]
     log,
     adapters,
     documents: new LiveDocuments(log, engine, { documentsMax: 3 }),
+    visited: new LiveDocuments(log, engine, { documentsMax: 1 }),
     pending: new Pending(),
     store: store.holder(),
     logger: silentLogger,

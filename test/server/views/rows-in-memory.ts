@@ -72,7 +72,7 @@ export class RowsInMemory {
             this.parts.filter(({ untilMs }) => untilMs > nowMs).map(({ holder }) => holder),
           )
           const share = Math.ceil(this.parts.length / Math.max(1, holders.add(self).size))
-          const claimed = new Map<number, number>()
+          const claimed = new Map<number, { cursor: number; behind: null }>()
           this.parts.forEach((part, index) => {
             const mine = part.holder === self
             if (!mine && part.untilMs > nowMs) return
@@ -82,9 +82,9 @@ export class RowsInMemory {
             }
             part.holder = self
             part.untilMs = nowMs + leaseMs
-            claimed.set(index, this.cursors[index]!)
+            claimed.set(index, { cursor: this.cursors[index]!, behind: null })
           })
-          return claimed
+          return { parts: claimed, retries: [] }
         }),
       progressOf: async (documents) =>
         mayFail(() => new Map(documents.map((each) => [each, new Map(this.progress.get(each))]))),

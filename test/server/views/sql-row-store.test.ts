@@ -15,10 +15,17 @@ import { LiveDocuments } from '../../../server/views/live-documents.ts'
 import { partCount } from '../../../server/views/parts.ts'
 import { Pending } from '../../../server/views/pending.ts'
 import { Projector } from '../../../server/views/projector.ts'
+import type { Claimed } from '../../../server/views/row-store.ts'
 import { PostgresSql } from '../../../server/views/sql/postgres-sql.ts'
 import type { Sql } from '../../../server/views/sql/sql.ts'
 import { SqlRowStore } from '../../../server/views/sql-row-store.ts'
-import { dropAdapter, installAdapter, installTidemark } from '../../../server/views/store/schema.ts'
+import {
+  dropAdapter,
+  installAdapter,
+  installed,
+  installTidemark,
+  madeSql,
+} from '../../../server/views/store/schema.ts'
 import { Writer } from '../../../server/views/store/writer.ts'
 import { type PostgresServer, start as startPostgres } from '../../support/postgres-server.ts'
 import { silentLogger } from '../../support/silent-logger.ts'
@@ -65,37 +72,26 @@ afterEach(async () => {
   rmSync(folder, { recursive: true })
 })
 
-async function storeOn(schema: string, cursorName = 'live', leaseMs = 1_000): Promise<SqlRowStore> {
+/** Of the schemas of `deals`: what is there already goes on. */
+async function storeOn(schemas: readonly string[] = ['deals'], leaseMs = 1_000): Promise<SqlRowStore> {
+  const { name, version, sql: text, entries } = deals
   const writer = new Writer(sql)
-  writer.know(schema, await tablesOf(schema))
-  return new SqlRowStore({
-    sql,
-    writer,
-    schemas: new Map([['deals', schema]]),
-    versions: new Map([[schema, 1]]),
-    cursorName,
-    leaseMs,
-  })
-}
-const made = new Map<string, Awaited<ReturnType<typeof installAdapter>>>()
-async function tablesOf(schema: string): Promise<Awaited<ReturnType<typeof installAdapter>>> {
-  const exists = await sql.batch([
-    { text: 'select from pg_namespace where nspname = $1', parameters: [schema] },
-  ])
-  if (exists[0]!.count === 0) {
-    const { name, version, sql: text, entries } = deals
-    made.set(
-      schema,
-      await installAdapter(sql, schema, { name, version, sql: text, entryTables: new Set(entries.keys()) }),
-    )
+  const placed = []
+  for (const schema of schemas) {
+    const own = { name, version, sql: text, entryTables: new Set(entries.keys()) }
+    if ((await installed(sql, schema)) === null) tables.set(schema, await installAdapter(sql, schema, own))
+    writer.know(schema, tables.get(schema)!)
+    placed.push({ adapter: deals, schema, ...(await installed(sql, schema))! })
   }
-  return made.get(schema)!
+  return new SqlRowStore({ sql, writer, placed, leaseMs })
 }
-function projectorOn(store: SqlRowStore): Projector {
+const tables = new Map<string, Awaited<ReturnType<typeof installAdapter>>>()
+function projectorOn(store: SqlRowStore, schemas: readonly string[] = ['deals']): Projector {
   const projector = new Projector({
     log,
-    adapters: [deals],
+    adapters: schemas.map((name) => ({ ...deals, name })),
     documents: new LiveDocuments(log, engines.yjs, { documentsMax: 20 }),
+    visited: new LiveDocuments(log, engines.yjs, { documentsMax: 1 }),
     pending: new Pending(),
     store,
     logger: silentLogger,
@@ -113,32 +109,35 @@ async function say(document: string, doc: Y.Doc, change: () => void): Promise<vo
   await log.append(document as DocumentId, [{ ...by, update: Y.encodeStateAsUpdate(doc, version) }])
 }
 
+const parts = async (store: SqlRowStore): Promise<Claimed['parts']> => (await store.claim()).parts
+
 test('each node holds its share; a new one gets one, and those of one that has gone go to the others', async () => {
-  const [a, b, c] = [await storeOn('deals'), await storeOn('deals'), await storeOn('deals')] as const
-  expect((await a.claim()).size).toBe(partCount)
-  expect((await b.claim()).size).toBe(0)
-  expect((await a.claim()).size).toBe(partCount / 2)
-  const ofB = await b.claim()
+  const [a, b, c] = [await storeOn(), await storeOn(), await storeOn()] as const
+  expect((await parts(a)).size).toBe(partCount)
+  expect((await parts(b)).size).toBe(0)
+  expect((await parts(a)).size).toBe(partCount / 2)
+  const ofB = (await b.claim()).parts
   expect(ofB.size).toBe(partCount / 2)
-  expect([...(await a.claim()).keys()].some((part) => ofB.has(part))).toBe(false)
+  expect([...(await parts(a)).keys()].some((part) => ofB.has(part))).toBe(false)
   await c.claim()
   for (const store of [a, b, c]) await store.claim()
-  const sizes = [(await a.claim()).size, (await b.claim()).size, (await c.claim()).size]
+  const sizes = [(await parts(a)).size, (await parts(b)).size, (await parts(c)).size]
   expect(sizes.reduce((sum, size) => sum + size)).toBe(partCount)
   expect(Math.max(...sizes)).toBe(6)
   await a.release()
   await b.claim()
   await c.claim()
-  expect((await b.claim()).size + (await c.claim()).size).toBe(partCount)
+  expect((await parts(b)).size + (await parts(c)).size).toBe(partCount)
 })
 
 test('a holder that was paused writes nothing once another one has its parts', async () => {
-  const [paused, other] = [await storeOn('deals', 'live', 50), await storeOn('deals', 'live', 50)] as const
+  const [paused, other] = [await storeOn(['deals'], 50), await storeOn(['deals'], 50)] as const
   await paused.claim()
-  await until('its lease has run out', async () => (await other.claim()).size === partCount)
+  await until('its lease has run out', async () => (await parts(other)).size === partCount)
   const progress = { epoch: 0 as never, offset: 1 as never }
   const replacements = [{ table: 'deals', entries: null, rows: [{ document: 'deals/1', facts: 1 }] }]
-  const projected = [{ adapter: deals, document: 'deals/1' as DocumentId, progress, replacements }]
+  const document = 'deals/1' as DocumentId
+  const projected = [{ adapter: deals, document, progress, replacements, isNew: false }]
   await expect(paused.write(projected, [], new Map())).rejects.toMatchObject({ kind: 'fenced' })
   expect(await rows('select * from deals.deals')).toEqual([])
   await other.write(projected, [], new Map([[0, 5]]))
@@ -149,7 +148,7 @@ test('a holder that was paused writes nothing once another one has its parts', a
 })
 
 test('a node stands aside as soon as somebody makes a newer version, or has made it', async () => {
-  const store = await storeOn('deals')
+  const store = await storeOn()
   await store.claim()
   const { name, sql: text, entries } = deals
   const newer = { name, version: 2, sql: text, entryTables: new Set(entries.keys()) }
@@ -163,7 +162,7 @@ test('a node stands aside as soon as somebody makes a newer version, or has made
 })
 
 test('rows come to those of a clean rebuild while connections are cut, nodes come and go, and a document is refused', async () => {
-  projectorOn(await storeOn('deals'))
+  projectorOn(await storeOn())
   const cutter = new Client({ connectionString: server.url, application_name: 'cutter' })
   await cutter.connect()
   const docs = Array.from({ length: 40 }, () => new Y.Doc())
@@ -180,7 +179,7 @@ test('rows come to those of a clean rebuild while connections are cut, nodes com
       await cutter.query(
         "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and backend_type = 'client backend'",
       )
-    if (round === 10) projectorOn(await storeOn('deals'))
+    if (round === 10) projectorOn(await storeOn())
     if (round === 20) await projectors.shift()!.close()
   }
   await say('deals/refused', new Y.Doc(), () => undefined)
@@ -193,20 +192,16 @@ test('rows come to those of a clean rebuild while connections are cut, nodes com
   let last = 0
   for (let page = await log.changes(0, 1_000); page.length > 0; page = await log.changes(last, 1_000))
     last = page.at(-1)!.sequence
-  const reached = async (cursorName: string): Promise<boolean> =>
-    (
-      await sql.batch([
-        {
-          text: 'select from tidemark.cursors where name = $1 and sequence >= $2',
-          parameters: [cursorName, last],
-        },
-      ])
-    )[0]!.count === partCount
-  await until('all is projected', () => reached('live'), 40_000)
+  const reached = async (schema: string): Promise<boolean> => {
+    const text = `select from tidemark.cursors c join tidemark.adapters a
+      on c.name = a.name || '@' || a.version || ':' || ${madeSql} where a.schema = $1 and c.sequence >= $2`
+    return (await sql.batch([{ text, parameters: [schema, last] }]))[0]!.count === partCount
+  }
+  await until('all is projected', () => reached('deals'), 40_000)
   for (const projector of projectors.splice(0)) await projector.close()
   await sql.batch([{ text: 'delete from tidemark.dead_letters' }])
-  projectorOn(await storeOn('deals__next', 'next'))
-  await until('all is rebuilt', () => reached('next'), 40_000)
+  projectorOn(await storeOn(['deals__next']), ['deals__next'])
+  await until('all is rebuilt', () => reached('deals__next'), 40_000)
   for (const table of ['deals', 'facts'])
     expect(await rows(`select * from deals.${table} order by 1, 2`)).toEqual(
       await rows(`select * from deals__next.${table} order by 1, 2`),

@@ -45,8 +45,7 @@ for (let offset = Number(rows[0][0]) + 1; ; offset++) {
     ],
     dead: [],
     fences: new Map(),
-    cursors: new Map([[0, offset]]),
-    cursorName: 'views',
+    cursors: [{ name: 'views', part: 0, sequence: offset }],
     partCount: 16,
   })
   writeSync(1, `${offset}\n`)
