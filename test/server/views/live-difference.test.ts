@@ -35,7 +35,10 @@ test('applied to the old rows it gives the new ones, in their order', () => {
       const [old, now] = [rowsOf(a), rowsOf(b)]
       const change = changeOf(difference(old, now))
       expect(apply(old.map(live), change)).toEqual(now.map(live))
-      expect(change.added.map(({ at }) => at)).toEqual(change.added.map(({ at }) => at).sort((x, y) => x - y))
+      for (const placed of [change.added, change.changed]) {
+        const places = placed.map(({ at }) => at)
+        expect(places).toEqual(places.toSorted((x, y) => x - y))
+      }
     }),
     { numRuns: 2_000 },
   )
