@@ -16,6 +16,9 @@ export const closeCodes = {
   origin_forbidden: 4403,
   not_found: 4404,
   document_removed: 4404,
+  query_refused: 4400,
+  query_failed: 4400,
+  query_timeout: 4408,
   first_message_late: 4408,
   stale_replica: 4409,
   already_exists: 4409,
@@ -30,6 +33,8 @@ export const closeCodes = {
   authorization_unavailable: 1013,
   rate_limited: 1013,
   overloaded: 1013,
+  views_behind: 1013,
+  views_unavailable: 1013,
 } as const
 
 export type ErrorCode = keyof typeof closeCodes

@@ -60,6 +60,19 @@ const rows: Record<ErrorCode, Pick<ErrorRow, 'httpStatus' | 'advice'>> = {
     httpStatus: 410,
     advice: 'The document was deleted. Drop the local copy; create the document anew if it is wanted again.',
   },
+  query_refused: {
+    httpStatus: 400,
+    advice: 'Ask with one SELECT, of tables that adapters own, calling functions that only read.',
+  },
+  query_failed: {
+    httpStatus: 400,
+    advice: "The message is PostgreSQL's, with its SQLSTATE. Change the query or its parameters.",
+  },
+  query_timeout: {
+    httpStatus: 504,
+    advice:
+      'The query took longer than VIEWS_QUERY_TIMEOUT_MS. Ask for less, or add an index to the adapter.',
+  },
   first_message_late: {
     httpStatus: 408,
     advice: 'Send the first message within FIRST_MESSAGE_MS_MAX of the handshake.',
@@ -116,6 +129,14 @@ const rows: Record<ErrorCode, Pick<ErrorRow, 'httpStatus' | 'advice'>> = {
   overloaded: {
     httpStatus: 503,
     advice: 'A limit of this node is reached. Retry with backoff.',
+  },
+  views_behind: {
+    httpStatus: 504,
+    advice: 'The views do not have the edit yet; the message says how far they are. Retry with backoff.',
+  },
+  views_unavailable: {
+    httpStatus: 503,
+    advice: 'Views cannot be read now: their database is away, or there are no adapters. Retry with backoff.',
   },
 }
 
