@@ -7,17 +7,17 @@
  * `whenLoaded`. Beside it y-indexeddb doing the same, and the least one could do: read the rows, apply them to a Y.Doc.
  */
 import { join } from 'node:path'
-import { fileURLToPath, pathToFileURL } from 'node:url'
 import { type BrowserContext, chromium, type Page } from 'playwright-core'
 import { build, type Rollup } from 'vite'
 import * as Y from 'yjs'
+import { programPath } from './harness/programs.ts'
 import { interleaveEach, judge, type Question, rowsOf } from './harness/question.ts'
+import { root } from './harness/root.ts'
 import type { ColdOpenPage, Contestant } from './load/cold-open-page.ts'
 import type { LoadResult } from './load/spec.ts'
 
 declare const coldOpenPage: ColdOpenPage
 
-const root = fileURLToPath(new URL('../../', import.meta.url))
 const names: readonly Contestant[] = ['disk-and-yjs', 'y-indexeddb', 'tidemark']
 const rowCount = 17_000
 const columnCount = 10
@@ -32,7 +32,7 @@ const origin = 'http://localhost'
 export const coldOpen: Question = async (settings) => {
   const updates = documentOf()
   const pageScript = await bundle()
-  const executablePath = await chromiumPath()
+  const executablePath = await programPath('Chromium')
   const start = async (profile: string): Promise<[BrowserContext, Page]> => {
     const args = ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-sync']
     const browser = await chromium.launchPersistentContext(join(settings.temporaryDir, profile), {
@@ -134,18 +134,4 @@ async function bundle(): Promise<string> {
   const chunk = (built as Rollup.RollupOutput).output.find((part) => part.type === 'chunk')
   if (chunk?.type !== 'chunk') throw new Error('the page was not built')
   return chunk.code
-}
-
-interface Programs {
-  readonly programs: readonly { readonly label: string; readonly toInstall: string }[]
-  findProgram(program: Programs['programs'][number]): { readonly path?: string; readonly reason?: string }
-}
-
-async function chromiumPath(): Promise<string> {
-  const url = pathToFileURL(join(root, 'scripts/programs.mjs')).href
-  const { findProgram, programs } = (await import(url)) as Programs
-  const program = programs.find(({ label }) => label === 'Chromium')!
-  const { path, reason } = findProgram(program)
-  if (path === undefined) throw new Error(`${reason}. Install ${program.toInstall}`)
-  return path
 }

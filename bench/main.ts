@@ -29,6 +29,7 @@ import { offlineReturn } from './offline-return.ts'
 import { paste } from './paste.ts'
 import { presence } from './presence.ts'
 import { reconnect } from './reconnect.ts'
+import { viewsLatency } from './views-latency.ts'
 
 const questions: Readonly<Record<string, Question>> = {
   'fan-out': fanOut,
@@ -46,6 +47,7 @@ const questions: Readonly<Record<string, Question>> = {
   paste,
   nodes,
   'cold-open': coldOpen,
+  'views-latency': viewsLatency,
 }
 
 const { values, positionals } = parseArgs({

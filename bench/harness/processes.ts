@@ -22,15 +22,32 @@ export interface ServerProcess {
   stop(): Promise<void>
 }
 
+export interface Owner {
+  readonly uid: number
+  readonly gid: number
+}
+
+export interface ProcessOptions {
+  readonly owner?: Owner | null
+  readonly folder?: string
+  readonly stopSignal?: NodeJS.Signals
+}
+
 /** Resolves once a line of output makes `ready` return something; that is the second member. */
 export function startProcess<T>(
   command: string,
   args: readonly string[],
   env: Readonly<Record<string, string>>,
   ready: (line: string) => T | null,
+  { owner, folder, stopSignal = 'SIGTERM' }: ProcessOptions = {},
 ): Promise<[ServerProcess, T]> {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } })
+    const child = spawn(command, args, {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...env },
+      ...owner,
+      ...(folder === undefined ? {} : { cwd: folder }),
+    })
     running.add(child)
     let output = ''
     let rest = ''
@@ -56,7 +73,7 @@ export function startProcess<T>(
       output: () => output,
       async stop() {
         const kill = setTimeout(() => child.kill('SIGKILL'), stopDeadlineMs)
-        if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM')
+        if (child.exitCode === null && child.signalCode === null) child.kill(stopSignal)
         await exited
         clearTimeout(kill)
       },

@@ -2,15 +2,20 @@
 import { clientsReturn } from './clients-return.ts'
 import { documents } from './documents.ts'
 import { fanOut } from './fan-out.ts'
+import { fill } from './fill.ts'
 import { idle } from './idle.ts'
 import { join, store } from './join.ts'
 import { nodes } from './nodes.ts'
 import { offlineReturn } from './offline-return.ts'
 import { paste } from './paste.ts'
 import { presence } from './presence.ts'
+import { rawRows } from './raw-rows.ts'
 import { reconnect } from './reconnect.ts'
 import type { LoadResult, LoadSpec } from './spec.ts'
 import { trace } from './trace.ts'
+import { viewsCatchUp } from './views-catch-up.ts'
+import { viewsFlat } from './views-flat.ts'
+import { viewsLatency } from './views-latency.ts'
 
 function run(spec: LoadSpec): Promise<LoadResult> {
   switch (spec.kind) {
@@ -38,6 +43,16 @@ function run(spec: LoadSpec): Promise<LoadResult> {
       return paste(spec, 'bench-paste')
     case 'nodes':
       return nodes(spec, 'bench-nodes')
+    case 'fill':
+      return fill(spec)
+    case 'views-latency':
+      return viewsLatency(spec, 'bench/')
+    case 'views-flat':
+      return viewsFlat(spec, 'bench/')
+    case 'views-catch-up':
+      return viewsCatchUp(spec)
+    case 'raw-rows':
+      return rawRows(spec)
   }
 }
 

@@ -140,6 +140,77 @@ export interface PasteSpec extends LoadTarget {
   readonly keysPerSecond: number
 }
 
+export type SqlName = 'postgres' | 'pglite'
+
+/** Documents with entries become durable. */
+export interface FillSpec extends LoadTarget {
+  readonly kind: 'fill'
+  readonly prefix: string
+  readonly documents: number
+  /** Entries that are set, `atOnce` of them in each update, in all documents alike. */
+  readonly steps: readonly { readonly from: number; readonly to: number; readonly atOnce: number }[]
+  /** Updates that the documents have already: the first ones of `steps`. */
+  readonly skip: number
+}
+
+/** Documents that are edited at a steady rate, and projected. */
+export interface ViewsLatencySpec extends LoadTarget {
+  readonly kind: 'views-latency'
+  /** Null: there are no views. */
+  readonly sql: SqlName | null
+  readonly databaseUrl: string | null
+  readonly postgresPid: number | null
+  readonly metricsUrl: string
+  readonly documents: number
+  /** Before the edits. */
+  readonly entriesPerDocument: number
+  /** Over all documents. */
+  readonly updatesPerSecond: number
+  readonly warmUpMs: number
+  readonly measureMs: number
+}
+
+/** One large document after the other, of which single entries change. */
+export interface ViewsFlatSpec extends LoadTarget {
+  readonly kind: 'views-flat'
+  readonly metricsUrl: string
+  readonly postgresPid: number | null
+  readonly sizes: readonly number[]
+  readonly edits: number
+  readonly updatesPerSecond: number
+}
+
+/** Waits until that many documents are projected. */
+export interface ViewsCatchUpSpec extends LoadTarget {
+  readonly kind: 'views-catch-up'
+  readonly metricsUrl: string
+  readonly postgresPid: number | null
+  readonly documents: number
+}
+
+/** Rows alone. */
+export interface RawRowsSpec {
+  readonly kind: 'raw-rows'
+  /** Null: PGlite in `folder`. */
+  readonly databaseUrl: string | null
+  readonly postgresPid: number | null
+  readonly folder: string
+  readonly isStamped: boolean
+  readonly documents: number
+  /** Null: as fast as it goes. */
+  readonly rate: {
+    readonly perSecond: number
+    readonly warmUpMs: number
+    readonly measureMs: number
+  } | null
+  /** As fast as it goes: one after the other. */
+  readonly passes: readonly {
+    readonly name: string
+    readonly entries: number
+    readonly rowsPerCommit: number
+  }[]
+}
+
 /** Documents whose sessions are spread over several relays, each document's over all of them. */
 export interface NodesSpec {
   readonly kind: 'nodes'
@@ -168,6 +239,11 @@ export type LoadSpec =
   | PresenceSpec
   | PasteSpec
   | NodesSpec
+  | FillSpec
+  | ViewsLatencySpec
+  | ViewsFlatSpec
+  | ViewsCatchUpSpec
+  | RawRowsSpec
 
 export type Figures = Readonly<Record<string, number>>
 

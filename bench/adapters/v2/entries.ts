@@ -1,0 +1,3 @@
+import { entriesAdapter, plainSql } from '../entries-adapter.ts'
+
+export const entries = entriesAdapter(2, plainSql)
