@@ -13,6 +13,7 @@ import { retryAtOf } from './connection-state.ts'
 import { type DocumentContext, DocumentHandle, type Question } from './document.ts'
 import { Emitter } from './emitter.ts'
 import type { Channel, Environment } from './environment.ts'
+import type { Queries } from './query-types.ts'
 import type { Storage } from './storage/storage.ts'
 import type { Client, ClientEvents, ClientOptions, Handle, Inspection, LogEntry, Status } from './types.ts'
 
@@ -44,6 +45,7 @@ export class TidemarkClient
   readonly storage: Storage
   readonly scope: string
   readonly connection: Connection
+  readonly closing = new AbortController()
   readonly #documents = new Map<string, DocumentHandle>()
   /** Questions on this connection without an answer yet. */
   readonly #asked = new Map<number, Asked>()
@@ -109,6 +111,10 @@ export class TidemarkClient
     this.connection.tell({ kind: 'resume' })
     this.log(null, 'resumed')
   }
+
+  // Most apps never ask: what asks comes with the first question.
+  query: Queries['query'] = async (...question) => (await import('./query.ts')).query(this, ...question)
+  live: Queries['live'] = async (...question) => (await import('./live.ts')).live(this, ...question)
 
   inspect(): Inspection {
     const { state, durability } = this.connection
@@ -203,6 +209,7 @@ export class TidemarkClient
   }
 
   async #endAll(): Promise<void> {
+    this.closing.abort()
     this.#stopListening()
     this.#channel?.close()
     for (const cancel of this.#unused.values()) cancel?.()

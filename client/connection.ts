@@ -114,7 +114,7 @@ export class Connection {
   async renewToken(): Promise<boolean> {
     const attempt = this.#attempt
     try {
-      const token = await this.#askToken()
+      const token = await this.askToken()
       if (attempt !== this.#attempt || this.state.kind !== 'live') return false
       this.send({ kind: 'auth', token })
       return true
@@ -127,7 +127,7 @@ export class Connection {
   async #connect(attempt: number): Promise<void> {
     this.#deadline.at(this.#environment.now() + connectMsMax)
     try {
-      const [token, Class] = await Promise.all([this.#askToken(), this.#environment.webSocket()])
+      const [token, Class] = await Promise.all([this.askToken(), this.#environment.webSocket()])
       if (attempt !== this.#attempt) return
       this.#listen(new Class(this.url, [subprotocol]), attempt, token)
     } catch (error) {
@@ -226,7 +226,7 @@ export class Connection {
     socket.close(code)
   }
 
-  async #askToken(): Promise<string> {
+  async askToken(): Promise<string> {
     const token = this.#token
     return typeof token === 'function' ? await token() : (token ?? '')
   }

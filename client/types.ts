@@ -9,6 +9,7 @@
 import type { Awareness } from 'y-protocols/awareness'
 import type * as Y from 'yjs'
 import type { TidemarkError } from '../core/protocol/error-codes.ts'
+import type { Queries } from './query-types.ts'
 import type { Storage } from './storage/storage.ts'
 
 /**
@@ -63,7 +64,7 @@ export interface WebSocketLike {
   close(code?: number, reason?: string): void
 }
 
-export interface Client {
+export interface Client extends Queries {
   /** Of the connection: never `syncing`. */
   readonly status: Status
   /** Why the connection was refused, or last failed; null while it is live. */

@@ -22,8 +22,6 @@ export function parseDocumentId(text: string): DocumentId {
     const code = text.charCodeAt(i)
     if (code < 0x20 || code === 0x7f) refuse('contains a control character')
   }
-  for (const segment of text.split('/')) {
-    if (segment === '' || segment === '.' || segment === '..') refuse('has an empty, "." or ".." segment')
-  }
+  if (/(^|\/)\.{0,2}(\/|$)/.test(text)) refuse('has an empty, "." or ".." segment')
   return text as DocumentId
 }

@@ -2,7 +2,8 @@
  * Builds what runs in browsers, when it does not match its sources:
  *
  * - the client as an app would bundle it, which is thrown away again: it must import nothing of Node, and without Yjs (yjs, lib0 and
- *   y-protocols, which the bindings of editors need anyway) be at most `clientBytesMax` bytes after gzip -9;
+ *   y-protocols, which the bindings of editors need anyway) be at most `clientBytesMax` bytes after gzip -9. What it loads only
+ *   when it is asked for (queries) is measured with all that it needs, what the client has already included;
  * - examples/editor, with Vite, into dist/examples/editor, from where the relay serves it.
  *
  * dist/examples/editor/.sources names the hash of the sources, as for the rest of dist/ (build.mjs). It is removed first and
@@ -47,45 +48,41 @@ export async function buildBrowserIfStale() {
 async function clientSize(build) {
   const sizes = []
   const yjs = [/^yjs$/, /^lib0(\/|$)/]
-  for (const external of [[...yjs, /^y-protocols\//], yjs, []]) {
-    const { output } = await bundle(build, 'client/index.ts', external)
-    const code = output
-      .filter(({ type, isEntry }) => type === 'chunk' && isEntry)
-      .map((chunk) => chunk.code)
-      .join('')
-    sizes.push(gzipSync(code, { level: 9 }).length)
-  }
+  for (const external of [[...yjs, /^y-protocols\//], yjs, []])
+    sizes.push(await sizeOf(build, 'client/index.ts', external))
   const [alone, withAwareness, withYjs] = sizes
+  const live = await sizeOf(build, 'client/live.ts', yjs)
   const line =
     `client: ${alone} bytes gzipped without Yjs (at most ${clientBytesMax}), ` +
-    `${withAwareness} with its awareness, ${withYjs} with all of it`
+    `${withAwareness} with its awareness, ${withYjs} with all of it; live queries: at most ${live} more, when asked for`
   if (alone > clientBytesMax) throw new Error(`${line}: too large`)
   return line
 }
 
-/** Minified, in memory. What a browser cannot load is an error, unless it is imported only when it is needed. */
-async function bundle(build, entry, external) {
+/** Minified and gzipped. What a browser cannot load is an error, unless it is imported only when it is needed. */
+async function sizeOf(build, entry, external) {
   const noNode = {
     name: 'no-node',
     enforce: 'pre',
     resolveId(name, importer, { kind }) {
-      if (!isBuiltin(name) && name !== 'ws') return null
       if (kind === 'dynamic-import') return { id: name, external: true }
+      if (!isBuiltin(name) && name !== 'ws') return null
       throw new Error(`${relative(root, importer ?? entry)} imports ${name}, which no browser has`)
     },
   }
-  return build({
+  const [{ output }] = await build({
     root,
     configFile: false,
     logLevel: 'error',
     plugins: [noNode],
     build: {
       write: false,
-      minify: true,
-      // As an app's own bundle: what Vite builds as a library keeps its white space.
-      rollupOptions: { input: join(root, entry), external, preserveEntrySignatures: 'strict' },
+      // A library, or Vite would add its loader of styles to what is imported dynamically; but without white space, as in an app.
+      lib: { entry: join(root, entry), formats: ['es'] },
+      rollupOptions: { external, output: { minify: true } },
     },
   })
+  return gzipSync(output[0].code, { level: 9 }).length
 }
 
 function install(output) {

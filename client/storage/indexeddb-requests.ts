@@ -35,21 +35,13 @@ export async function removeDatabase(factory: IDBFactory, name: string): Promise
 }
 
 function withinTime<T>(request: IDBOpenDBRequest & IDBRequest<T>, tooLate: (result: T) => void): Promise<T> {
+  const opening = onRequest<T>(request)
   return new Promise((resolve, reject) => {
-    let late = false
     const timer = setTimeout(() => {
-      late = true
       reject(new Error('another tab blocks the database'))
+      opening.then(tooLate, () => undefined) // Nobody waits for it any more.
     }, blockedMsMax)
-    request.onsuccess = () => {
-      clearTimeout(timer)
-      if (late) tooLate(request.result)
-      else resolve(request.result)
-    }
-    request.onerror = () => {
-      clearTimeout(timer)
-      reject(why(request))
-    }
+    opening.finally(() => clearTimeout(timer)).then(resolve, reject)
   })
 }
 

@@ -168,7 +168,7 @@ function problem(reader: ByteReader): Problem {
   const reason = reader.varString()
   const retry = oneOf(reader, 2, 'retry')
   const milliseconds = reader.varUint()
-  if (retry === 0 && milliseconds !== 0) throw new MalformedBytes('a time to retry what is not to be retried')
+  if (retry === 0 && milliseconds !== 0) throw new MalformedBytes('a time, but no retry')
   return { code, reason, retryMs: retry === 0 ? null : milliseconds, epoch: offset(reader) }
 }
 

@@ -41,7 +41,7 @@ export function encodeClientMessage(message: ClientMessage): Uint8Array {
       writer.uint8(kinds.ping).varUint(message.nonce)
       break
     default:
-      assertNever(message)
+      message satisfies never
   }
   return writer.finish()
 }

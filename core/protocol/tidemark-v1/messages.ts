@@ -16,28 +16,7 @@ import type { Offset } from '../../offset.ts'
 export const subprotocol = 'tidemark.v1'
 export const protocolVersion = 1
 
-/** First bytes. Below 0x40 from the client, above from the server. Never reuse one. */
-export const kinds = {
-  auth: 0x01,
-  open: 0x02,
-  push: 0x03,
-  clientAwareness: 0x04,
-  close: 0x05,
-  ping: 0x06,
-  part: 0x0f,
-  welcome: 0x41,
-  opened: 0x42,
-  updates: 0x43,
-  ack: 0x44,
-  nack: 0x45,
-  serverAwareness: 0x46,
-  closed: 0x47,
-  refused: 0x48,
-  hint: 0x49,
-  pong: 0x4a,
-  caughtUp: 0x4b,
-  durability: 0x4c,
-} as const
+export * as kinds from './kinds.ts'
 
 /** Updates of a replica that may wait for their acknowledgement, and so at most in one push. */
 export const unackedUpdatesMax = 4_096
