@@ -19,7 +19,10 @@ import {
   server,
 } from './fact.ts'
 
-export type NewFact = Pick<FactParts, 'entity' | 'type' | 'payload' | 'version' | 'epoch'>
+export type NewFact = Pick<FactParts, 'entity' | 'type' | 'payload' | 'version' | 'epoch'> & {
+  /** Facts that its payload is about: it names them as seen if there is no room for all that its author saw. */
+  readonly about?: readonly FactKey[]
+}
 
 /** Which says whose the actor is. Its first fact. */
 export function registration(actor: string, subject: string): FactEntry {
@@ -29,7 +32,7 @@ export function registration(actor: string, subject: string): FactEntry {
 
 /** The actor's fact number `seq`, about what `fold` has. */
 export function written(fold: DocumentFold, actor: string, seq: number, fact: NewFact): FactEntry {
-  return entry(keyOf(actor, seq), { ...fact, dependencies: seenBy(fold, fact.entity, actor) })
+  return entry(keyOf(actor, seq), { ...fact, dependencies: seenBy(fold, fact.entity, actor, fact.about) })
 }
 
 /** The server's decision on an intent, about what `fold` has. */
@@ -50,9 +53,17 @@ export function seenOf(fold: DocumentFold, entity: string): Record<string, numbe
   return seen
 }
 
-function seenBy(fold: DocumentFold, entity: string, actor: string): FactKey[] {
-  const others = fold.latest(entity).filter((fact) => fact.actor !== actor || actor === server)
-  return others.slice(0, dependenciesMax).map(({ key }) => key)
+function seenBy(
+  fold: DocumentFold,
+  entity: string,
+  actor: string,
+  about: readonly FactKey[] = [],
+): FactKey[] {
+  const isOther = (key: FactKey): boolean => actor === server || !key.startsWith(`${actor}:`)
+  const heads = fold.latest(entity).map(({ key }) => key)
+  const others = heads.filter(isOther)
+  if (others.length <= dependenciesMax) return others
+  return [...new Set([...about.filter(isOther), ...others])].slice(0, dependenciesMax)
 }
 
 const entry = (key: FactKey, parts: FactParts): FactEntry => ({ key, value: encodeFact(parts), intact: true })

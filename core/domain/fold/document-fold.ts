@@ -3,7 +3,7 @@
  * whatever order, however often and in whatever groups they are given (P4).
  */
 
-import type { Value } from '../../engine/live-document.ts'
+import type { State, Value } from '../../engine/live-document.ts'
 import { decodeFact, type Fact, type FactKey } from '../facts/fact.ts'
 import { FactGraph } from '../facts/graph.ts'
 import { effective } from '../facts/outcome.ts'
@@ -67,9 +67,12 @@ export class DocumentFold {
     return [...this.entities.keys()].sort()
   }
 
-  /** State of a field of an entity; without facts, that of a field nobody has written to. */
-  read(entity: string, field: string): unknown {
-    return (this.entities.get(entity) ?? new EntityFold(entity, this.surroundings)).read(field)
+  /**
+   * State of a field of an entity; without facts, that of a field nobody has written to. `document` is for kinds that live outside
+   * the facts (`text`), which are empty without it.
+   */
+  read(entity: string, field: string, document: State | null = null): unknown {
+    return (this.entities.get(entity) ?? new EntityFold(entity, this.surroundings)).read(field, document)
   }
 
   /** Facts of an entity in their order, each with its outcome. */

@@ -2,6 +2,7 @@
  * One entity's facts, in order, and the state of its fields. A fact at the end is applied to what is there: O(1). One that comes
  * late, or a decision that looks back, has all be folded anew, once, when somebody looks.
  */
+import type { State } from '../../engine/live-document.ts'
 import { compareFacts, type Fact, type FactKey } from '../facts/fact.ts'
 import { malformedPayload, notUnderstood, type Outcome, pending, unfolded } from '../facts/outcome.ts'
 import { parseDecision } from './decision.ts'
@@ -58,10 +59,10 @@ export class EntityFold implements FoldContext {
     return [...this.heads.values()].sort((a, b) => compareFacts(b, a))
   }
 
-  read(field: string): unknown {
+  read(field: string, document: State | null): unknown {
     this.fold()
     const kind = this.surroundings.dictionary.fieldsOf(this.entity)[field]
-    return kind?.read(this.states.get(field) ?? kind.create())
+    return kind?.read(this.states.get(field) ?? kind.create(), { entity: this.entity, field, document })
   }
 
   /** In order, each with its outcome. */

@@ -6,9 +6,10 @@
  *   on what comes later, but on decisions that look back (`context.decision`), which are known from the start.
  * - `operations` says how each is coordinated, and checks its payload: `apply` gets none that was refused.
  */
-import type { Value } from '../../engine/live-document.ts'
+import type { State as DocumentState, Value } from '../../engine/live-document.ts'
 import type { Fact, FactKey } from '../facts/fact.ts'
 import type { Outcome } from '../facts/outcome.ts'
+import type { DocumentFold } from './document-fold.ts'
 
 /**
  * free     effective at once, whatever others do
@@ -54,6 +55,14 @@ export interface FoldContext {
   replay(fact: Fact): void
 }
 
+/** Where a field is. */
+export interface Place {
+  readonly entity: string
+  readonly field: string
+  /** All else that is in the document, for kinds that live outside the facts. Null when the reader has only facts. */
+  readonly document: DocumentState | null
+}
+
 export interface Kind<State = unknown, Seen = unknown> {
   /** `register`, `quantity` … */
   readonly name: string
@@ -69,10 +78,12 @@ export interface Kind<State = unknown, Seen = unknown> {
     fact: Fact,
     context: FoldContext,
   ): void
+  /** The server's word on an intent of this field that is pending, given all that is in the log. It changes nothing. */
+  judge?(fold: DocumentFold, intent: Fact): Decision
   /** Asked of each fact of the entity's other fields before it counts: an outcome withholds it. */
   withhold?(state: State, fact: Fact, context: FoldContext): Outcome | null
   /** What people see. Plain JSON-like data that does not change when the state does. */
-  read(state: State): Seen
+  read(state: State, place: Place): Seen
 }
 
 /** For lists of kinds of any state. */

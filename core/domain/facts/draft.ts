@@ -1,0 +1,18 @@
+/**
+ * What mutators give: the fact that a client would write next, or why it would not count and what is possible instead. A mutator
+ * is a pure function of (fold, entity, field, …); it looks at what its replica knows, so nobody is promised anything by a draft.
+ */
+import type { NewFact } from './author.ts'
+
+export interface Refusal {
+  /** A code, the same as a fact's outcome would have: `insufficient_rights`, `conflict` … */
+  readonly reason: string
+  /** How it stands, and what is possible now. */
+  readonly detail: Readonly<Record<string, unknown>>
+}
+
+export type Draft = NewFact | Refusal
+
+export const refusal = (reason: string, detail: Refusal['detail'] = {}): Refusal => ({ reason, detail })
+
+export const isRefusal = (draft: Draft): draft is Refusal => 'reason' in draft
