@@ -10,6 +10,7 @@
  * still writes to what is no more is refused and looks again.
  */
 import type { Adapter } from '../../core/domain/adapter.ts'
+import { notifyingAll } from './live/notification.ts'
 import { quoted, rowsUnexpected, type Sql, SqlError, type Statement } from './sql/sql.ts'
 import { dropAdapter, type Installed, installAdapter, installed, madeSql } from './store/schema.ts'
 import { type EntryTables, readTables, type Table, TablesRefused } from './store/tables.ts'
@@ -138,6 +139,7 @@ export async function swap(
       // First: it waits for whoever writes, and who comes later waits for it, before either has locked anything else.
       { text: 'update tidemark.parts set fence = fence + 1, until = now()' },
       ...placed.filter(isNext).flatMap((each) => renaming(each, outcomes.get(each.adapter.name))),
+      ...placed.filter(isNext).map(({ adapter }) => notifyingAll(adapter.name)),
       {
         text: `delete from tidemark.cursors c where not exists (
           select from tidemark.adapters a where c.name = a.name || '@' || a.version || ':' || ${madeSql})`,

@@ -6,12 +6,15 @@
  *      has lost its end (a Redis that syncs every second), and the rows follow it
  *   3. rows that are there no more, last table first; then rows that are new or differ, first table first
  *   4. dead letters, cursors
+ *   5. which tables changed, for those who have live queries of them
  *
  * Whatever is written a second time changes no row. So a batch whose fate is unknown is simply written again.
  */
 import type { Replacement } from '../../../core/domain/project.ts'
 import type { Row } from '../../../core/domain/row.ts'
-import type { Result, Sql, Statement } from '../sql/sql.ts'
+import { notifying } from '../live/notification.ts'
+import type { Touch } from '../live/touch.ts'
+import { type Result, type Sql, SqlError, type Statement } from '../sql/sql.ts'
 import { toJson } from './rows-to-json.ts'
 import { statementsFor, type TableStatements } from './table-statements.ts'
 import type { Table } from './tables.ts'
@@ -82,12 +85,27 @@ interface Work {
   readonly entryRows: Row[]
 }
 
+export interface WriterOptions {
+  /** Tables that were written, once that is committed; or may have been, when the batch's fate is unknown. */
+  readonly onTouched?: (touches: readonly Touch[]) => void
+  /** The database tells other nodes, with the commit, under this name of the one that writes. Null: there are none. */
+  readonly notifyAs?: string | null
+}
+
+/** A statement that writes rows of a table. */
+interface RowStatement {
+  readonly statement: Statement
+  readonly touch: Touch
+}
+
 export class Writer {
   private readonly sql: Sql
+  private readonly options: WriterOptions
   private readonly tables = new Map<string, Map<string, KnownTable>>()
 
-  constructor(sql: Sql) {
+  constructor(sql: Sql, options: WriterOptions = {}) {
     this.sql = sql
+    this.options = options
   }
 
   /** The tables of a schema, in the order in which they were made. */
@@ -104,29 +122,41 @@ export class Writer {
    * the batch is to be tried in smaller ones.
    */
   async write(batch: WriteBatch): Promise<Written> {
+    const { onTouched, notifyAs = null } = this.options
     const { deletions, upserts } = this.rowStatements(batch.documents)
     const before = [...fenceOf(batch), ...progressOf(batch), byIndex]
-    const results = await this.sql.batch([
-      ...before,
-      ...deletions,
-      ...upserts,
-      ...deadOf(batch),
-      ...cursorsOf(batch),
-    ])
-    const count = (from: number, length: number): number =>
-      results.slice(from, from + length).reduce((sum, result: Result) => sum + result.count, 0)
+    const rows = [...deletions, ...upserts]
+    const touches = rows.map(({ touch }) => touch)
+    let results: readonly Result[]
+    try {
+      results = await this.sql.batch([
+        ...before,
+        ...rows.map(({ statement }) => statement),
+        ...deadOf(batch),
+        ...cursorsOf(batch),
+        ...(notifyAs === null ? [] : notifying(notifyAs, touches)),
+      ])
+    } catch (error) {
+      // The same batch, written again, would touch nothing any more.
+      if (error instanceof SqlError && error.outcome === 'unknown') onTouched?.(touches)
+      throw error
+    }
+    const counts = results.slice(before.length, before.length + rows.length).map(({ count }) => count)
+    const touched = touches.filter((_, i) => counts[i]! > 0)
+    if (touched.length > 0) onTouched?.(touched)
+    const sum = (some: readonly number[]): number => some.reduce((total, count) => total + count, 0)
     return {
-      rowsDeleted: count(before.length, deletions.length),
-      rowsWritten: count(before.length + deletions.length, upserts.length),
+      rowsDeleted: sum(counts.slice(0, deletions.length)),
+      rowsWritten: sum(counts.slice(deletions.length)),
     }
   }
 
   private rowStatements(documents: readonly DocumentRows[]): {
-    deletions: Statement[]
-    upserts: Statement[]
+    deletions: RowStatement[]
+    upserts: RowStatement[]
   } {
-    const deletions: Statement[] = []
-    const upserts: Statement[] = []
+    const deletions: RowStatement[] = []
+    const upserts: RowStatement[] = []
     for (const schema of [...new Set(documents.map((one) => one.schema))].sort()) {
       const tables = this.tables.get(schema)
       if (tables === undefined) throw new RowsRefused(`There is no schema "${schema}"`)
@@ -137,8 +167,12 @@ export class Writer {
       for (const [name, { table, statements }] of tables) {
         const own = work.get(name)
         if (own === undefined) continue
-        deletions.unshift(...deletionsOf(table, statements, own))
-        if (own.rows.length > 0) upserts.push({ text: statements.upsert, parameters: [toJson(own.rows)] })
+        const touch = { schema, table: name }
+        const deleting = deletionsOf(table, statements, own)
+        deletions.unshift(...deleting.map((statement) => ({ statement, touch })))
+        if (own.rows.length === 0) continue
+        const statement = { text: statements.upsert, parameters: [toJson(own.rows)] }
+        upserts.push({ statement, touch })
       }
     }
     return { deletions, upserts }
