@@ -7,7 +7,7 @@
  * they run in workers.
  */
 
-import type { LiveDocument } from './live-document.ts'
+import type { LiveDocument, Value } from './live-document.ts'
 
 export type EngineName = 'yjs'
 
@@ -53,6 +53,27 @@ export interface Ended {
   seenBy(version: Uint8Array): boolean
 }
 
+/** What an update writes to a map whose entries are written once, or why it must not be stored. */
+export type Examined =
+  | { readonly refused: null; readonly writes: readonly Write[] }
+  /**
+   * `rewrites`, `deletes`: an entry that is there. `no_entry`: writes something else into the map. `incomplete`: builds on what
+   * is not there, so nobody can tell what it will do.
+   */
+  | { readonly refused: 'rewrites' | 'deletes' | 'no_entry' | 'incomplete' }
+
+export type Write = readonly [key: string, value: Value]
+
+/** Knows a map's entries well enough to tell whether an update leaves them alone; the document is not built. */
+export interface WriteOnce {
+  /** Entries that were there at the start, in no order. */
+  readonly written: readonly Write[]
+  /** Changes nothing. The update is validated. What is there already is not among the writes. */
+  examine(update: Uint8Array): Examined
+  /** The update is stored. */
+  add(update: Uint8Array): void
+}
+
 export interface Engine {
   readonly name: EngineName
   /** The version of a replica that has nothing. */
@@ -83,6 +104,8 @@ export interface Engine {
    * when it saves nothing. Adding the outline of either to the coverage comes to the same.
    */
   trim(update: Uint8Array, outline: Outline, coverage: Coverage): Uint8Array
+  /** Of the root map with this name, over the updates that are stored; reads all of them once. */
+  writeOnce(root: string, updates: readonly Uint8Array[]): WriteOnce
 
   /** One update that says what these say. Deleted content that is in them stays; see `compact`. */
   merge(updates: readonly Uint8Array[]): Uint8Array

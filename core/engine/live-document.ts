@@ -29,6 +29,10 @@ export interface MapState {
   has(key: string): boolean
   get(key: string): Value | undefined
   text(key: string): TextState
+  /** Every key that was ever written, deleted ones too. In no order. */
+  written(): Iterable<string>
+  /** Whether the key was written once, and is there: its value is the only one it ever had, for every replica. */
+  isIntact(key: string): boolean
 }
 
 /**

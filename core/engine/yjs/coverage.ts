@@ -11,7 +11,7 @@ import type { Coverage, IndexedState, Outline } from '../engine.ts'
 import { deletePartWidth, runWidth } from './scan.ts'
 import { layoutOf } from './state-index.ts'
 
-type Ranges = number[]
+export type Ranges = number[]
 
 /** A client's part of a delete set, not yet decoded: `ranges` pairs of clock and length from `start`. */
 export interface DeletePart {
@@ -165,10 +165,17 @@ export function addRange(ranges: Ranges, start: number, end: number): void {
   if (until > from) ranges.splice(from + 2, until - from)
 }
 
-function coversRange(ranges: Ranges | undefined, start: number, end: number): boolean {
+export function coversRange(ranges: Ranges | undefined, start: number, end: number): boolean {
   if (ranges === undefined || end > ranges[ranges.length - 1]!) return false
   const at = firstEndingAtOrAfter(ranges, end)
   return ranges[at]! <= start
+}
+
+/** Whether any of [start, end) is in them. */
+export function overlapsRange(ranges: Ranges | undefined, start: number, end: number): boolean {
+  if (ranges === undefined) return false
+  const at = firstEndingAtOrAfter(ranges, start + 1)
+  return at < ranges.length && ranges[at]! < end
 }
 
 function pushMissing(

@@ -28,6 +28,12 @@ export class YjsState implements State {
       ...entriesOf((key) => entryOf(root, key)),
       keys: () => keysOf(root),
       entries: () => keysOf(root).map((key) => [key, toValue(entryOf(root, key))]),
+      written: () => root._map.keys(),
+      isIntact: (key) => {
+        const item = root._map.get(key)
+        // Whatever wins of several stands behind the others.
+        return item !== undefined && !item.deleted && item.left === null
+      },
     }
   }
 

@@ -16,6 +16,7 @@ import { join, merge, trim } from './splice.ts'
 import { indexOf } from './state-index.ts'
 import { toJson } from './to-json.ts'
 import { readVersion } from './version.ts'
+import { YjsWriteOnce } from './write-once.ts'
 
 export const yjsEngine: Engine = {
   name: 'yjs',
@@ -37,6 +38,7 @@ export const yjsEngine: Engine = {
   ended: endedOf,
   isSubsumed: (update, coverage) => coverage.covers(outlineOf(scanUpdate(update))),
   trim,
+  writeOnce: (root, updates) => new YjsWriteOnce(root, updates),
   merge: (updates) => merge(updates),
   diff: (update, version) => merge([update], readVersion(version)),
   version(update) {

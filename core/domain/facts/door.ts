@@ -1,0 +1,110 @@
+/**
+ * Which facts may come into a document's log, and from whom: entries that are facts, in the order of their actor, of actors that
+ * belong to whoever sends them, and no decision but the server's. That entries are written once is for `WriteOnce`; together
+ * they let nothing in that a fold would have to ignore.
+ *
+ * Without authentication ('' is the author) nobody is anybody in particular, so whose an actor is says nothing; all else holds.
+ */
+import type { Write } from '../../engine/engine.ts'
+import { actorType, decodeFact, type Fact } from './fact.ts'
+
+/** Why a fact does not come in; a sentence for who develops a client. */
+export interface FactRefused {
+  readonly key: string
+  readonly reason: 'malformed' | 'exists' | 'out_of_order' | 'not_yours' | 'decision'
+  readonly message: string
+}
+
+interface Actor {
+  readonly subject: string
+  next: number
+}
+
+export class FactDoor {
+  private readonly actors = new Map<string, Actor>()
+  private readonly decided = new Set<string>()
+
+  /** What is stored, in any order. */
+  constructor(stored: readonly Write[]) {
+    const facts = stored.flatMap((write) => {
+      const fact = decodeFact(...write)
+      return typeof fact === 'string' ? [] : [fact]
+    })
+    for (const fact of inOrder(facts)) this.take(fact)
+  }
+
+  /** Null: all of them may come in. Changes nothing. `author` null: the server. */
+  refusal(writes: readonly Write[], author: string | null): FactRefused | null {
+    const facts: Fact[] = []
+    for (const [key, value] of writes) {
+      const fact = decodeFact(key, value)
+      if (typeof fact === 'string')
+        return { key, reason: 'malformed', message: `"${key}" is no fact: ${fact}` }
+      facts.push(fact)
+    }
+    const fresh = new Map<string, Actor>()
+    const decided = new Set<string>()
+    for (const fact of inOrder(facts)) {
+      const refusal = fact.isDecision
+        ? this.refusalOfDecision(fact, author, decided)
+        : this.refusalOf(fact, author, fresh)
+      if (refusal !== null) return { key: fact.key, ...refusal }
+    }
+    return null
+  }
+
+  /** They are stored. */
+  add(writes: readonly Write[]): void {
+    const facts = writes
+      .map(([key, value]) => decodeFact(key, value))
+      .filter((fact) => typeof fact !== 'string')
+    for (const fact of inOrder(facts)) this.take(fact)
+  }
+
+  private refusalOfDecision(fact: Fact, author: string | null, decided: Set<string>): Refusal | null {
+    if (author !== null) return { reason: 'decision', message: 'Only the server decides' }
+    if (this.decided.has(fact.intent) || decided.has(fact.intent))
+      return { reason: 'exists', message: `${fact.intent} is decided` }
+    decided.add(fact.intent)
+    return null
+  }
+
+  private refusalOf(fact: Fact, author: string | null, fresh: Map<string, Actor>): Refusal | null {
+    const { actor, seq, payload } = fact
+    const known = fresh.get(actor) ?? this.actors.get(actor)
+    const next = known?.next ?? 0
+    if (seq < next)
+      return { reason: 'exists', message: `There is a fact ${fact.key}; facts are written once` }
+    if (seq > next)
+      return {
+        reason: 'out_of_order',
+        message: `${fact.key} comes before ${actor}:${next}, which is not here`,
+      }
+    const subject = known?.subject ?? (payload as string)
+    if (author !== null && author !== '' && subject !== author)
+      return { reason: 'not_yours', message: `The actor ${actor} is somebody else's` }
+    fresh.set(actor, { subject, next: seq + 1 })
+    return null
+  }
+
+  private take(fact: Fact): void {
+    const { actor, seq } = fact
+    if (fact.isDecision) {
+      this.decided.add(fact.intent)
+      return
+    }
+    const known = this.actors.get(actor)
+    if (fact.type === actorType) {
+      if (known === undefined) this.actors.set(actor, { subject: fact.payload as string, next: 1 })
+    } else if (known !== undefined && known.next === seq) known.next = seq + 1
+  }
+}
+
+type Refusal = Pick<FactRefused, 'reason' | 'message'>
+
+/** Of one update: a client may have written them in any order of keys. */
+function inOrder(facts: readonly Fact[]): readonly Fact[] {
+  return facts.length < 2
+    ? facts
+    : [...facts].sort((a, b) => (a.actor === b.actor ? a.seq - b.seq : a.actor < b.actor ? -1 : 1))
+}
