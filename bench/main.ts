@@ -29,7 +29,11 @@ import { offlineReturn } from './offline-return.ts'
 import { paste } from './paste.ts'
 import { presence } from './presence.ts'
 import { reconnect } from './reconnect.ts'
+import { start } from './start.ts'
+import { viewsFlat } from './views-flat.ts'
 import { viewsLatency } from './views-latency.ts'
+import { viewsRebuild } from './views-rebuild.ts'
+import { viewsThroughput } from './views-throughput.ts'
 
 const questions: Readonly<Record<string, Question>> = {
   'fan-out': fanOut,
@@ -47,7 +51,11 @@ const questions: Readonly<Record<string, Question>> = {
   paste,
   nodes,
   'cold-open': coldOpen,
+  start,
   'views-latency': viewsLatency,
+  'views-throughput': viewsThroughput,
+  'views-flat': viewsFlat,
+  'views-rebuild': viewsRebuild,
 }
 
 const { values, positionals } = parseArgs({

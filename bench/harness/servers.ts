@@ -23,6 +23,8 @@ export interface RunningServer {
   readonly logPid: number | null
   readonly metricsUrl: string | null
   readonly dataDir: string
+  /** By this process's clock. */
+  readonly spawnedMs: number
   /** The end of what it wrote: its errors are the run's. */
   output(): string
   /** Ends it and leaves its folder. */
@@ -71,8 +73,9 @@ export async function startServer(name: ServerName, options: StartOptions): Prom
   }
   try {
     if (options.copyOf !== undefined) cpSync(options.copyOf, dataDir, { recursive: true })
+    const spawnedMs = performance.now()
     const server = await start(name, dataDir, options, stops)
-    return { ...server, dataDir, halt, stop }
+    return { ...server, dataDir, spawnedMs, halt, stop }
   } catch (error) {
     await stop()
     throw error
@@ -105,7 +108,7 @@ export async function startNodes(count: number, options: StartOptions): Promise<
   }
 }
 
-type Started = Omit<RunningServer, 'dataDir' | 'halt' | 'stop'>
+type Started = Omit<RunningServer, 'dataDir' | 'spawnedMs' | 'halt' | 'stop'>
 
 async function start(
   name: ServerName,

@@ -102,3 +102,29 @@ export async function runRawRows(
     rmSync(folder, { recursive: true, force: true })
   }
 }
+
+export interface Throughput {
+  readonly rows: number
+  readonly commits: number
+  /** Of all rows but the first commit's, from the first commit to the last. */
+  readonly rowsPerSecond: number
+}
+
+/** Of what was committed since then; milliseconds since 1970. */
+export async function throughputIn(
+  postgres: RunningPostgres | null,
+  dataDir: string,
+  sinceMs: number,
+): Promise<Throughput> {
+  const text = `
+    with written as (
+      select c.at, count(*)::float8 as rows
+      from ${schemaName}.entries e join ${schemaName}.commits c on c.document = e.transaction::text
+      where c.at > to_timestamp(${sinceMs / 1000}) group by c.document, c.at)
+    select coalesce(sum(rows), 0) as rows, count(*)::float8 as commits,
+      sum(rows) filter (where at > (select min(at) from written))
+        / extract(epoch from max(at) - min(at))::float8 as "rowsPerSecond"
+    from written`
+  const [found] = await queryViews<Throughput>(postgres, dataDir, text)
+  return found!
+}

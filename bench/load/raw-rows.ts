@@ -124,7 +124,7 @@ async function throughput(spec: RawRowsSpec, query: Query): Promise<LoadCase[]> 
     cases.push({
       name,
       figures: {
-        entriesPerSecond: (rows / wallMs) * 1000,
+        rowsPerSecond: (rows / wallMs) * 1000,
         rowsPerCommit,
         ...(spec.postgresPid === null ? {} : { sqlCores: (sqlMs() - sqlFrom) / wallMs }),
       },
