@@ -5,6 +5,7 @@
 import fc from 'fast-check'
 import { decided, registration, written } from '../../core/domain/facts/author.ts'
 import type { Fact } from '../../core/domain/facts/fact.ts'
+import { awaitsDecision } from '../../core/domain/facts/outcome.ts'
 import { DocumentFold, type FactEntry } from '../../core/domain/fold/document-fold.ts'
 import type { FieldsOfDocument } from '../../core/domain/fold/fields.ts'
 import type { Decision } from '../../core/domain/fold/kind.ts'
@@ -123,7 +124,7 @@ export function intentsOf(fold: DocumentFold): Fact[] {
   return fold
     .names()
     .flatMap((entity) => fold.facts(entity))
-    .filter(({ isDecision, outcome }) => !isDecision && outcome.status === 'pending')
+    .filter(({ isDecision, outcome }) => !isDecision && awaitsDecision(outcome))
 }
 
 /** All that a fold says, to compare. */

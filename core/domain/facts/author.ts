@@ -32,7 +32,8 @@ export function registration(actor: string, subject: string): FactEntry {
 
 /** The actor's fact number `seq`, about what `fold` has. */
 export function written(fold: DocumentFold, actor: string, seq: number, fact: NewFact): FactEntry {
-  return entry(keyOf(actor, seq), { ...fact, dependencies: seenBy(fold, fact.entity, actor, fact.about) })
+  const { entity, epoch = fold.epoch(entity), about } = fact
+  return entry(keyOf(actor, seq), { ...fact, epoch, dependencies: seenBy(fold, entity, actor, about) })
 }
 
 /** The server's decision on an intent, about what `fold` has. */

@@ -5,7 +5,10 @@ export type Status = 'effective' | 'pending' | 'rejected' | 'superseded'
 
 export interface Outcome {
   readonly status: Status
-  /** A code, of `rejected` and where there is something to say of another: `late`, `insufficient_rights` … */
+  /**
+   * A code, of `rejected` and where there is something to say of another: `late`, `insufficient_rights` … What is pending without
+   * one waits for the server's decision; with one for something else: `proposal`, `follows_pending`.
+   */
   readonly reason?: string
   /** The fact that settled it: a decision, or what came in its place. */
   readonly by?: FactKey
@@ -19,3 +22,7 @@ export const pending: Outcome = Object.freeze({ status: 'pending' })
 export const unfolded: Outcome = Object.freeze({ status: 'pending', reason: 'unfolded' })
 export const notUnderstood: Outcome = Object.freeze({ status: 'rejected', reason: 'not_understood' })
 export const malformedPayload: Outcome = Object.freeze({ status: 'rejected', reason: 'malformed_payload' })
+
+/** It is an intent, and nobody has decided on it. */
+export const awaitsDecision = ({ status, reason }: Outcome): boolean =>
+  status === 'pending' && reason === undefined

@@ -75,6 +75,16 @@ export class DocumentFold {
     return (this.entities.get(entity) ?? new EntityFold(entity, this.surroundings)).read(field, document)
   }
 
+  /** What the field's kind keeps of it: for that kind's mutators and judge, which leave it as it is. */
+  state(entity: string, field: string): unknown {
+    return (this.entities.get(entity) ?? new EntityFold(entity, this.surroundings)).state(field)
+  }
+
+  /** Of the entity's owner: what facts about it that are written now say. */
+  epoch(entity: string): number {
+    return this.entities.get(entity)?.epoch() ?? 0
+  }
+
   /** Facts of an entity in their order, each with its outcome. */
   facts(entity: string): readonly Fact[] {
     return this.entities.get(entity)?.all() ?? []

@@ -3,11 +3,18 @@
  * late, or a decision that looks back, has all be folded anew, once, when somebody looks.
  */
 import type { State } from '../../engine/live-document.ts'
-import { compareFacts, type Fact, type FactKey } from '../facts/fact.ts'
-import { malformedPayload, notUnderstood, type Outcome, pending, unfolded } from '../facts/outcome.ts'
+import { compareFacts, decisionKeyOf, type Fact, type FactKey } from '../facts/fact.ts'
+import {
+  awaitsDecision,
+  malformedPayload,
+  notUnderstood,
+  type Outcome,
+  pending,
+  unfolded,
+} from '../facts/outcome.ts'
 import { parseDecision } from './decision.ts'
 import type { Dictionary, Understood } from './fields.ts'
-import type { Decision, FoldContext } from './kind.ts'
+import type { Decision, FoldContext, LookBack } from './kind.ts'
 
 export interface Surroundings {
   readonly dictionary: Dictionary
@@ -30,6 +37,8 @@ export class EntityFold implements FoldContext {
   private folded = 0
   /** Those that none follows, by actor; decisions by key. */
   private readonly heads = new Map<string, Fact>()
+  /** The field whose kind has the word. */
+  private asked = ''
 
   constructor(entity: string, surroundings: Surroundings) {
     this.entity = entity
@@ -65,6 +74,17 @@ export class EntityFold implements FoldContext {
     return kind?.read(this.states.get(field) ?? kind.create(), { entity: this.entity, field, document })
   }
 
+  state(field: string): unknown {
+    this.fold()
+    return this.stateOf(field)
+  }
+
+  epoch(): number {
+    const fields = Object.entries(this.surroundings.dictionary.fieldsOf(this.entity))
+    const [field, kind] = fields.find(([, { epochOf }]) => epochOf !== undefined) ?? []
+    return kind === undefined ? 0 : kind.epochOf!(this.state(field!))
+  }
+
   /** In order, each with its outcome. */
   all(): readonly Fact[] {
     this.fold()
@@ -86,6 +106,20 @@ export class EntityFold implements FoldContext {
 
   decision(intent: FactKey): Decision | undefined {
     return this.lookBacks.get(intent)
+  }
+
+  lookBacksOf(operation: string): LookBack[] {
+    const found: LookBack[] = []
+    for (const [key, decision] of this.lookBacks) {
+      const intent = this.surroundings.fact(key)
+      const by = this.surroundings.fact(decisionKeyOf(key))
+      const understood = intent && this.surroundings.dictionary.understand(intent)
+      if (!decision.accepted || by === undefined || !understood) continue
+      const { field, rules, payload } = understood
+      if (field === this.asked && understood.operation === operation && rules.isPayload(payload))
+        found.push({ intent, decision, by })
+    }
+    return found.sort((a, b) => compareFacts(a.by, b.by))
   }
 
   subjectOf(actor: string): string {
@@ -112,7 +146,8 @@ export class EntityFold implements FoldContext {
     const fields = this.surroundings.dictionary.fieldsOf(this.entity)
     for (const [field, kind] of Object.entries(fields)) {
       if (kind.withhold === undefined || field === understood.field) continue
-      const outcome = kind.withhold(this.stateOf(field), fact, this)
+      this.asked = field
+      const outcome = kind.withhold(this.stateOf(field), fact, this, understood)
       if (outcome !== null) return this.settle(fact, outcome)
     }
     this.count(fact, understood)
@@ -120,7 +155,10 @@ export class EntityFold implements FoldContext {
 
   private count(fact: Fact, { field, kind, operation, rules }: Understood): void {
     if (rules.consistency === 'decided') this.settle(fact, pending)
+    const asked = this.asked
+    this.asked = field
     kind.apply(this.stateOf(field), operation, fact, this)
+    this.asked = asked
   }
 
   private decide(fact: Fact): void {
@@ -129,12 +167,13 @@ export class EntityFold implements FoldContext {
     const understood = intent && this.surroundings.dictionary.understand(intent)
     if (decision === null || intent === undefined || intent.entity !== fact.entity)
       return this.ignore(fact, 'a decision that says nothing, or elsewhere')
-    if (understood?.kind.decide === undefined || intent.outcome.status !== 'pending')
+    if (understood?.kind.decide === undefined || !awaitsDecision(intent.outcome))
       return this.ignore(fact, 'a decision on what is no intent')
     const { field, kind, operation } = understood
     this.settle(fact, { status: 'effective' })
     if (!decision.accepted)
       this.settle(intent, { status: 'rejected', by: fact.key, reason: decision.reason ?? 'refused' })
+    this.asked = field
     kind.decide!(this.stateOf(field), operation, intent, decision, fact, this)
   }
 

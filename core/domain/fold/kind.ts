@@ -7,6 +7,7 @@
  * - `operations` says how each is coordinated, and checks its payload: `apply` gets none that was refused.
  */
 import type { State as DocumentState, Value } from '../../engine/live-document.ts'
+import type { Draft } from '../facts/draft.ts'
 import type { Fact, FactKey } from '../facts/fact.ts'
 import type { Outcome } from '../facts/outcome.ts'
 import type { DocumentFold } from './document-fold.ts'
@@ -39,6 +40,26 @@ export interface Decision {
   readonly seen?: Readonly<Record<string, number>>
 }
 
+export interface LookBack {
+  readonly intent: Fact
+  readonly decision: Decision
+  /** The decision's own fact. */
+  readonly by: Fact
+}
+
+/** Whose intent it is, as far as the judge is told. */
+export interface Person {
+  readonly subject: string
+  readonly roles: readonly string[]
+}
+
+/** What a fact is about. */
+export interface About {
+  readonly field: string
+  readonly kind: AnyKind
+  readonly operation: string
+}
+
 export interface FoldContext {
   settle(fact: Fact, outcome: Outcome): void
   /** Of the same document, if it is ready. */
@@ -47,6 +68,8 @@ export interface FoldContext {
   decision(intent: FactKey): Decision | undefined
   /** All of the entity's intents on which decisions look back. */
   readonly lookBacks: ReadonlyMap<FactKey, Decision>
+  /** Those that accept an intent of this operation of the field that is being asked, in the order of the decisions. */
+  lookBacksOf(operation: string): readonly LookBack[]
   /** Whose an actor is. */
   subjectOf(actor: string): string
   /** State of another field of the entity, as far as it is folded. Undefined when there is none. */
@@ -63,10 +86,14 @@ export interface Place {
   readonly document: DocumentState | null
 }
 
+export type Mutator = (fold: DocumentFold, entity: string, field: string, ...rest: never[]) => Draft
+
 export interface Kind<State = unknown, Seen = unknown> {
   /** `register`, `quantity` … */
   readonly name: string
   readonly operations: Readonly<Record<string, Operation>>
+  /** What a client may do; see facts/draft.ts. */
+  readonly mutators?: Readonly<Record<string, Mutator>>
   create(): State
   apply(state: State, operation: string, fact: Fact, context: FoldContext): void
   /** The intent is of this field, and pending. Kinds without decided operations have none. */
@@ -79,9 +106,11 @@ export interface Kind<State = unknown, Seen = unknown> {
     context: FoldContext,
   ): void
   /** The server's word on an intent of this field that is pending, given all that is in the log. It changes nothing. */
-  judge?(fold: DocumentFold, intent: Fact): Decision
+  judge?(fold: DocumentFold, intent: Fact, person?: Person): Decision
   /** Asked of each fact of the entity's other fields before it counts: an outcome withholds it. */
-  withhold?(state: State, fact: Fact, context: FoldContext): Outcome | null
+  withhold?(state: State, fact: Fact, context: FoldContext, about: About): Outcome | null
+  /** Of the entity, as this field knows it: what facts that are written now say of it. */
+  epochOf?(state: State): number
   /** What people see. Plain JSON-like data that does not change when the state does. */
   read(state: State, place: Place): Seen
 }
