@@ -1,6 +1,6 @@
 /**
  * What mutators give: the fact that a client would write next, or why it would not count and what is possible instead. A mutator
- * is a pure function of (fold, entity, field, …); it looks at what its replica knows, so nobody is promised anything by a draft.
+ * is a pure function of where it is asked (`At`) and its arguments; it looks at what its replica knows, so nobody is promised anything by a draft.
  */
 import type { NewFact } from './author.ts'
 

@@ -86,7 +86,16 @@ export interface Place {
   readonly document: DocumentState | null
 }
 
-export type Mutator = (fold: DocumentFold, entity: string, field: string, ...rest: never[]) => Draft
+/** Where a mutator is asked, and for whom. */
+export interface At {
+  readonly fold: DocumentFold
+  readonly entity: string
+  readonly field: string
+  /** Who would write. */
+  readonly actor: string
+}
+
+export type Mutator = (at: At, ...rest: never[]) => Draft
 
 export interface Kind<State = unknown, Seen = unknown> {
   /** `register`, `quantity` … */

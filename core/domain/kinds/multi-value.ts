@@ -1,0 +1,111 @@
+/**
+ * One value, of which concurrent ones are all kept: a conflict, until a person settles it.
+ *
+ *   price.set      {"value": 4200}                             the first, or after one's own
+ *   price.set      {"value": 4100, "replaces": "k3x9a2:4"}     after somebody else's
+ *   price.settle   {"value": 4150, "replaces": ["k3x9a2:4"]}   of several that did not know of each other
+ *
+ * - A write replaces its actor's own value, which goes without saying, and those that it names. So an actor has at most one that
+ *   is current, and another's goes only when somebody has seen it: nothing is lost by arriving late.
+ * - `set` names at most one, so nobody settles a conflict unawares. `settle` names all that its author saw; two concurrent
+ *   settlements do not name each other, and conflict anew.
+ * - What was replaced is superseded, and stays in the document as it was.
+ *
+ * Rejected: to take all that a write depends on as replaced. Heads say what was seen of an entity, not of a field, and to walk
+ * the graph at every write would cost what the entity is long.
+ */
+import type { Value } from '../../engine/live-document.ts'
+import { type Draft, refusal } from '../facts/draft.ts'
+import { actorLength, dependenciesMax, type Fact, type FactKey, parseKey } from '../facts/fact.ts'
+import { effective } from '../facts/outcome.ts'
+import { type At, type Kind, operation } from '../fold/kind.ts'
+
+/** Others' values that one settlement can name; of more it settles the first. */
+export const sidesMax = dependenciesMax
+
+export interface MultiValue<T> {
+  /** While in conflict: the first in order, as good as any. */
+  readonly value: T | null
+  readonly conflict: readonly Side<T>[] | null
+}
+
+export interface Side<T> {
+  readonly value: T
+  readonly actor: string
+  readonly subject: string
+  readonly key: FactKey
+}
+
+export interface MultiValueState {
+  /** By actor, in the order of their facts. */
+  readonly current: Map<string, { readonly fact: Fact; readonly subject: string }>
+}
+
+export function multiValue<T extends Value = Value>(isValue: (value: Value) => boolean = () => true) {
+  const isWrite = (payload: Value): payload is { readonly [name: string]: Value } =>
+    isObject(payload) && Object.hasOwn(payload, 'value') && isValue(payload['value']!)
+  return {
+    name: 'multiValue',
+    operations: {
+      set: operation(
+        'free',
+        (payload) => isWrite(payload) && (payload['replaces'] === undefined || isKey(payload['replaces'])),
+      ),
+      settle: operation('free', (payload) => isWrite(payload) && isKeys(payload['replaces'])),
+    },
+    mutators: {
+      /** Refused while there is a conflict. */
+      set({ fold, entity, field, actor }: At, value: T): Draft {
+        const sides = sidesOf<T>(fold.state(entity, field) as MultiValueState)
+        if (sides.length > 1) return refusal('conflict', { sides })
+        const [replaces] = othersOf(sides, actor)
+        const payload = replaces === undefined ? { value } : { value, replaces }
+        return { entity, type: `${field}.set`, payload, about: replaces === undefined ? [] : [replaces] }
+      },
+      /** With any value: one side's, or a third. Refused while there is no conflict. */
+      settle({ fold, entity, field, actor }: At, value: T): Draft {
+        const sides = sidesOf<T>(fold.state(entity, field) as MultiValueState)
+        if (sides.length < 2) return refusal('no_conflict', { value: sides[0]?.value ?? null })
+        const replaces = othersOf(sides, actor)
+        return { entity, type: `${field}.settle`, payload: { value, replaces }, about: replaces }
+      },
+    },
+    create: () => ({ current: new Map() }),
+    apply({ current }, _operation, fact, context) {
+      const { replaces = [] } = fact.payload as { readonly replaces?: FactKey | readonly FactKey[] }
+      const replace = (actor: string, key: FactKey | null): void => {
+        const replaced = current.get(actor)?.fact
+        if (replaced === undefined || (key !== null && replaced.key !== key)) return
+        current.delete(actor)
+        context.settle(replaced, { status: 'superseded', by: fact.key })
+      }
+      replace(fact.actor, null)
+      for (const key of typeof replaces === 'string' ? [replaces] : replaces)
+        replace(key.slice(0, actorLength), key)
+      current.set(fact.actor, { fact, subject: context.subjectOf(fact.actor) })
+      context.settle(fact, effective)
+    },
+    read(state): MultiValue<T> {
+      const sides = sidesOf<T>(state)
+      return { value: sides[0]?.value ?? null, conflict: sides.length > 1 ? sides : null }
+    },
+  } satisfies Kind<MultiValueState, MultiValue<T>>
+}
+
+function sidesOf<T>({ current }: MultiValueState): Side<T>[] {
+  return [...current].map(([actor, { fact, subject }]) => {
+    const { value } = fact.payload as { readonly value: Value }
+    return { value: value as T, actor, subject, key: fact.key }
+  })
+}
+
+const othersOf = (sides: readonly Side<unknown>[], actor: string): FactKey[] =>
+  sides.flatMap((side) => (side.actor === actor ? [] : [side.key])).slice(0, sidesMax)
+
+const isKeys = (value: Value | undefined): boolean =>
+  Array.isArray(value) && value.length > 0 && value.length <= sidesMax && value.every(isKey)
+
+const isKey = (value: Value): boolean => typeof value === 'string' && parseKey(value) !== null
+
+const isObject = (value: Value): value is { readonly [name: string]: Value } =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
