@@ -49,7 +49,7 @@ export type LiveHubLimits = typeof liveHubLimits
 const restFactor = 4
 const sweepMs = 5_000
 /** The database will be back: this is waited for as long as it takes. */
-const away: ErrorCode = 'log_unavailable'
+const away: ErrorCode = 'views_unavailable'
 
 export interface LiveHubParts<Query> {
   /** Queries of one name have one answer: text, parameters, key and rights are the same. */

@@ -14,8 +14,8 @@ import type { Touch } from './touch.ts'
 
 export interface ListeningOptions {
   readonly url: string
-  /** Its own notifications are not told: it knew before. */
-  readonly node: string
+  /** What this node sent itself: it knew before. */
+  readonly isOwn: (node: string) => boolean
   /** Null: everything may have changed. */
   readonly onTouched: (touches: readonly Touch[] | null) => void
   readonly logger: Logger
@@ -106,7 +106,7 @@ export class Listening {
 
   private hear(payload: string): void {
     const notification = parseNotification(payload)
-    if (notification === null || notification.node === this.options.node) return
+    if (notification === null || this.options.isOwn(notification.node)) return
     const { schema, table } = notification
     if (this.heard.push({ schema, table }) > 1) return
     // Those of one commit come in one read.

@@ -86,8 +86,8 @@ interface Work {
 }
 
 export interface WriterOptions {
-  /** Tables that were written, once that is committed; or may have been, when the batch's fate is unknown. */
-  readonly onTouched?: (touches: readonly Touch[]) => void
+  /** Tables that were written, once that is committed; `uncertain`: that may have been, or may yet be. */
+  readonly onTouched?: (touches: readonly Touch[], uncertain: boolean) => void
   /** The database tells other nodes, with the commit, under this name of the one that writes. Null: there are none. */
   readonly notifyAs?: string | null
 }
@@ -138,12 +138,12 @@ export class Writer {
       ])
     } catch (error) {
       // The same batch, written again, would touch nothing any more.
-      if (error instanceof SqlError && error.outcome === 'unknown') onTouched?.(touches)
+      if (error instanceof SqlError && error.outcome === 'unknown') onTouched?.(touches, true)
       throw error
     }
     const counts = results.slice(before.length, before.length + rows.length).map(({ count }) => count)
     const touched = touches.filter((_, i) => counts[i]! > 0)
-    if (touched.length > 0) onTouched?.(touched)
+    if (touched.length > 0) onTouched?.(touched, false)
     const sum = (some: readonly number[]): number => some.reduce((total, count) => total + count, 0)
     return {
       rowsDeleted: sum(counts.slice(0, deletions.length)),

@@ -251,7 +251,7 @@ test('other rights: the listener goes on with what they show', async () => {
 })
 
 describe('a run that fails', () => {
-  const retryable = new TidemarkError('log_unavailable', 'It is away')
+  const retryable = new TidemarkError('views_unavailable', 'It is away')
   const final = new TidemarkError('forbidden', 'No')
 
   test('ends it when a retry would not help', async () => {
@@ -276,7 +276,7 @@ describe('a run that fails', () => {
     world.write(['b'])
     await until('it tries', () => world.runs > 5)
     const late = world.open(2)
-    await until('it is told', () => late.ended?.code === 'log_unavailable')
+    await until('it is told', () => late.ended?.code === 'views_unavailable')
     world.failure = null
     world.hub.touched(null)
     await until('the change', () => reader.values?.[0] === 'b')
@@ -351,7 +351,7 @@ test('whatever happens in whatever order, whoever is ready ends with the rows th
       for (const one of steps) {
         if (one.do === 'write') world.write(one.values)
         else if (one.do === 'fail')
-          world.failure = one.fails ? new TidemarkError('log_unavailable', 'away') : null
+          world.failure = one.fails ? new TidemarkError('views_unavailable', 'away') : null
         else if (one.do === 'wait') await new Promise((done) => setTimeout(done, 2))
         else {
           const reader = readers.get(one.number)

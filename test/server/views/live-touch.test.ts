@@ -34,7 +34,8 @@ afterEach(async () => {
 async function listen(node: string): Promise<(Touch | null)[]> {
   const heard: (Touch | null)[] = []
   const onTouched = (touches: readonly Touch[] | null): number => heard.push(...(touches ?? [null]))
-  const listening = new Listening({ url: server.url, node, onTouched, logger: silentLogger })
+  const isOwn = (from: string): boolean => from === node
+  const listening = new Listening({ url: server.url, isOwn, onTouched, logger: silentLogger })
   listenings.push(listening)
   listening.start()
   await until('it listens', () => heard.length > 0)

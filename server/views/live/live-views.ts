@@ -1,0 +1,140 @@
+/**
+ * Live queries in the thread of the views: the hub, over this thread's queries, told of what its own projector and other nodes
+ * write.
+ *
+ *   relay ─ open, ready, leave ─▶ hub ─ run ─▶ query
+ *   relay ◀─ send, current, end ─ hub ◀─ touched ─ writer, or PostgreSQL (listening.ts)
+ */
+import { createHash } from 'node:crypto'
+import { TidemarkError } from '../../../core/protocol/errors.ts'
+import type { QueryAnswer } from '../../../core/protocol/query.ts'
+import type { Logger } from '../../logger.ts'
+import type { Sql } from '../sql/sql.ts'
+import { dependenciesOf, type Named } from './dependencies.ts'
+import { LiveHub, type LiveHubLimits } from './hub.ts'
+import { Listening } from './listening.ts'
+import type { LiveFromRelay, LiveFromViews, LiveQuery } from './messages.ts'
+import type { Touch } from './touch.ts'
+
+export interface LiveViewsParts<Rights> {
+  /** All rows; a `cursor` says that there are more than it gives. Throws `TidemarkError`. */
+  readonly run: (query: LiveQuery<Rights>, signal: AbortSignal) => Promise<QueryAnswer>
+  /** What the text names. Throws `TidemarkError`. */
+  readonly named: (sql: string) => Promise<Named>
+  /** The owner's, for the catalog. */
+  readonly sql: Sql
+  /** Null: no other node writes. */
+  readonly databaseUrl: string | null
+  /** This node's, as it notifies. */
+  readonly node: string
+  readonly tell: (message: LiveFromViews, transfer: ArrayBuffer[]) => void
+  readonly logger: Logger
+  readonly limits?: Partial<LiveHubLimits>
+}
+
+const runsToldMs = 1_000
+/** After a commit of which nobody knows, it may come yet: for so long, what this node notifies is news to it. */
+const doubtMs = 120_000
+
+export class LiveViews<Rights> {
+  private readonly parts: LiveViewsParts<Rights>
+  private readonly hub: LiveHub<LiveQuery<Rights>>
+  private readonly telling: NodeJS.Timeout
+  private listening: Listening | null = null
+  private doubtedMs = Number.NEGATIVE_INFINITY
+  private runsTold = 0
+
+  constructor(parts: LiveViewsParts<Rights>) {
+    const { tell, limits } = parts
+    this.parts = parts
+    this.hub = new LiveHub<LiveQuery<Rights>>({
+      nameOf,
+      keyOf: ({ key }) => key,
+      run: (query, signal) => this.run(query, signal),
+      dependenciesOf: async ({ sql }) => dependenciesOf(parts.sql, await parts.named(sql)),
+      outlet: {
+        send: (listeners, id, event) => {
+          const bytes = new TextEncoder().encode(event)
+          tell({ kind: 'live-send', listeners, id, event: bytes }, [bytes.buffer])
+        },
+        current: (listener) => tell({ kind: 'live-current', listener }, []),
+        end: (listeners, code, message) => tell({ kind: 'live-end', listeners, code, message }, []),
+      },
+      ...(limits && { limits }),
+    })
+    this.telling = setInterval(() => this.tellRuns(), runsToldMs)
+    this.telling.unref()
+  }
+
+  heard(message: LiveFromRelay<Rights>): void {
+    switch (message.kind) {
+      case 'live-open':
+        this.listen()
+        return this.hub.open(message.listener, message.query, message.has)
+      case 'live-ready':
+        return this.hub.ready(message.listeners)
+      case 'live-leave':
+        return this.hub.leave(message.listener)
+    }
+  }
+
+  /** Written by this node. `uncertain`: it may have been, or may yet be. */
+  touched(touches: readonly Touch[], uncertain: boolean): void {
+    if (uncertain) this.doubtedMs = performance.now()
+    this.hub.touched(touches)
+  }
+
+  /** There may be other tables than before. */
+  replaced(): void {
+    this.hub.touched(null)
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.telling)
+    this.hub.close()
+    await this.listening?.close()
+  }
+
+  /** Not before somebody asks: most relays have no live queries, and need no further connection. */
+  private listen(): void {
+    const { databaseUrl, node, logger } = this.parts
+    if (databaseUrl === null || this.listening !== null) return
+    this.listening = new Listening({
+      url: databaseUrl,
+      isOwn: (from) => from === node && performance.now() - this.doubtedMs > doubtMs,
+      onTouched: (touches) => this.hub.touched(touches),
+      logger,
+    })
+    this.listening.start()
+  }
+
+  private async run(query: LiveQuery<Rights>, signal: AbortSignal): Promise<QueryAnswer> {
+    const answer = await this.told(() => this.parts.run(query, signal))
+    if (answer.cursor === undefined) return answer
+    const rows = answer.rows.length
+    throw new TidemarkError('query_refused', `A live query has at most ${rows} rows: give it a limit`)
+  }
+
+  private async told<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work()
+    } catch (error) {
+      if (!(error instanceof TidemarkError)) this.parts.logger.error({ err: error }, 'live query failed')
+      throw error
+    }
+  }
+
+  private tellRuns(): void {
+    const count = this.hub.runs - this.runsTold
+    if (count === 0) return
+    this.runsTold += count
+    this.parts.tell({ kind: 'live-runs', count }, [])
+  }
+}
+
+/** Short, as it stands before each result that is kept. */
+function nameOf<Rights>({ sql, params, key, rights }: LiveQuery<Rights>): string {
+  return createHash('sha256')
+    .update(JSON.stringify([sql, params, key, rights]))
+    .digest('base64')
+}
