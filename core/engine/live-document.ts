@@ -31,6 +31,8 @@ export interface MapState {
   text(key: string): TextState
   /** Every key that was ever written, deleted ones too. In no order. */
   written(): Iterable<string>
+  /** How many these are; does not read them. */
+  writtenCount(): number
   /** Whether the key was written once, and is there: its value is the only one it ever had, for every replica. */
   isIntact(key: string): boolean
 }

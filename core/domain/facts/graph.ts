@@ -16,6 +16,11 @@ export class FactGraph {
     return this.ready.size
   }
 
+  /** Those that wait included. */
+  get total(): number {
+    return this.ready.size + this.waitingKeys.size
+  }
+
   /** A ready one. */
   get(key: FactKey): Fact | undefined {
     return this.ready.get(key)

@@ -26,3 +26,9 @@ export const malformedPayload: Outcome = Object.freeze({ status: 'rejected', rea
 /** It is an intent, and nobody has decided on it. */
 export const awaitsDecision = ({ status, reason }: Outcome): boolean =>
   status === 'pending' && reason === undefined
+
+export function isSame(a: Outcome, b: Outcome | undefined): boolean {
+  if (a === b) return true
+  if (b === undefined || a.status !== b.status || a.reason !== b.reason || a.by !== b.by) return false
+  return a.detail === b.detail || JSON.stringify(a.detail) === JSON.stringify(b.detail)
+}

@@ -6,7 +6,7 @@
 import type { State, Value } from '../../engine/live-document.ts'
 import { decodeFact, type Fact, type FactKey } from '../facts/fact.ts'
 import { FactGraph } from '../facts/graph.ts'
-import { effective } from '../facts/outcome.ts'
+import { effective, isSame, type Outcome } from '../facts/outcome.ts'
 import { EntityFold, type Surroundings } from './entity-fold.ts'
 import { Dictionary, type FieldsOfDocument } from './fields.ts'
 
@@ -25,6 +25,13 @@ export interface Report {
   readonly reason: string
 }
 
+/** What is different since somebody last asked. */
+export interface Changes {
+  readonly entities: ReadonlySet<string>
+  /** New ones, and those with another outcome than before. */
+  readonly facts: readonly Fact[]
+}
+
 const reportsMax = 1_000
 const noChanges: ReadonlySet<never> = new Set()
 
@@ -35,7 +42,12 @@ export class DocumentFold {
   private subjects = new Map<string, string>()
   private readonly tampered = new Set<FactKey>()
   private readonly ignored = new Map<FactKey, string>()
+  private readonly malformed = new Set<string>()
   private touchedEntities = new Set<string>()
+  private changedEntities = new Set<string>()
+  private settled = new Set<Fact>()
+  /** What became of each fact when somebody last asked for changes; null as long as nobody has. */
+  private told: Map<Fact, Outcome> | null = null
 
   constructor(definition: FieldsOfDocument) {
     const dictionary = new Dictionary(definition)
@@ -44,7 +56,9 @@ export class DocumentFold {
       fact: (key) => this.graph.get(key),
       subjectOf: (actor) => this.subjects.get(actor) ?? '',
       report: (key, reason) => this.report(key, reason),
-      touched: () => undefined,
+      touched: (fact) => {
+        if (this.told !== null) this.settled.add(fact)
+      },
     }
   }
 
@@ -59,7 +73,34 @@ export class DocumentFold {
     if (this.touchedEntities.size === 0) return noChanges
     const touched = this.touchedEntities
     this.touchedEntities = new Set()
+    if (this.told !== null) for (const entity of touched) this.changedEntities.add(entity)
     return touched
+  }
+
+  /** Keys that it was given, each once, whether they count or not. */
+  get taken(): number {
+    return this.graph.total + this.tampered.size + this.malformed.size
+  }
+
+  /**
+   * What is different since this was last asked. Null when that is everything: the first time, and after facts had to be
+   * forgotten.
+   */
+  takeChanges(): Changes | null {
+    const { told } = this
+    if (told === null) {
+      this.told = new Map()
+      for (const entity of this.entities.values())
+        for (const fact of entity.all()) this.told.set(fact, fact.outcome)
+      return null
+    }
+    const entities = this.changedEntities
+    for (const entity of entities) this.entities.get(entity)?.fold()
+    const facts = [...this.settled].filter((fact) => !isSame(fact.outcome, told.get(fact)))
+    for (const fact of facts) told.set(fact, fact.outcome)
+    this.changedEntities = new Set()
+    this.settled = new Set()
+    return { entities, facts }
   }
 
   /** Those with facts; '' is the document itself. Sorted. */
@@ -131,8 +172,10 @@ export class DocumentFold {
     }
     if (this.graph.has(key)) return
     const fact = decodeFact(key, value)
-    if (typeof fact === 'string') this.report(key, fact)
-    else this.graph.add(fact, this.onReady)
+    if (typeof fact === 'string') {
+      this.malformed.add(key)
+      this.report(key, fact)
+    } else this.graph.add(fact, this.onReady)
   }
 
   private readonly onReady = (fact: Fact): void => {
@@ -157,6 +200,9 @@ export class DocumentFold {
     this.graph = new FactGraph()
     this.entities = new Map()
     this.subjects = new Map()
+    this.told = null
+    this.settled.clear()
+    this.changedEntities.clear()
     for (const fact of facts) this.graph.add(fact, this.onReady)
   }
 

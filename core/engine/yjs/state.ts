@@ -29,6 +29,7 @@ export class YjsState implements State {
       keys: () => keysOf(root),
       entries: () => keysOf(root).map((key) => [key, toValue(entryOf(root, key))]),
       written: () => root._map.keys(),
+      writtenCount: () => root._map.size,
       isIntact: (key) => {
         const item = root._map.get(key)
         // Whatever wins of several stands behind the others.
