@@ -132,6 +132,7 @@ const schema = z.object({
     )
     .optional(),
   DATABASE_CONNECTIONS_MAX: wholeNumber(2, 1_000, 8),
+  VIEWS_MEMORY_MB: wholeNumber(128, 65_536, 1024),
 })
 
 export type Config = z.infer<typeof schema>

@@ -7,6 +7,8 @@ import type { ViewsFigures } from './views/views-messages.ts'
 
 const secondsBuckets = [0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1, 5]
 
+const noViews: ViewsFigures = { pending: 0, projected: 0, dead: 0, unavailable: false, rebuilding: [] }
+
 export interface Gauges {
   connections(): number
   rooms(): number
@@ -30,7 +32,7 @@ export class Metrics {
   private readonly coldDocuments: Counter<'result'>
   private readonly webhooks: Counter<'result'>
   private webhookLagSeconds = (): number => 0
-  private views: () => ViewsFigures = () => ({ pending: 0, projected: 0, dead: 0, unavailable: false })
+  private views: () => ViewsFigures = () => noViews
   private readonly counter = <L extends string = string>(
     name: string,
     help: string,
@@ -72,6 +74,9 @@ export class Metrics {
       'views_dead_documents',
       'Documents that could not be projected, since the start',
       () => this.views().dead,
+    )
+    this.gauge('views_rebuild_ratio', 'How far tables are that are being built; 1 when none are', () =>
+      Math.min(1, ...this.views().rebuilding.map(({ ratio }) => ratio)),
     )
     this.gauge('views_unavailable', '1 while the database of the views cannot be reached', () =>
       Number(this.views().unavailable),

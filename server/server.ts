@@ -123,6 +123,7 @@ export class Server {
       metrics,
       json: (updates, signal) => this.readers.json(engine, updates, signal),
       compactSoon: (document) => void this.compactor.compactNow(document),
+      views: (operation) => this.views.operate(operation),
       limits: { updateBytesMax: config.UPDATE_BYTES_MAX },
     })
     const pages = pageRoutes(editorFolder)
@@ -167,6 +168,7 @@ export class Server {
         databaseUrl: config.DATABASE_URL ?? null,
         dataFolder: config.REDIS_URL === undefined ? join(config.DATA_DIR, 'views') : null,
         connectionsMax: config.DATABASE_CONNECTIONS_MAX,
+        memoryMb: config.VIEWS_MEMORY_MB,
       },
       logger,
       metrics,

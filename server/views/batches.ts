@@ -29,6 +29,8 @@ export interface BatchesParts {
   readonly watched: Watched
   /** Rows after which a batch is full, about. */
   readonly rowsMax: number
+  /** The same of time: a slow adapter must not keep everybody waiting for a whole batch. */
+  readonly msMax: number
 }
 
 type Stored = ReadonlyMap<string, Progress> | undefined
@@ -47,7 +49,7 @@ export class Batches {
 
   /** Of as many as make one batch. Rejects as `RowStore.progressOf`. */
   async of(documents: readonly DocumentId[], live: LiveDocuments): Promise<Batch> {
-    const { adapters, store, rowsMax } = this.parts
+    const { adapters, store, rowsMax, msMax } = this.parts
     const batch: Batch = { documents: [], projected: [], dead: [], unread: [] }
     const taken = documents.map((document) => ({
       document,
@@ -57,11 +59,12 @@ export class Batches {
       .filter(({ document, own }) => own.length > 0 && !this.progress.has(document))
       .map(({ document }) => document)
     const stored = unknown.length === 0 ? new Map() : await store.progressOf(unknown)
+    const endMs = performance.now() + msMax
     let rows = 0
     for (const { document, own } of taken) {
       if (own.length > 0) rows += await this.add(document, own, stored.get(document), live, batch)
       else batch.documents.push(document)
-      if (rows >= rowsMax) break
+      if (rows >= rowsMax || performance.now() >= endMs) break
     }
     return batch
   }

@@ -29,6 +29,8 @@ export interface ProjectorLimits {
   readonly batchDocumentsMax: number
   /** Rows after which a batch is written, about. */
   readonly batchRowsMax: number
+  /** The same of time. */
+  readonly batchMsMax: number
   /** Documents that wait; while there are more, no changes are read. */
   readonly pendingMax: number
   readonly pageMax: number
@@ -41,6 +43,7 @@ export interface ProjectorLimits {
 export const projectorLimits: ProjectorLimits = {
   batchDocumentsMax: 200,
   batchRowsMax: 5_000,
+  batchMsMax: 100,
   pendingMax: 100_000,
   pageMax: 1_000,
   pollMs: 100,
@@ -98,7 +101,13 @@ export class Projector {
     this.parts = parts
     this.limits = { ...projectorLimits, ...parts.limits }
     const { adapters, store, watched = new Watched(), documents, visited, pending } = parts
-    this.batches = new Batches({ adapters, store, watched, rowsMax: this.limits.batchRowsMax })
+    this.batches = new Batches({
+      adapters,
+      store,
+      watched,
+      rowsMax: this.limits.batchRowsMax,
+      msMax: this.limits.batchMsMax,
+    })
     this.front = { pending, documents, writtenCursors: new Map() }
     this.back = { pending: new Pending(), documents: visited, writtenCursors: new Map() }
   }

@@ -35,6 +35,8 @@ export interface SqlRowStoreOptions {
   readonly placed: readonly Pick<Placed, 'adapter' | 'schema' | 'version' | 'made'>[]
   /** Several times as long as the projector's time between claims. */
   readonly leaseMs: number
+  /** The log is this node's alone: who holds parts is one that was killed. */
+  readonly isAlone?: boolean
 }
 
 interface HeldPart {
@@ -165,6 +167,9 @@ export class SqlRowStore implements RowStore {
         text: `insert into tidemark.parts (part, fence) select part, 0 from generate_series(0, ${partCount - 1}) part
           on conflict do nothing`,
       },
+      ...(this.options.isAlone === true
+        ? [{ text: 'update tidemark.parts set until = now()' }, { text: 'delete from tidemark.nodes' }]
+        : []),
     ])
     this.prepared = true
   }

@@ -1,3 +1,8 @@
+import type { ErrorCode } from '../../core/protocol/error-codes.ts'
+import type { Answered, Operation } from './operations.ts'
+import type { RebuildFigures } from './rebuild/rebuild.ts'
+import type { Refused } from './watched.ts'
+
 /** What the relay's thread and that of the views say to each other, beside calls of the log (log-port.ts). */
 export interface ViewsSettings {
   /** Of adapters; there are none when it is not there. */
@@ -7,11 +12,23 @@ export interface ViewsSettings {
   /** Null: several nodes share the log, so there has to be a `databaseUrl`. */
   readonly dataFolder: string | null
   readonly connectionsMax: number
+  /** Of the thread's heap, where adapters run. */
+  readonly memoryMb: number
+}
+
+/** What a thread is started with. */
+export interface ThreadData {
+  readonly settings: ViewsSettings
+  /** See watched.ts. */
+  readonly watched: SharedArrayBuffer
+  readonly refused: readonly Refused[]
 }
 
 export type FromRelay =
   /** A document changed. */
-  { readonly kind: 'wake' } | { readonly kind: 'close' }
+  | { readonly kind: 'wake' }
+  | { readonly kind: 'close' }
+  | { readonly kind: 'operate'; readonly id: number; readonly operation: Operation }
 
 export type FromViews =
   /** Adapters are loaded: none, or those that are projected from now on. */
@@ -25,6 +42,8 @@ export type FromViews =
       readonly message: string
     }
   | { readonly kind: 'figures'; readonly figures: ViewsFigures }
+  | { readonly kind: 'operated'; readonly id: number; readonly answered: Answered }
+  | { readonly kind: 'inoperable'; readonly id: number; readonly code: ErrorCode; readonly reason: string }
 
 export interface ViewsFigures {
   /** Documents that wait to be projected, or are being projected. */
@@ -35,4 +54,6 @@ export interface ViewsFigures {
   readonly dead: number
   /** The database cannot be reached. */
   readonly unavailable: boolean
+  /** Tables that are being built. */
+  readonly rebuilding: readonly RebuildFigures[]
 }

@@ -9,10 +9,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { parentPort, workerData } from 'node:worker_threads'
 import type { Adapter } from '../../core/domain/adapter.ts'
 import { engines } from '../../core/engine/engines.ts'
+import { TidemarkError } from '../../core/protocol/errors.ts'
 import type { Logger } from '../logger.ts'
 import { AdapterLoadError, loadAdapters } from './adapters.ts'
 import { LiveDocuments } from './live-documents.ts'
 import { isAnswer, RemoteLog } from './log-port.ts'
+import { type OperationsParts, operate } from './operations.ts'
 import { Pending } from './pending.ts'
 import { Projector } from './projector.ts'
 import { Rebuild } from './rebuild/rebuild.ts'
@@ -24,7 +26,8 @@ import { installTidemark } from './store/schema.ts'
 import { TablesRefused } from './store/tables.ts'
 import { Writer } from './store/writer.ts'
 import { isNext, place } from './versions.ts'
-import type { FromRelay, FromViews, ViewsSettings } from './views-messages.ts'
+import type { FromRelay, FromViews, ThreadData, ViewsSettings } from './views-messages.ts'
+import { Watched } from './watched.ts'
 
 const leaseMs = 6_000
 const figuresMs = 1_000
@@ -34,6 +37,8 @@ const asideMs = 5_000
 
 if (parentPort === null) throw new Error('not a thread')
 const port = parentPort
+const threadData = workerData as ThreadData
+const watched = new Watched(threadData.watched, threadData.refused)
 const tell = (message: FromViews): void => port.postMessage(message)
 const line =
   (level: 'error' | 'warn' | 'info' | 'debug') =>
@@ -48,6 +53,9 @@ const logger: Logger = {
 const log = new RemoteLog(port)
 const closing = new AbortController()
 let projector: Projector | null = null
+let rebuild: Rebuild | null = null
+/** Null until adapters are loaded. */
+let operations: OperationsParts | null = null
 
 /** Errors do not pass between threads as they are. */
 function plain(fields: object): object {
@@ -60,7 +68,7 @@ function plain(fields: object): object {
 }
 
 async function main(): Promise<void> {
-  const settings = workerData as ViewsSettings
+  const { settings } = threadData
   const adapters = await loadAdapters(settings.folder)
   const { databaseUrl, dataFolder } = settings
   const isHomeless = databaseUrl === null && dataFolder === null
@@ -71,6 +79,7 @@ async function main(): Promise<void> {
   if (adapters.length === 0 || isHomeless) return port.close()
   const sql = sqlOf(settings)
   await sql.start()
+  operations = { sql, adapters, rebuilding: () => rebuild?.figures ?? [] }
   let failures = 0
   while (!closing.signal.aborted) {
     try {
@@ -112,7 +121,8 @@ async function projectUntilMoved(sql: Sql, adapters: readonly Adapter[]): Promis
   for (const { schema, tables } of placed) writer.know(schema, tables)
   const pending = new Pending()
   const moved = new AbortController()
-  const store = new SqlRowStore({ sql, writer, placed, leaseMs })
+  const isAlone = threadData.settings.dataFolder !== null
+  const store = new SqlRowStore({ sql, writer, placed, leaseMs, isAlone })
   projector = new Projector({
     log,
     // One whose tables are rebuilt is here twice, under the names of both schemas.
@@ -120,6 +130,7 @@ async function projectUntilMoved(sql: Sql, adapters: readonly Adapter[]): Promis
     documents: new LiveDocuments(log, engines.yjs),
     visited: visitedDocuments(),
     pending,
+    watched,
     store,
     logger,
     onMoved: () => moved.abort(),
@@ -129,12 +140,15 @@ async function projectUntilMoved(sql: Sql, adapters: readonly Adapter[]): Promis
   const figures = setInterval(() => {
     const unavailable = sql.unavailable() !== null
     const { projected, dead } = current.counts
-    tell({ kind: 'figures', figures: { projected, dead, pending: pending.size, unavailable } })
+    tell({
+      kind: 'figures',
+      figures: { projected, dead, pending: pending.size, unavailable, rebuilding: rebuild?.figures ?? [] },
+    })
   }, figuresMs)
   const end = AbortSignal.any([closing.signal, moved.signal])
   try {
     if (placed.some(isNext))
-      await new Rebuild({
+      rebuild = new Rebuild({
         sql,
         log,
         placed,
@@ -142,9 +156,11 @@ async function projectUntilMoved(sql: Sql, adapters: readonly Adapter[]): Promis
         logger,
         rows: () => current.counts.filled,
         isFirst: () => store.holds(0),
-      }).run(end)
+      })
+    if (rebuild !== null) await rebuild.run(end)
     else if (!end.aborted) await new Promise((done) => end.addEventListener('abort', done))
   } finally {
+    rebuild = null
     clearInterval(figures)
     await current.close()
   }
@@ -152,9 +168,25 @@ async function projectUntilMoved(sql: Sql, adapters: readonly Adapter[]): Promis
 
 const visitedDocuments = (): LiveDocuments => new LiveDocuments(log, engines.yjs, { documentsMax: 1 })
 
+/** Never rejects. */
+async function operated({ id, operation }: Extract<FromRelay, { kind: 'operate' }>): Promise<void> {
+  try {
+    if (operations === null) throw new TidemarkError('views_unavailable', 'The views are starting')
+    if (operation.verb === 'retry') watched.forgive(operation.adapter, operation.document)
+    tell({ kind: 'operated', id, answered: await operate(operation, operations) })
+  } catch (error) {
+    const told = error instanceof TidemarkError
+    if (!told || error.code === 'views_unavailable')
+      logger.warn({ err: error, verb: operation.verb }, 'views could not be asked')
+    const code = told ? error.code : 'internal'
+    tell({ kind: 'inoperable', id, code, reason: told ? error.message : 'The views failed' })
+  }
+}
+
 port.on('message', (message: FromRelay | { readonly kind: 'answer' | 'failure' }) => {
   if (isAnswer(message)) log.answered(message)
   else if (message.kind === 'wake') projector?.wake()
+  else if (message.kind === 'operate') void operated(message)
   else closing.abort()
 })
 

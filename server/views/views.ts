@@ -2,26 +2,35 @@
  * The views, as the relay sees them: a thread that reads the log through this object and writes rows somewhere. Nothing waits
  * for it but the start, until adapters are loaded: a broken one ends the start with its file and line.
  *
- * A thread that dies is started anew, each time after a longer wait; what it was at is done again.
+ * A thread that dies is started anew, each time after a longer wait; what it was at is done again, unless an adapter was at
+ * fault (watched.ts).
  */
 import { existsSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
+import { TidemarkError } from '../../core/protocol/errors.ts'
 import type { Log } from '../log/log.ts'
 import type { Logger } from '../logger.ts'
 import type { Metrics } from '../metrics.ts'
 import { AdapterLoadError } from './adapters.ts'
 import { answer, isCall } from './log-port.ts'
-import type { FromViews, ViewsFigures, ViewsSettings } from './views-messages.ts'
+import type { Answered, Operation } from './operations.ts'
+import type { FromViews, ThreadData, ViewsFigures, ViewsSettings } from './views-messages.ts'
+import { Culprits, runningIn, watchedMemory } from './watched.ts'
 
 export interface ViewsOptions {
   readonly log: Pick<Log, 'load' | 'changes'>
   readonly settings: ViewsSettings
   readonly logger: Logger
   readonly metrics: Pick<Metrics, 'watchViews'>
+  /** How long an adapter may take for one document, before its thread is ended. */
+  readonly projectionMsMax?: number
 }
 
 const closeMsMax = 2_000
+const projectionMsMax = 10_000
+const operationMsMax = 30_000
+const operationsMax = 100
 const wakeMs = 2
 const restartMsMax = 30_000
 /** A thread that lived so long began well. */
@@ -32,7 +41,7 @@ const threadUrl = import.meta.url.endsWith('.ts')
   ? new URL('../../dist/server/views/views-thread.js', import.meta.url)
   : new URL('./views-thread.js', import.meta.url)
 
-const none: ViewsFigures = { pending: 0, projected: 0, dead: 0, unavailable: false }
+const none: ViewsFigures = { pending: 0, projected: 0, dead: 0, unavailable: false, rebuilding: [] }
 
 export class Views {
   private readonly options: ViewsOptions
@@ -42,9 +51,16 @@ export class Views {
   private running: Promise<void> = Promise.resolve()
   private figures = none
   private waking: NodeJS.Timeout | null = null
+  private readonly projectionMsMax: number
+  /** The last thread ended by an adapter's fault. */
+  private wasBlamed = false
+  private readonly culprits = new Culprits()
+  private readonly operating = new Map<number, (answer: Answered | TidemarkError) => void>()
+  private operations = 0
 
   constructor(options: ViewsOptions) {
     this.options = options
+    this.projectionMsMax = options.projectionMsMax ?? projectionMsMax
     options.metrics.watchViews(() => this.figures)
   }
 
@@ -77,6 +93,51 @@ export class Views {
     await this.running
   }
 
+  /** Rejects with `views_unavailable`, `not_found`, `already_exists`, `overloaded`. */
+  operate(operation: Operation): Promise<Answered> {
+    const { worker, operating } = this
+    if (worker === null) throw unavailable('There are no adapters, or their thread is starting')
+    if (operating.size >= operationsMax) throw new TidemarkError('overloaded', 'Too many ask the views')
+    if (operation.verb === 'retry') this.culprits.forgive(operation.adapter, operation.document)
+    const id = this.operations++
+    return new Promise((resolve, reject) => {
+      const late = setTimeout(
+        () => operating.get(id)?.(unavailable('The views gave no answer')),
+        operationMsMax,
+      )
+      operating.set(id, (answer) => {
+        clearTimeout(late)
+        operating.delete(id)
+        if (answer instanceof TidemarkError) reject(answer)
+        else resolve(answer)
+      })
+      worker.postMessage({ kind: 'operate', id, operation })
+    })
+  }
+
+  /** Ends the thread when its adapter is at the same document for too long, and calls `onLate` before. */
+  private guard(worker: Worker, memory: SharedArrayBuffer, onLate: () => void): NodeJS.Timeout {
+    let seen = { run: 0, sinceMs: 0 }
+    return setInterval(() => {
+      const run = runningIn(memory)?.run ?? 0
+      const nowMs = performance.now()
+      if (run !== seen.run) seen = { run, sinceMs: nowMs }
+      if (run === 0 || nowMs - seen.sinceMs < this.projectionMsMax) return
+      onLate()
+      void worker.terminate()
+    }, this.projectionMsMax / 10)
+  }
+
+  /** A thread ended by itself, or by `guard`. */
+  private blame(memory: SharedArrayBuffer, reason: string): void {
+    const culprit = runningIn(memory)
+    if (culprit === null || this.closing.signal.aborted) return
+    const { adapter, document } = culprit
+    this.options.logger.error({ adapter, document, reason }, 'an adapter ended the thread of the views')
+    this.culprits.note(culprit, reason, Date.now())
+    this.wasBlamed = true
+  }
+
   /** Never rejects. */
   private async watch(signal: AbortSignal): Promise<void> {
     const { logger } = this.options
@@ -84,7 +145,10 @@ export class Views {
       const startedMs = performance.now()
       await this.exited
       if (signal.aborted) return
-      failures = performance.now() - startedMs > stableMs ? 0 : failures + 1
+      // It is known why, and will not happen again at once.
+      if (this.wasBlamed || performance.now() - startedMs > stableMs) failures = 0
+      else failures++
+      this.wasBlamed = false
       const waitMs = Math.min(restartMsMax, 500 * 2 ** failures) * (0.5 + Math.random() / 2)
       logger.error({ waitMs: Math.round(waitMs) }, 'the thread of the views ended; it is started anew')
       // Aborted: the end, seen by the loop.
@@ -99,8 +163,15 @@ export class Views {
   /** Resolves with the adapters' names once they are loaded. */
   private launch(): Promise<readonly string[]> {
     const { settings, log, logger } = this.options
-    const worker = new Worker(threadUrl, { workerData: settings })
+    const watched = watchedMemory()
+    const workerData: ThreadData = { settings, watched, refused: this.culprits.refused }
+    const resourceLimits = { maxOldGenerationSizeMb: settings.memoryMb }
+    const worker = new Worker(threadUrl, { workerData, resourceLimits })
     this.worker = worker
+    let reason = 'it ended the thread'
+    const guard = this.guard(worker, watched, () => {
+      reason = `it took more than ${this.projectionMsMax} ms`
+    })
     return new Promise((resolve, reject) => {
       worker.on('message', (message: FromViews) => {
         if (isCall(message)) void answer(message, log, worker)
@@ -108,15 +179,23 @@ export class Views {
         else if (message.kind === 'broken') reject(new AdapterLoadError(message.message))
         else if (message.kind === 'figures') this.figures = message.figures
         else if (message.kind === 'log') logger[message.level](message.fields, message.message)
+        else if (message.kind === 'operated') this.operating.get(message.id)?.(message.answered)
+        else if (message.kind === 'inoperable')
+          this.operating.get(message.id)?.(new TidemarkError(message.code, message.reason))
       })
       worker.on('error', (error) => {
+        if ('code' in error && error.code === 'ERR_WORKER_OUT_OF_MEMORY')
+          reason = `it took more than ${settings.memoryMb} MiB`
         logger.error({ err: error }, 'the thread of the views failed')
         reject(error)
       })
       this.exited = new Promise((done) => {
         worker.once('exit', () => {
+          clearInterval(guard)
+          this.blame(watched, reason)
           if (this.worker === worker) this.worker = null
           this.figures = { ...none, unavailable: this.figures.unavailable }
+          for (const tell of [...this.operating.values()]) tell(unavailable('The views ended'))
           reject(new Error('the thread of the views ended before it was ready'))
           done(undefined)
         })
@@ -124,3 +203,5 @@ export class Views {
     })
   }
 }
+
+const unavailable = (reason: string): TidemarkError => new TidemarkError('views_unavailable', reason)

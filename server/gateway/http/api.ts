@@ -7,7 +7,7 @@
  * The JSON schemas of the routes validate, serialise and describe: GET /v1/openapi.json is made of them, so it cannot
  * say anything else than what runs. What the schemas do not name is refused.
  *
- * The routes: document-routes.ts, update-routes.ts, history-routes.ts, session-routes.ts.
+ * The routes: document-routes.ts, update-routes.ts, history-routes.ts, session-routes.ts, views-routes.ts.
  */
 import swagger from '@fastify/swagger'
 import type { FastifyInstance, FastifyRequest, RouteOptions } from 'fastify'
@@ -21,6 +21,7 @@ import { noSuchRoute, problemSchema, sendProblem } from './problem.ts'
 import { octets } from './schemas.ts'
 import { sessionRoutes } from './session-routes.ts'
 import { updateRoutes } from './update-routes.ts'
+import { viewsRoutes } from './views-routes.ts'
 
 export type { ApiParts } from './context.ts'
 
@@ -57,6 +58,7 @@ async function v1(api: FastifyInstance, context: ApiContext): Promise<void> {
   updateRoutes(api, context)
   historyRoutes(api, context)
   sessionRoutes(api, context)
+  viewsRoutes(api, context)
   api.get('/openapi.json', { schema: { hide: true, querystring: { type: 'object', properties: {} } } }, () =>
     api.swagger(),
   )

@@ -11,6 +11,7 @@ import type { Logger } from '../../logger.ts'
 import type { Metrics } from '../../metrics.ts'
 import type { Rooms } from '../../room/rooms.ts'
 import { newSessionId } from '../../room/session.ts'
+import type { Answered, Operation } from '../../views/operations.ts'
 import { type Caller, type DocumentCaller, Guard, type GuardLimits } from './guard.ts'
 
 export interface ApiLimits extends GuardLimits {
@@ -33,6 +34,8 @@ export interface ApiParts {
   readonly json: (updates: readonly Uint8Array[], signal: AbortSignal) => Promise<Uint8Array>
   /** What was removed or discarded shall leave the disk. */
   readonly compactSoon: (document: DocumentId) => void
+  /** Rejects as `Views.operate`. */
+  readonly views: (operation: Operation) => Promise<Answered>
   readonly limits: Partial<ApiLimits> & Pick<ApiLimits, 'updateBytesMax'>
 }
 

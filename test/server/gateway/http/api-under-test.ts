@@ -6,6 +6,7 @@ import * as Y from 'yjs'
 import type { DocumentId } from '../../../../core/document-id.ts'
 import { engines } from '../../../../core/engine/engines.ts'
 import { noOffset } from '../../../../core/offset.ts'
+import { TidemarkError } from '../../../../core/protocol/errors.ts'
 import { createGatekeeper } from '../../../../server/access/gatekeeper.ts'
 import { createRevocations } from '../../../../server/access/revocations.ts'
 import { readConfig } from '../../../../server/config.ts'
@@ -41,6 +42,7 @@ export interface ApiUnderTestOptions {
   readonly limits?: Partial<ApiParts['limits']>
   readonly logger?: Logger
   readonly json?: ApiParts['json']
+  readonly live?: ApiParts['live']
 }
 
 export async function startApi(options: ApiUnderTestOptions = {}): Promise<ApiUnderTest> {
@@ -110,6 +112,14 @@ export async function startApi(options: ApiUnderTestOptions = {}): Promise<ApiUn
       json:
         options.json ?? (async (updates) => new TextEncoder().encode(JSON.stringify(engine.toJson(updates)))),
       compactSoon: (document) => compactions.push(document),
+      views: async () => {
+        throw new TidemarkError('views_unavailable', 'There are none here')
+      },
+      live: options.live ?? {
+        open() {
+          throw new TidemarkError('views_unavailable', 'There are none here')
+        },
+      },
       limits: { updateBytesMax: config.UPDATE_BYTES_MAX, ...options.limits },
     }),
   })

@@ -22,6 +22,11 @@ const routes = [
   'POST /v1/documents/{id}/quarantine/{offset}/release',
   'POST /v1/documents/{id}/quarantine/{offset}/discard',
   'POST /v1/sessions/end',
+  'GET /v1/views',
+  'POST /v1/views/rebuild',
+  'POST /v1/views/{adapter}/rebuild',
+  'GET /v1/views/dead-letters',
+  'POST /v1/views/dead-letters/retry',
 ]
 
 test('it is valid, and names every route', async () => {
