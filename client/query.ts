@@ -37,6 +37,7 @@ async function answerTo(
   request: QueryRequest,
   given: AbortSignal | undefined,
 ): Promise<QueryAnswer> {
+  if (asker.paused) throw new TidemarkError('views_unavailable', 'The client is paused')
   const closing = asker.closing.signal
   const late = AbortSignal.timeout(answerMsMax)
   const signal = AbortSignal.any([closing, late, ...(given === undefined ? [] : [given])])
@@ -52,9 +53,8 @@ async function answerTo(
       }
       given?.throwIfAborted()
       if (closing.aborted) throw new TidemarkError('shutting_down', 'The client was closed')
-      throw new TidemarkError('internal', late.aborted ? 'No answer in time' : 'The server was not reached', {
-        cause: error,
-      })
+      const why = late.aborted ? 'No answer in time' : 'The server was not reached'
+      throw new TidemarkError('views_unavailable', why, { cause: error })
     }
 }
 

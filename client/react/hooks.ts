@@ -13,6 +13,8 @@ import type { Awareness } from 'y-protocols/awareness'
 import type * as Y from 'yjs'
 import type { Aside, Client, Handle, Status, StorageState } from '../types.ts'
 
+export { type LiveRowsState, type QueryState, useLive, useQuery } from './queries.ts'
+
 export interface OpenDocument {
   readonly handle: Handle
   /** Give an editor a `key` of `doc.guid`: after `handle.reset()` this is another document. */

@@ -78,6 +78,15 @@ test('an old token is asked for anew once, and only where there is a function to
   await Promise.all([ann.close(), fixed.close()])
 })
 
+test('a client that is paused asks nobody', async () => {
+  client.pause()
+  await expect(client.query('select 1')).rejects.toMatchObject({ code: 'views_unavailable' })
+  client.resume()
+  server.answers = [json(answer)]
+  await client.query('select 1')
+  expect(server.asked).toHaveLength(1)
+})
+
 test('a server that is away is an error that may pass; a question given up rejects with its reason', async () => {
   server.answers = [() => undefined]
   const given = new AbortController()
@@ -89,7 +98,7 @@ test('a server that is away is an error that may pass; a question given up rejec
   await expect(closing).rejects.toMatchObject({ code: 'shutting_down' })
   await server.stop()
   const other = createClient({ url: server.url, storage: 'memory' })
-  await expect(other.query('select 1')).rejects.toMatchObject({ code: 'internal' })
+  await expect(other.query('select 1')).rejects.toMatchObject({ code: 'views_unavailable' })
   await other.close()
 })
 

@@ -2,14 +2,16 @@ import { useState } from 'react'
 import { DocumentPage } from './document-page.tsx'
 import { Failure } from './failure.tsx'
 import { Icon } from './icon.tsx'
+import { OverviewPage } from './overview-page.tsx'
 import { personOf } from './person.ts'
-import { goTo, isEmbedded, newDocumentId, useDocumentId } from './place.ts'
+import { goTo, isEmbedded, newDocumentId, useDocumentId, useIsOverview } from './place.ts'
 import { recentsOf } from './recents.ts'
 import type { Session } from './session.ts'
 import { Sidebar } from './sidebar.tsx'
 
 export function App({ session }: { readonly session: Session }) {
   const id = useDocumentId()
+  const isOverview = useIsOverview() && id === null
   const [person] = useState(() => personOf(session.user))
   const [recents] = useState(() => recentsOf(session.user))
   const [menuIsOpen, setMenuIsOpen] = useState(false)
@@ -27,14 +29,19 @@ export function App({ session }: { readonly session: Session }) {
           session={session}
           recents={recents}
           current={id}
+          isOverview={isOverview}
           isOpen={menuIsOpen}
           onClose={() => setMenuIsOpen(false)}
           onCreate={create}
         />
       )}
-      {id === null ? (
-        <Welcome onCreate={create} onMenu={openMenu} />
-      ) : (
+      {isOverview && (
+        <Failure>
+          <OverviewPage client={session.client} onMenu={openMenu} />
+        </Failure>
+      )}
+      {id === null && !isOverview && <Welcome onCreate={create} onMenu={openMenu} />}
+      {id !== null && (
         <Failure key={id}>
           <DocumentPage id={id} session={session} person={person} recents={recents} onMenu={openMenu} />
         </Failure>

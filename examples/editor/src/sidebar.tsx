@@ -1,7 +1,8 @@
-import { type MouseEvent, useEffect, useRef, useState } from 'react'
+import { useEffect, useRef, useState } from 'react'
+import { Anchor } from './anchor.tsx'
 import { Icon } from './icon.tsx'
 import { useListing } from './listing.ts'
-import { goTo, linkTo } from './place.ts'
+import { linkTo, linkToOverview } from './place.ts'
 import { nameOf, type Recents, useRecents } from './recents.ts'
 import type { Session } from './session.ts'
 
@@ -12,13 +13,14 @@ interface SidebarProps {
   readonly session: Session
   readonly recents: Recents
   readonly current: string | null
+  readonly isOverview: boolean
   /** On a narrow screen it lies over the page and is opened. */
   readonly isOpen: boolean
   readonly onClose: () => void
   readonly onCreate: () => void
 }
 
-export function Sidebar({ session, recents, current, isOpen, onClose, onCreate }: SidebarProps) {
+export function Sidebar({ session, recents, current, isOverview, isOpen, onClose, onCreate }: SidebarProps) {
   const recent = useRecents(recents)
   const listing = useListing(session, `${current}`)
   const [filter, setFilter] = useState('')
@@ -52,13 +54,13 @@ export function Sidebar({ session, recents, current, isOpen, onClose, onCreate }
       {isOpen && <div className="shade" onClick={onClose} aria-hidden="true" />}
       <nav className="sidebar" data-open={isOpen || undefined} aria-label="Documents">
         <header>
-          <a className="brand" href={linkTo(null)} onClick={(event) => follow(event, null, onClose)}>
+          <Anchor className="brand" to={linkTo(null)} onGo={onClose}>
             <svg viewBox="0 0 32 32" aria-hidden="true">
               <path d="M4 12c4-4.200 8-4.200 12 0s8 4.200 12 0" />
               <path d="M4 21c4-4.200 8-4.200 12 0s8 4.200 12 0" />
             </svg>
             Tidemark
-          </a>
+          </Anchor>
           <button
             ref={closing}
             type="button"
@@ -72,6 +74,9 @@ export function Sidebar({ session, recents, current, isOpen, onClose, onCreate }
         <button type="button" className="button create" onClick={onCreate}>
           <Icon name="plus" /> New document
         </button>
+        <Anchor className="button create" to={linkToOverview()} isCurrent={isOverview} onGo={onClose}>
+          <Icon name="search" /> Search and tasks
+        </Anchor>
         {recent.length + others.length >= filterFrom && (
           <input
             className="filter"
@@ -116,22 +121,10 @@ interface ItemProps {
 function Item({ id, title, isCurrent, onGo }: ItemProps) {
   return (
     <li>
-      <a
-        href={linkTo(id)}
-        aria-current={isCurrent ? 'page' : undefined}
-        onClick={(event) => follow(event, id, onGo)}
-      >
+      <Anchor to={linkTo(id)} isCurrent={isCurrent} onGo={onGo}>
         <span>{title || nameOf(id)}</span>
         <small>{id}</small>
-      </a>
+      </Anchor>
     </li>
   )
-}
-
-/** A plain click stays on the page; all others are the browser's. */
-function follow(event: MouseEvent, id: string | null, then: () => void): void {
-  if (event.metaKey || event.ctrlKey || event.shiftKey || event.button !== 0) return
-  event.preventDefault()
-  goTo(id)
-  then()
 }

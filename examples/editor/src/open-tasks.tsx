@@ -1,0 +1,122 @@
+import { useState } from 'react'
+import type { Client } from 'tidemark/client'
+import { type LiveRowsState, useLive } from 'tidemark/client/react'
+import { Anchor } from './anchor.tsx'
+import { linkTo } from './place.ts'
+import { nameOf } from './recents.ts'
+import { tick } from './tick.ts'
+
+export interface OpenTask {
+  readonly document: string
+  readonly position: number
+  readonly depth: number
+  readonly text: string
+  readonly title: string
+}
+interface Counts {
+  readonly open: number
+  readonly done: number
+}
+
+const shownMax = 300
+const tasksSql = `
+  select document, position, depth, tasks.text, title
+  from tasks join notes using (document)
+  where not done and tasks.text <> ''
+  order by title = '', lower(title), document, position limit ${shownMax}`
+const countsSql = `
+  select count(*) filter (where not done)::int as open, count(*) filter (where done)::int as done
+  from tasks where text <> ''`
+
+export function useOpenTasks(client: Client): LiveRowsState<OpenTask> {
+  return useLive<OpenTask>(client, tasksSql, [], { key: ['document', 'position'] })
+}
+
+/** As all documents have them, while people type. */
+export function OpenTasks({
+  client,
+  tasks,
+}: {
+  readonly client: Client
+  readonly tasks: LiveRowsState<OpenTask>
+}) {
+  const [counts] = useLive<Counts>(client, countsSql).rows
+  const isLive = tasks.state === 'live'
+  return (
+    <section className="tasks" aria-label="Open tasks" data-stale={!isLive || undefined}>
+      <h2>
+        Open tasks
+        {counts !== undefined && (
+          <small>
+            {counts.open} open, {counts.done} done
+          </small>
+        )}
+      </h2>
+      {tasks.loaded && tasks.rows.length === 0 && (
+        <p className="quiet">Nothing to do. Tasks of all documents appear here as they are written.</p>
+      )}
+      {!tasks.loaded && <p className="quiet">Asking the server …</p>}
+      {byDocument(tasks.rows).map(([first, ...others]) => (
+        <article key={first.document}>
+          <h3>
+            <Anchor to={linkTo(first.document)}>{first.title || nameOf(first.document)}</Anchor>
+          </h3>
+          <ul>
+            {[first, ...others].map((task) => (
+              <Task key={`${task.position} ${task.text}`} client={client} task={task} isLive={isLive} />
+            ))}
+          </ul>
+        </article>
+      ))}
+      {counts !== undefined && counts.open > shownMax && (
+        <p className="quiet">The first {shownMax} are shown.</p>
+      )}
+    </section>
+  )
+}
+
+interface TaskProps {
+  readonly client: Client
+  readonly task: OpenTask
+  readonly isLive: boolean
+}
+
+/** Ticking edits the document; the row goes when the view has seen it. */
+function Task({ client, task, isLive }: TaskProps) {
+  const [state, setState] = useState<'open' | 'ticking' | 'failed'>('open')
+  return (
+    <li style={{ marginInlineStart: `${task.depth * 1.6}em` }}>
+      <label>
+        <input
+          type="checkbox"
+          checked={state === 'ticking'}
+          disabled={!isLive || state === 'ticking'}
+          onChange={() => {
+            setState('ticking')
+            tick(client, task).then(
+              (ticked) => setState(ticked ? 'ticking' : 'failed'),
+              () => setState('failed'),
+            )
+          }}
+        />
+        <span>{task.text}</span>
+      </label>
+      {state === 'failed' && (
+        <small role="alert">
+          It could not be ticked from here. <Anchor to={linkTo(task.document)}>Open the document</Anchor>
+        </small>
+      )}
+    </li>
+  )
+}
+
+/** Rows come in the order of their documents. */
+function byDocument(tasks: readonly OpenTask[]): [OpenTask, ...OpenTask[]][] {
+  const groups: [OpenTask, ...OpenTask[]][] = []
+  for (const task of tasks) {
+    const last = groups.at(-1)
+    if (last?.[0].document === task.document) last.push(task)
+    else groups.push([task])
+  }
+  return groups
+}
