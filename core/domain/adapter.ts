@@ -13,6 +13,9 @@
 import type { State, Value } from '../engine/live-document.ts'
 import { AdapterError } from './adapter-error.ts'
 import { type ParametersOf, parsePattern } from './document-pattern.ts'
+import { FieldsProjection } from './fields/project-fields.ts'
+import { type ColumnTypes, tablesOf } from './fields/tables.ts'
+import type { Fields, FieldsOfDocument } from './fold/fields.ts'
 import type { ColumnValue, Row } from './row.ts'
 import { tablesIn } from './tables-in-sql.ts'
 
@@ -43,8 +46,16 @@ export interface Definition<Tables, Pattern extends string> {
   readonly version: number
   /** `notes/:id`; see document-pattern.ts. */
   readonly documents: Pattern
-  /** Makes the tables, and what belongs to them: indexes, generated columns, policies. */
-  readonly sql: string
+  /** Makes the tables, and what belongs to them: indexes, generated columns, policies. Those of `fields` are there before. */
+  readonly sql?: string
+  /** Whose rules hold offline too, kept as facts; they have tables of their own (fields/tables.ts). */
+  readonly fields?: Fields
+  /** Fields of entities within a document: `lines/7` has those of `lines`. */
+  readonly collections?: Readonly<Record<string, Fields>>
+  /** SQL types of fields that hold what the app says. */
+  readonly columns?: ColumnTypes
+  /** By version: what facts of that version are in the next one. */
+  readonly upcast?: FieldsOfDocument['upcast']
   document?(
     state: State,
     context: Context<ParametersOf<Pattern>>,
@@ -63,10 +74,19 @@ export interface Adapter {
   /** Those that `document` fills. */
   readonly documentTables: readonly string[]
   document(state: State, context: Context): Readonly<Record<string, unknown>>
+  /** Null: its documents hold no facts. */
+  readonly facts: FactsAdapter | null
+  /** Tables whose rows belong to entries of a document. */
+  readonly entryTables: ReadonlySet<string>
   /** By table. */
   readonly entries: ReadonlyMap<string, Entries<unknown, Readonly<Record<string, string>>>>
   /** Null for a document that it does not take. */
   contextOf(document: string): Context | null
+}
+
+export interface FactsAdapter {
+  readonly fields: FieldsOfDocument
+  readonly projection: FieldsProjection
 }
 
 const versionMax = 2 ** 31 - 1
@@ -84,9 +104,13 @@ export function defineAdapter<
     name,
     version,
     documents,
-    sql,
+    fields,
+    collections,
+    columns,
+    upcast,
     document,
     entries = {},
+    sql = fields === undefined ? undefined : '',
   } = definition as Partial<Definition<Tables, Pattern>>
   const refuse = (why: string): never => {
     throw new AdapterError(typeof name === 'string' ? name : '', why)
@@ -99,17 +123,33 @@ export function defineAdapter<
   if (typeof documents !== 'string') return refuse('it must say which documents it takes, like "notes/:id"')
   if (typeof sql !== 'string') return refuse('it must have the SQL that makes its tables')
   const pattern = orRefuse(() => parsePattern(documents))
-  const tables = orRefuse(() => tablesIn(sql))
-  if (tables.length === 0) return refuse('its SQL makes no table')
+  const ownTables = orRefuse(() => tablesIn(sql))
   if (!isObject(entries)) return refuse('"entries" must be an object with tables')
-  const documentTables = tables.filter((table) => !Object.hasOwn(entries, table))
+  if (fields === undefined && (collections ?? columns ?? upcast) !== undefined)
+    return refuse('"collections", "columns" and "upcast" go with "fields"')
+  const facts = orRefuse(() => {
+    if (fields === undefined) return null
+    const all: FieldsOfDocument = {
+      fields,
+      version: version!,
+      ...(collections !== undefined && { collections }),
+      ...(upcast !== undefined && { upcast }),
+    }
+    return { fields: all, projection: new FieldsProjection(tablesOf(name, all, columns), all) }
+  })
+  const factTables = facts?.projection.tables
+  const tables = [...(factTables?.names ?? []), ...ownTables]
+  if (tables.length === 0) return refuse('its SQL makes no table')
+  const twice = ownTables.find((table) => factTables?.names.includes(table))
+  if (twice !== undefined) return refuse(`its fields come with a table "${twice}": call its own otherwise`)
+  const documentTables = ownTables.filter((table) => !Object.hasOwn(entries, table))
   if (document === undefined && documentTables.length > 0)
     return refuse(`nothing fills the table "${documentTables[0]}": give it "document" or "entries"`)
   if (document !== undefined && typeof document !== 'function') return refuse('"document" must be a function')
   if (document !== undefined && documentTables.length === 0)
     return refuse('"document" has no table to fill: all are in "entries"')
   for (const [table, form] of Object.entries<Partial<Entries<unknown, unknown>> | undefined>(entries)) {
-    if (!tables.includes(table)) return refuse(`"entries" has "${table}", but the SQL makes no such table`)
+    if (!ownTables.includes(table)) return refuse(`"entries" has "${table}", but the SQL makes no such table`)
     if (
       typeof form?.rows !== 'function' ||
       (typeof form.map === 'string') === (typeof form.list === 'string')
@@ -120,9 +160,11 @@ export function defineAdapter<
     name,
     version: version!,
     documents,
-    sql,
+    sql: factTables === undefined ? sql : `${factTables.sql}\n${sql}`,
     tables,
     documentTables,
+    facts,
+    entryTables: new Set([...Object.keys(entries), ...(factTables?.entryTables ?? [])]),
     document: (document as Adapter['document'] | undefined) ?? (() => ({})),
     entries: new Map(Object.entries(entries)) as Adapter['entries'],
     contextOf(id) {

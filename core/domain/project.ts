@@ -10,6 +10,7 @@
 import type { State, Touched, Value } from '../engine/live-document.ts'
 import type { Adapter, Context } from './adapter.ts'
 import { AdapterError } from './adapter-error.ts'
+import type { FieldRows } from './fields/project-fields.ts'
 import { completeRow, nameOf, type Row } from './row.ts'
 
 export const entryBytesMax = 1024
@@ -24,13 +25,14 @@ export interface Replacement {
 /** All rows of a document. Throws `AdapterError`, also around what the adapter throws. */
 export function project(adapter: Adapter, state: State, context: Context): Replacement[] {
   const whole = projectDocument(adapter, state, context)
+  const facts = completed(adapter, context, () => adapter.facts?.projection.whole(state) ?? [])
   const entries = [...adapter.entries].map(([table, { map, list }]) => {
     const read = map === undefined ? state.list(list!) : state.map(map)
     const entries = reading(adapter, table, context, () => read.entries())
     const rows = entries.flatMap(([key, value]) => entryRows(adapter, table, key, value, context))
     return { table, entries: null, rows }
   })
-  return [...whole, ...entries]
+  return [...facts, ...whole, ...entries]
 }
 
 /** What is to be replaced after an update that touched this. Nothing when it touched nothing. */
@@ -42,6 +44,9 @@ export function projectEntries(
 ): Replacement[] {
   if (touched.size === 0) return []
   const replacements = projectDocument(adapter, state, context)
+  replacements.push(
+    ...completed(adapter, context, () => adapter.facts?.projection.touched(state, touched) ?? []),
+  )
   for (const [table, { map, list }] of adapter.entries) {
     const root = touched.get(map ?? list!)
     const keys = [...((map === undefined ? root?.elements : root?.keys) ?? [])].filter(fits).sort()
@@ -54,6 +59,19 @@ export function projectEntries(
     replacements.push({ table, entries: keys, rows })
   }
   return replacements
+}
+
+function completed(adapter: Adapter, context: Context, work: () => FieldRows[]): Replacement[] {
+  return call(adapter, '"fields"', context, work).map(({ table, entries, rows }) => ({
+    table,
+    entries: entries === null ? null : entries.filter(fits),
+    rows: rows.flatMap(({ entry, ...row }) => {
+      if (entry === undefined) return checked(adapter, table, [row], { document: context.document })
+      return fits(entry as string)
+        ? checked(adapter, table, [row], { document: context.document, entry: entry as string })
+        : []
+    }),
+  }))
 }
 
 function projectDocument(adapter: Adapter, state: State, context: Context): Replacement[] {
@@ -79,9 +97,9 @@ function entryRows(adapter: Adapter, table: string, key: string, value: Value, c
   return checked(adapter, table, given, { document: context.document, entry: key })
 }
 
-function call(adapter: Adapter, what: string, context: Context, work: () => unknown): unknown {
+function call<T>(adapter: Adapter, what: string, context: Context, work: () => T): T {
   try {
-    const given: unknown = work()
+    const given = work()
     if (!(given instanceof Promise)) return given
     // It may reject, and nobody would hear of it.
     given.catch(() => undefined)

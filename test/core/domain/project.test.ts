@@ -7,10 +7,11 @@ import { describe, expect, test } from 'vitest'
 import * as Y from 'yjs'
 import { type Adapter, defineAdapter } from '../../../core/domain/adapter.ts'
 import { plainText } from '../../../core/domain/editor.ts'
-import { project, projectEntries, type Replacement } from '../../../core/domain/project.ts'
+import { project, projectEntries } from '../../../core/domain/project.ts'
 import type { Row } from '../../../core/domain/row.ts'
 import { rowsOf } from '../../../core/domain/rows-of.ts'
 import { yjsEngine } from '../../../core/engine/yjs/yjs-engine.ts'
+import { TablesInMemory } from '../../support/tables-in-memory.ts'
 import { histories, logChoices, logOf } from '../engine/random-documents.ts'
 import { runs } from '../engine/support.ts'
 
@@ -46,43 +47,20 @@ const everything = defineAdapter({
 })
 const context = everything.contextOf('random/1')!
 
-/** Tables as a database has them, in memory. */
-class Tables {
-  private readonly rows = new Map<string, Row[]>()
-
-  replace(replacements: readonly Replacement[]): this {
-    for (const { table, entries, rows } of replacements) {
-      const kept = (this.rows.get(table) ?? []).filter(
-        (row) => entries !== null && !entries.includes(row['entry'] as string),
-      )
-      this.rows.set(table, [...kept, ...rows])
-    }
-    return this
-  }
-
-  /** In an order of their own. Halves of surrogate pairs: see test/core/engine/support.ts. */
-  content(): string[] {
-    return [...this.rows]
-      .flatMap(([table, rows]) => rows.map((row) => `${table} ${JSON.stringify(row)}`))
-      .map((row) => row.replaceAll(/[\ud800-\udfff]/g, '\ufffd'))
-      .sort()
-  }
-}
-
 describe('rows', () => {
   test('of a followed document are those of one projected from scratch', () => {
     fc.assert(
       fc.property(histories, logChoices, fc.array(fc.nat({ max: 4 })), (history, choices, sizes) => {
         const updates = [...logOf(history, choices), ...history.updates.toReversed()]
         const live = yjsEngine.open([])
-        const followed = new Tables().replace(project(everything, live.state, context))
+        const followed = new TablesInMemory().replace(project(everything, live.state, context))
         for (let at = 0, i = 0; at < updates.length; i++) {
           const batch = updates.slice(at, at + 1 + (sizes[i] ?? 0))
           at += batch.length
           followed.replace(projectEntries(everything, live.state, live.apply(batch), context))
           if (i % 5 > 0 && at < updates.length) continue
           const scratch = yjsEngine.open(updates.slice(0, at).toReversed())
-          const expected = new Tables().replace(project(everything, scratch.state, context))
+          const expected = new TablesInMemory().replace(project(everything, scratch.state, context))
           expect(followed.content()).toEqual(expected.content())
           scratch.close()
         }

@@ -1,0 +1,186 @@
+/**
+ * Rows of documents that hold facts: of the entities and the facts that an update touched, or of all. The same facts give the
+ * same rows (P5), however they came.
+ *
+ * A fold is kept for each state it was made of, as long as that is kept, so that a new fact costs what it changes. It is made anew
+ * when it has not seen every fact that the state has.
+ */
+import type { MapState, State, Touched, Value } from '../../engine/live-document.ts'
+import { type Fact, factsRoot } from '../facts/fact.ts'
+import { DocumentFold, type FactEntry } from '../fold/document-fold.ts'
+import type { FieldsOfDocument } from '../fold/fields.ts'
+import { fieldOfRoot } from '../kinds/text.ts'
+import type { Row } from '../row.ts'
+import type { FieldColumn, FieldTables } from './tables.ts'
+
+export interface FieldRows {
+  readonly table: string
+  /** Which entries the rows replace; null: all of the document's. */
+  readonly entries: readonly string[] | null
+  readonly rows: readonly Row[]
+}
+
+export class FieldsProjection {
+  readonly tables: FieldTables
+  private readonly definition: FieldsOfDocument
+  private readonly folds = new WeakMap<State, DocumentFold>()
+
+  constructor(tables: FieldTables, definition: FieldsOfDocument) {
+    this.tables = tables
+    this.definition = definition
+  }
+
+  /** All rows of the document. */
+  whole(state: State): FieldRows[] {
+    const fold = this.foldOf(state)
+    // From here on.
+    fold.takeChanges()
+    const entities = fold.names()
+    const { collections, facts, conflicts } = this.tables
+    return [
+      this.documentRow(fold, state),
+      ...[...collections].map(([collection, { table, columns }]) => ({
+        table,
+        entries: null,
+        rows: entities
+          .filter((entity) => entity.startsWith(`${collection}/`))
+          .map((entity) => entityRow(fold, state, entity, columns)),
+      })),
+      {
+        table: facts,
+        entries: null,
+        rows: entities
+          .flatMap((entity) => fold.facts(entity))
+          .filter(isTold)
+          .map((fact) => factRow(fold, fact)),
+      },
+      {
+        table: conflicts,
+        entries: null,
+        rows: entities.flatMap((entity) => this.conflictsOf(fold, state, entity)),
+      },
+    ]
+  }
+
+  /** What is to be replaced after an update that touched this. */
+  touched(state: State, touched: Touched): FieldRows[] {
+    const known = this.folds.get(state)
+    if (known === undefined) return this.whole(state)
+    const map = state.map(factsRoot)
+    known.apply([...(touched.get(factsRoot)?.keys ?? [])].map((key) => entryOf(map, key)))
+    // Something came of which nobody said so.
+    if (known.taken !== map.writtenCount()) return this.whole(state)
+    const changes = known.takeChanges()
+    if (changes === null) return this.whole(state)
+    const { facts } = changes
+    const entities = new Set(changes.entities)
+    for (const root of touched.keys()) {
+      const entity = fieldOfRoot(root)?.entity
+      if (entity !== undefined && (entity === '' || known.facts(entity).length > 0)) entities.add(entity)
+    }
+    const replaced: FieldRows[] = []
+    if (entities.has('')) replaced.push(this.documentRow(known, state))
+    for (const [collection, { table, columns }] of this.tables.collections) {
+      const own = [...entities].filter((entity) => entity.startsWith(`${collection}/`)).sort()
+      if (own.length > 0)
+        replaced.push({
+          table,
+          entries: own,
+          rows: own.map((entity) => entityRow(known, state, entity, columns)),
+        })
+    }
+    const told = facts.filter(isTold)
+    if (told.length > 0)
+      replaced.push({
+        table: this.tables.facts,
+        entries: told.map(({ key }) => key),
+        rows: told.map((fact) => factRow(known, fact)),
+      })
+    const waiting = [...entities].sort()
+    const entries = waiting.flatMap((entity) =>
+      this.multiValuesOf(entity).map((field) => entryOfConflict(entity, field)),
+    )
+    if (entries.length > 0)
+      replaced.push({
+        table: this.tables.conflicts,
+        entries,
+        rows: waiting.flatMap((entity) => this.conflictsOf(known, state, entity)),
+      })
+    return replaced
+  }
+
+  private foldOf(state: State): DocumentFold {
+    const fold = new DocumentFold(this.definition)
+    const map = state.map(factsRoot)
+    fold.apply([...map.written()].map((key) => entryOf(map, key)))
+    this.folds.set(state, fold)
+    return fold
+  }
+
+  /** A document without facts has a row as well: it is there. */
+  private documentRow(fold: DocumentFold, state: State): FieldRows {
+    return { table: this.tables.document, entries: null, rows: [rowOf(fold, state, '', this.tables.columns)] }
+  }
+
+  private multiValuesOf(entity: string): string[] {
+    const { fields, collections = {} } = this.definition
+    const own = entity === '' ? fields : (collections[entity.slice(0, entity.indexOf('/'))] ?? {})
+    return Object.keys(own).filter((field) => own[field]!.name === 'multiValue')
+  }
+
+  private conflictsOf(fold: DocumentFold, state: State, entity: string): Row[] {
+    return this.multiValuesOf(entity).flatMap((field) => {
+      const { conflict } = fold.read(entity, field, state) as { readonly conflict: Value }
+      return conflict === null
+        ? []
+        : [{ entry: entryOfConflict(entity, field), entity, field, sides: conflict }]
+    })
+  }
+}
+
+const entryOfConflict = (entity: string, field: string): string => `${entity}.${field}`
+
+function entryOf(map: MapState, key: string): FactEntry {
+  return { key, value: map.get(key), intact: map.isIntact(key) }
+}
+
+/** Decisions are seen in the outcome of their intents. */
+const isTold = ({ isDecision }: Fact): boolean => !isDecision
+
+function entityRow(fold: DocumentFold, state: State, entity: string, columns: readonly FieldColumn[]): Row {
+  const id = entity.slice(entity.indexOf('/') + 1)
+  return { entry: entity, id, ...rowOf(fold, state, entity, columns) }
+}
+
+function rowOf(fold: DocumentFold, state: State, entity: string, columns: readonly FieldColumn[]): Row {
+  const row: Record<string, Row[string]> = {}
+  let field: string | null = null
+  let read: unknown
+  for (const column of columns) {
+    if (column.field !== field) {
+      field = column.field
+      read = fold.read(entity, field, state)
+    }
+    row[column.name] = column.value(read)
+  }
+  return row
+}
+
+function factRow(fold: DocumentFold, fact: Fact): Row {
+  const { key, entity, type, payload, actor, outcome, lamport } = fact
+  const dot = type.indexOf('.')
+  return {
+    entry: key,
+    entity,
+    field: type.slice(0, dot),
+    operation: type.slice(dot + 1),
+    payload,
+    actor,
+    subject: fold.subjectOf(actor) ?? '',
+    status: outcome.status,
+    reason: outcome.reason,
+    decided_by: outcome.by,
+    detail: outcome.detail as Value | undefined,
+    place: lamport,
+  }
+}
