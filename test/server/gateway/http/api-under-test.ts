@@ -42,7 +42,6 @@ export interface ApiUnderTestOptions {
   readonly limits?: Partial<ApiParts['limits']>
   readonly logger?: Logger
   readonly json?: ApiParts['json']
-  readonly live?: ApiParts['live']
 }
 
 export async function startApi(options: ApiUnderTestOptions = {}): Promise<ApiUnderTest> {
@@ -114,11 +113,6 @@ export async function startApi(options: ApiUnderTestOptions = {}): Promise<ApiUn
       compactSoon: (document) => compactions.push(document),
       views: async () => {
         throw new TidemarkError('views_unavailable', 'There are none here')
-      },
-      live: options.live ?? {
-        open() {
-          throw new TidemarkError('views_unavailable', 'There are none here')
-        },
       },
       limits: { updateBytesMax: config.UPDATE_BYTES_MAX, ...options.limits },
     }),
