@@ -4,7 +4,7 @@
  */
 import fc from 'fast-check'
 import { decided, registration, written } from '../../core/domain/facts/author.ts'
-import type { Fact } from '../../core/domain/facts/fact.ts'
+import { decisionKeyOf, type Fact } from '../../core/domain/facts/fact.ts'
 import { awaitsDecision } from '../../core/domain/facts/outcome.ts'
 import { DocumentFold, type FactEntry } from '../../core/domain/fold/document-fold.ts'
 import type { FieldsOfDocument } from '../../core/domain/fold/fields.ts'
@@ -55,7 +55,8 @@ export const steps = (maxLength: number): fc.Arbitrary<Step[]> =>
       ),
       choices: fc.array(fc.nat(), { minLength: 4, maxLength: 8 }),
     }),
-    { maxLength },
+    // Without a size there would be ten steps at most, which say little.
+    { maxLength, size: 'max' },
   )
 
 export interface Written {
@@ -121,10 +122,11 @@ export function play(history: readonly Step[], { fields, behave, judge, check }:
 
 /** Undecided ones, as the arbiter would find them. */
 export function intentsOf(fold: DocumentFold): Fact[] {
+  const isDecided = (intent: Fact): boolean => fold.fact(decisionKeyOf(intent.key)) !== undefined
   return fold
     .names()
     .flatMap((entity) => fold.facts(entity))
-    .filter(({ isDecision, outcome }) => !isDecision && awaitsDecision(outcome))
+    .filter((fact) => !fact.isDecision && awaitsDecision(fact.outcome) && !isDecided(fact))
 }
 
 /** All that a fold says, to compare. */
