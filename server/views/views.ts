@@ -94,7 +94,7 @@ export class Views {
   }
 
   /** Rejects with `views_unavailable`, `not_found`, `already_exists`, `overloaded`. */
-  operate(operation: Operation): Promise<Answered> {
+  async operate(operation: Operation): Promise<Answered> {
     const { worker, operating } = this
     if (worker === null) throw unavailable('There are no adapters, or their thread is starting')
     if (operating.size >= operationsMax) throw new TidemarkError('overloaded', 'Too many ask the views')
