@@ -5,10 +5,15 @@ import { type ErrorCode, errorTable } from '../../core/protocol/errors.ts'
 const closeReasonBytesMax = 123
 
 /** Closes with a row of the error table and the reason `code: text`. */
-export function closeSocket(ws: WebSocket, code: ErrorCode, reason: string): void {
+export function closeSocket(
+  ws: WebSocket,
+  code: ErrorCode,
+  reason: string,
+  closeCode: number = errorTable[code].closeCode,
+): void {
   const text = Buffer.from(`${code}: ${reason}`)
   // Cut at a character's start, or the frame would not be valid UTF-8.
   let end = Math.min(text.length, closeReasonBytesMax)
   while (end < text.length && end > 0 && (text[end]! & 0xc0) === 0x80) end--
-  ws.close(errorTable[code].closeCode, text.subarray(0, end))
+  ws.close(closeCode, text.subarray(0, end))
 }

@@ -4,7 +4,7 @@
  *   upgrade → admission (counts only) → origin → token → handshake → access → door
  *
  * The subprotocol chooses the door: `tidemark.v1`, where a token may also come in a message and access is a matter of
- * each document; without one the y-websocket door.
+ * each document. Without one the path does: `/hocuspocus`, where tokens come in messages, or a document of the y-websocket door.
  *
  * Nothing is read from a socket before its token, if it must have one, is checked, so whoever has none costs a few
  * kilobytes and a place among `handshakesMax`. Browsers see nothing of a failed upgrade but its failure, and try again for ever; so
@@ -26,8 +26,18 @@ import type { Revocations } from '../access/access.ts'
 import { Admission, type AdmissionLimits, retryAfterSeconds } from './admission.ts'
 import { closeSocket } from './close-socket.ts'
 import { type Arrival, assertReadable, type Connection, type DoorContext, toldOf } from './door.ts'
+import { HocuspocusDialects } from './hocuspocus-dialect.ts'
+import { acceptHocuspocus, type HocuspocusContext } from './hocuspocus-door.ts'
 import { sendProblem } from './http/problem.ts'
-import { type AddressOf, clientAddresses, documentIdOf, offers, queryOf, tokenOf } from './request.ts'
+import {
+  type AddressOf,
+  clientAddresses,
+  documentIdOf,
+  isHocuspocus,
+  offers,
+  queryOf,
+  tokenOf,
+} from './request.ts'
 import { identifyConnection } from './tidemark-bearer.ts'
 import { Channels, partBytes } from './tidemark-dialect.ts'
 import { acceptTidemark, type TidemarkContext } from './tidemark-door.ts'
@@ -39,6 +49,8 @@ export interface GatewayOptions extends DoorContext {
   /** Of one message; in the tidemark.v1 door put together from its parts. */
   readonly frameBytesMax: number
   readonly documentsPerSocketMax: number
+  /** Requests that stay: live queries. */
+  readonly listenersMax?: number
   /** What an ack is worth now. */
   readonly durability: () => string
   readonly admission: AdmissionLimits
@@ -79,6 +91,7 @@ export class Gateway {
   private readonly peers = new Set<Peer>()
   private readonly tidemarkSockets: WebSocketServer
   private readonly tidemark: TidemarkContext
+  private readonly hocuspocus: HocuspocusContext
   private readonly admission: Admission
   private readonly addressOf: AddressOf
   private stopListening: () => void = () => undefined
@@ -100,7 +113,8 @@ export class Gateway {
       routerOptions: { maxParamLength: paramLengthMax },
       frameworkErrors: (error, request, reply) => sendProblem(error, request, reply, options),
     })
-    this.http.server.maxConnections = options.admission.sessionsMax + socketsBeside
+    this.http.server.maxConnections =
+      options.admission.sessionsMax + (options.listenersMax ?? 0) + socketsBeside
     const websockets = { noServer: true, perMessageDeflate: false, clientTracking: false }
     this.websockets = new WebSocketServer({ ...websockets, maxPayload: options.frameBytesMax })
     this.tidemarkSockets = new WebSocketServer({
@@ -108,13 +122,17 @@ export class Gateway {
       maxPayload: partBytes,
       handleProtocols: () => subprotocol,
     })
+    const users = {
+      enterUser: (subject: string) => this.admission.enterUser(subject),
+      leaveUser: (subject: string) => this.admission.leaveUser(subject),
+    }
     this.tidemark = {
       ...options,
+      ...users,
       channels: new Channels(),
       messageBytesMax: options.frameBytesMax,
-      enterUser: (subject) => this.admission.enterUser(subject),
-      leaveUser: (subject) => this.admission.leaveUser(subject),
     }
+    this.hocuspocus = { ...options, ...users, dialects: new HocuspocusDialects() }
     this.healthRoutes()
     options.routes(this.http, this)
     this.http.server.on('upgrade', (request, socket: Socket, head) => this.upgrade(request, socket, head))
@@ -190,7 +208,9 @@ export class Gateway {
     try {
       if (!gatekeeper.allowsOrigin(origin, host))
         throw new TidemarkError('origin_forbidden', 'Pages of this origin may not connect')
-      begin = tidemark ? await this.tidemarkDoor(token) : await this.yWebsocketDoor(request, token)
+      if (tidemark) begin = await this.tidemarkDoor(token)
+      else if (isHocuspocus(request)) begin = (arrival) => acceptHocuspocus(arrival, this.hocuspocus)
+      else begin = await this.yWebsocketDoor(request, token)
     } catch (error) {
       begin = () => {
         throw error

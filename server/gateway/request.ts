@@ -11,10 +11,17 @@ import { TidemarkError } from '../../core/protocol/errors.ts'
 /** Paths that other doors will have, or have; no document may hide behind them. */
 const reservedPaths: ReadonlySet<string> = new Set(['automerge', 'hocuspocus'])
 
+const pathOf = (request: IncomingMessage): string => (request.url ?? '/').slice(1).split('?', 1)[0] ?? ''
+
+/** Whether it is for the Hocuspocus door. */
+export function isHocuspocus(request: IncomingMessage): boolean {
+  const path = pathOf(request)
+  return path === 'hocuspocus' || path === 'hocuspocus/'
+}
+
 /** The id in a request's path; throws `invalid_document_id`. */
 export function documentIdOf(request: IncomingMessage): DocumentId {
-  const path = (request.url ?? '/').slice(1).split('?', 1)[0] ?? ''
-  const document = decodeDocumentId(path)
+  const document = decodeDocumentId(pathOf(request))
   if (reservedPaths.has(document)) {
     throw new TidemarkError('invalid_document_id', `The path ${document} is reserved for another dialect`)
   }

@@ -14,4 +14,6 @@ export interface Dialect {
   /** A frame with an update made of `chunks`: for a session that fell behind. */
   caughtUp(chunks: readonly Uint8Array[], offset: Offset): Uint8Array[]
   awareness(update: Uint8Array): Uint8Array
+  /** A frame with a message to all others (room-broadcast.ts). Absent: the dialect has none. */
+  broadcast?(payload: string): Uint8Array
 }

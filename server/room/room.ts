@@ -31,6 +31,7 @@ import type { Metrics } from '../metrics.ts'
 import { type Have, type Joined, lackedBy, Milestones, missedBy } from './catch-up.ts'
 import type { Dialect } from './dialect.ts'
 import { Image, type ImageBudget } from './image.ts'
+import { RoomBroadcast } from './room-broadcast.ts'
 import { RoomPresence, type RoomPresenceLimits } from './room-presence.ts'
 import type { Session } from './session.ts'
 import { type SubmitLimits, Submits, type Submitter } from './submits.ts'
@@ -68,6 +69,7 @@ export class Room implements Flushable, Follower {
   readonly opened: Promise<void>
   readonly stats: TailStats
   readonly presence: RoomPresence
+  readonly broadcast: RoomBroadcast
   readonly image: Image
   private readonly submits: Submits
   private readonly context: RoomContext
@@ -86,6 +88,7 @@ export class Room implements Flushable, Follower {
     this.context = context
     const { engine, log, images, limits } = context
     this.presence = new RoomPresence(document, this.sessions, limits, log)
+    this.broadcast = new RoomBroadcast(document, this.sessions, log)
     this.submits = new Submits(document, context, () => this.schedule())
     this.image = new Image(document, engine, log, images)
     this.stats = { tailBytes: 0, tailCount: 0, snapshotBytes: 0, oldestMs: 0, compactedMs: 0 }
@@ -367,7 +370,7 @@ export class Room implements Flushable, Follower {
   }
 
   onEphemeral(bytes: Uint8Array): void {
-    this.presence.hear(bytes)
+    if (!this.broadcast.hear(bytes)) this.presence.hear(bytes)
   }
 
   /** A compaction took entries out of the tail. */

@@ -40,6 +40,8 @@ export interface SessionOptions {
   readonly close: (code: ErrorCode, reason: string) => void
   /** Hears what becomes of updates that came with a key. Absent: one that fails closes the session. */
   readonly pushes?: Pushes
+  /** Hears when updates that came without a key are durable; one that fails closes the session. */
+  readonly unnamed?: UnnamedUpdates
   readonly limits: SessionLimits
 }
 
@@ -56,6 +58,14 @@ export interface Pushes {
   failed(sequence: number, code: ErrorCode, reason: string): void
   /** Everything up to here was handed to the socket. True when nothing that is durable is still to be told. */
   delivered(offset: Offset): boolean
+}
+
+/** The updates of a session that gives them no names, and is told how many of them are durable. */
+export interface UnnamedUpdates {
+  /** One more is, in the order in which they were taken. */
+  settled(): void
+  /** Everything before what has settled was handed to the socket: tell it. */
+  delivered(): void
 }
 
 /** To copy so little costs less than to give the kernel several pieces. */
@@ -163,7 +173,8 @@ export class Session implements Submitter {
 
   settled(bytes: number, appended: Appended, key?: IdempotencyKey): void {
     this.options.flow.settled(bytes)
-    if (key !== undefined) this.options.pushes?.settled(key.sequence, appended.offset)
+    if (key === undefined) this.options.unnamed?.settled()
+    else this.options.pushes?.settled(key.sequence, appended.offset)
   }
 
   failed(bytes: number, code: ErrorCode, reason: string, key?: IdempotencyKey): void {
@@ -175,6 +186,7 @@ export class Session implements Submitter {
 
   /** See `Pushes.delivered`. */
   delivered(offset: Offset): boolean {
+    this.options.unnamed?.delivered()
     return this.options.pushes?.delivered(offset) ?? true
   }
 
