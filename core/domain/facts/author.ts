@@ -19,7 +19,7 @@ import {
   server,
 } from './fact.ts'
 
-export type NewFact = Pick<FactParts, 'entity' | 'type' | 'payload' | 'version' | 'epoch'> & {
+export type NewFact = Pick<FactParts, 'entity' | 'type' | 'payload' | 'version' | 'epoch' | 'roles'> & {
   /** Facts that its payload is about: it names them as seen if there is no room for all that its author saw. */
   readonly about?: readonly FactKey[]
 }

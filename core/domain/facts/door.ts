@@ -11,8 +11,15 @@ import { actorType, decodeFact, type Fact } from './fact.ts'
 /** Why a fact does not come in; a sentence for who develops a client. */
 export interface FactRefused {
   readonly key: string
-  readonly reason: 'malformed' | 'exists' | 'out_of_order' | 'not_yours' | 'decision'
+  readonly reason: 'malformed' | 'exists' | 'out_of_order' | 'not_yours' | 'not_your_role' | 'decision'
   readonly message: string
+}
+
+/** Who sends them, as the token says. */
+export interface Author {
+  /** '' without authentication. */
+  readonly subject: string
+  readonly roles: readonly string[]
 }
 
 interface Actor {
@@ -33,8 +40,8 @@ export class FactDoor {
     for (const fact of inOrder(facts)) this.take(fact)
   }
 
-  /** Null: all of them may come in. Changes nothing. `author` null: the server. */
-  refusal(writes: readonly Write[], author: string | null): FactRefused | null {
+  /** Null: all of them may come in. Changes nothing. `author` null: the server itself. */
+  refusal(writes: readonly Write[], author: Author | null): FactRefused | null {
     const facts: Fact[] = []
     for (const [key, value] of writes) {
       const fact = decodeFact(key, value)
@@ -61,7 +68,7 @@ export class FactDoor {
     for (const fact of inOrder(facts)) this.take(fact)
   }
 
-  private refusalOfDecision(fact: Fact, author: string | null, decided: Set<string>): Refusal | null {
+  private refusalOfDecision(fact: Fact, author: Author | null, decided: Set<string>): Refusal | null {
     if (author !== null) return { reason: 'decision', message: 'Only the server decides' }
     if (this.decided.has(fact.intent) || decided.has(fact.intent))
       return { reason: 'exists', message: `${fact.intent} is decided` }
@@ -69,8 +76,8 @@ export class FactDoor {
     return null
   }
 
-  private refusalOf(fact: Fact, author: string | null, fresh: Map<string, Actor>): Refusal | null {
-    const { actor, seq, payload } = fact
+  private refusalOf(fact: Fact, author: Author | null, fresh: Map<string, Actor>): Refusal | null {
+    const { actor, seq, payload, roles } = fact
     const known = fresh.get(actor) ?? this.actors.get(actor)
     const next = known?.next ?? 0
     if (seq < next)
@@ -81,8 +88,12 @@ export class FactDoor {
         message: `${fact.key} comes before ${actor}:${next}, which is not here`,
       }
     const subject = known?.subject ?? (payload as string)
-    if (author !== null && author !== '' && subject !== author)
-      return { reason: 'not_yours', message: `The actor ${actor} is somebody else's` }
+    if (author !== null && author.subject !== '') {
+      if (subject !== author.subject)
+        return { reason: 'not_yours', message: `The actor ${actor} is somebody else's` }
+      const role = roles.find((each) => !author.roles.includes(each))
+      if (role !== undefined) return { reason: 'not_your_role', message: `${fact.key} acts as "${role}"` }
+    }
     fresh.set(actor, { subject, next: seq + 1 })
     return null
   }

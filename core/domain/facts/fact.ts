@@ -5,6 +5,7 @@
  *   "k3x9a2:0"    ["", "@actor", "ann"]                         whose actor k3x9a2 is
  *   "k3x9a2:1"    ["", "price.set", 4200]                       the document itself, no dependency but its own last
  *   "k3x9a2:2"    ["lines/7", "count.add", 5, "p0q1r2:4"]       an entity in it, having seen p0q1r2's fourth
+ *   "k3x9a2:3"    ["", "state.accept", {…}, "", 1, 0, ["seller"]]  an intent, as a seller
  *   "@k3x9a2:1"   ["", "@", {"accepted": true, "by": "…"}]      the decision on k3x9a2:1
  *
  * Everything here was written by a client, so nothing is taken for granted: what is not as above is no fact, says why, and is
@@ -17,6 +18,8 @@ export const factsRoot = 'facts'
 /** Facts one names as seen; who saw more names the latest. */
 export const dependenciesMax = 64
 export const entityLengthMax = 200
+/** In which one acts at once. */
+export const rolesMax = 16
 export const seqMax = 2 ** 31 - 1
 /** Of the fact that says whose an actor is. */
 export const actorType = '@actor'
@@ -39,6 +42,8 @@ export interface FactParts {
   readonly version?: number
   /** Of the entity's owner, as its author knew it. Default 0. */
   readonly epoch?: number
+  /** Of intents: in which roles their author acts. The door lets only those in that the author has. Default none. */
+  readonly roles?: readonly string[]
 }
 
 /** Belongs to one fold, which sets `lamport` and `outcome`. */
@@ -54,6 +59,7 @@ export class Fact implements Required<FactParts> {
   readonly dependencies: readonly FactKey[]
   readonly version: number
   readonly epoch: number
+  readonly roles: readonly string[]
   /** One more than the highest of what it follows. */
   lamport = 0
   outcome: Outcome = unfolded
@@ -68,6 +74,7 @@ export class Fact implements Required<FactParts> {
     this.dependencies = parts.dependencies
     this.version = parts.version
     this.epoch = parts.epoch
+    this.roles = parts.roles
   }
 
   get isDecision(): boolean {
@@ -132,28 +139,32 @@ export function encodeFact({
   dependencies = [],
   version = 1,
   epoch = 0,
+  roles = none,
 }: FactParts): Value {
-  const all = [entity, type, payload, dependencies.join(' '), version, epoch]
-  const empty = [undefined, undefined, undefined, '', 1, 0]
+  const all = [entity, type, payload, dependencies.join(' '), version, epoch, roles]
+  if (roles.length === 0) all.pop()
+  const empty = [undefined, undefined, undefined, '', 1, 0, undefined]
   let length = all.length
   while (length > 3 && all[length - 1] === empty[length - 1]) length--
   return all.slice(0, length)
 }
 
-const noDependencies: readonly FactKey[] = []
+const none: readonly string[] = []
 
 /** The fact, or why it is none. */
 export function decodeFact(key: string, value: Value): Fact | string {
   const parsed = parseKey(key)
   if (parsed === null) return 'its key is not actor:seq'
-  if (!Array.isArray(value) || value.length < 3 || value.length > 6) return 'it is not a list of 3 to 6'
-  const [entity, type, payload, dependencies = '', version = 1, epoch = 0] = value as readonly Value[]
+  if (!Array.isArray(value) || value.length < 3 || value.length > 7) return 'it is not a list of 3 to 7'
+  const [entity, type, payload, dependencies = '', version = 1, epoch = 0, roles = none] =
+    value as readonly Value[]
   if (typeof entity !== 'string' || entity.length > entityLengthMax) return 'its entity is not a text'
   if (typeof type !== 'string') return 'its type is not a text'
   if (!isCount(version) || version === 0) return 'its version is not a number from 1'
   if (!isCount(epoch)) return 'its epoch is not a number from 0'
+  if (!isRoles(roles)) return `its roles are not at most ${rolesMax} texts`
   if (typeof dependencies !== 'string') return 'its dependencies are not a text'
-  const seen = dependencies === '' ? noDependencies : dependencies.split(' ')
+  const seen = dependencies === '' ? none : dependencies.split(' ')
   if (seen.length > dependenciesMax) return `it has more than ${dependenciesMax} dependencies`
   if (seen.some((each) => each === key || parseKey(each) === null)) return 'a dependency is no key'
   const { seq, isDecision } = parsed
@@ -161,9 +172,12 @@ export function decodeFact(key: string, value: Value): Fact | string {
   const isFirst = seq === 0 && !isDecision
   if (isFirst !== (type === actorType)) return 'an actor begins with whose it is'
   if (isFirst && (typeof payload !== 'string' || entity !== '')) return 'an actor belongs to a subject'
-  const parts = { entity, type, payload: payload!, dependencies: seen, version, epoch }
+  const parts = { entity, type, payload: payload!, dependencies: seen, version, epoch, roles }
   return new Fact(key, isDecision ? server : parsed.actor, seq, parts)
 }
+
+const isRoles = (value: Value): value is readonly string[] =>
+  Array.isArray(value) && value.length <= rolesMax && value.every((role) => typeof role === 'string')
 
 const isCount = (value: Value): value is number =>
   typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= seqMax

@@ -28,7 +28,10 @@ class Stored {
   offer(update: Uint8Array, author: string | null): string | null {
     const examined = this.guard.examine(update)
     if (examined.refused !== null) return examined.refused
-    const refusal = this.door.refusal(examined.writes, author)
+    const refusal = this.door.refusal(
+      examined.writes,
+      author === null ? null : { subject: author, roles: ['buyer'] },
+    )
     if (refusal !== null) return refusal.reason
     this.guard.add(update)
     this.door.add(examined.writes)
@@ -144,6 +147,11 @@ describe('whoever tries something else', () => {
     ['registers for somebody else', (facts) => facts.set('eve000:0', ['', '@actor', 'ann']), 'not_yours'],
     ['decides', (facts) => facts.set('@victim:1', ['', '@', { accepted: true }]), 'decision'],
     ['leaves a number out', (facts) => facts.set('mallor:7', fact(9)), 'out_of_order'],
+    [
+      'acts in a role of others',
+      (facts) => facts.set('mallor:1', ['', 'stock.add', 9, '', 1, 0, ['buyer', 'seller']]),
+      'not_your_role',
+    ],
     ['writes what is no fact', (facts) => facts.set('mallor:1', { amount: 9 }), 'malformed'],
     ['writes a key that is none', (facts) => facts.set('total', 9), 'malformed'],
     ['writes a nested type', (facts) => facts.set('mallor:1', new Y.Map()), 'no_entry'],
@@ -205,6 +213,11 @@ describe('whoever tries something else', () => {
     const { client, clock } = item.id
     const bytes = [1, 1, 77, 0, 0x40 | 8, ...varUint(client), ...varUint(clock), 1, 125, 9, 0]
     expect(stored.offer(Uint8Array.from(bytes), 'mallory')).toBe('rewrites')
+  })
+
+  test('a role that one has may be acted in', () => {
+    const { attempt } = scene()
+    expect(attempt((facts) => facts.set('mallor:1', ['', 'stock.add', 9, '', 1, 0, ['buyer']]))).toBeNull()
   })
 
   test('the server decides, once', () => {
