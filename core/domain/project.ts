@@ -25,7 +25,7 @@ export interface Replacement {
 /** All rows of a document. Throws `AdapterError`, also around what the adapter throws. */
 export function project(adapter: Adapter, state: State, context: Context): Replacement[] {
   const whole = projectDocument(adapter, state, context)
-  const facts = completed(adapter, context, () => adapter.facts?.projection.whole(state) ?? [])
+  const facts = completed(adapter, context, () => adapter.facts?.projection.whole(state, adapter.name) ?? [])
   const entries = [...adapter.entries].map(([table, { map, list }]) => {
     const read = map === undefined ? state.list(list!) : state.map(map)
     const entries = reading(adapter, table, context, () => read.entries())
@@ -45,7 +45,11 @@ export function projectEntries(
   if (touched.size === 0) return []
   const replacements = projectDocument(adapter, state, context)
   replacements.push(
-    ...completed(adapter, context, () => adapter.facts?.projection.touched(state, touched) ?? []),
+    ...completed(
+      adapter,
+      context,
+      () => adapter.facts?.projection.touched(state, touched, adapter.name) ?? [],
+    ),
   )
   for (const [table, { map, list }] of adapter.entries) {
     const root = touched.get(map ?? list!)

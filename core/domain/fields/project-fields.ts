@@ -23,16 +23,17 @@ export interface FieldRows {
 export class FieldsProjection {
   readonly tables: FieldTables
   private readonly definition: FieldsOfDocument
-  private readonly folds = new WeakMap<State, DocumentFold>()
+  /** By who projects: each is told all changes. */
+  private readonly folds = new WeakMap<State, Map<string, DocumentFold>>()
 
   constructor(tables: FieldTables, definition: FieldsOfDocument) {
     this.tables = tables
     this.definition = definition
   }
 
-  /** All rows of the document. */
-  whole(state: State): FieldRows[] {
-    const fold = this.foldOf(state)
+  /** All rows of the document, for `reader`, whose fold is kept. */
+  whole(state: State, reader: string): FieldRows[] {
+    const fold = this.foldOf(state, reader)
     // From here on.
     fold.takeChanges()
     const entities = fold.names()
@@ -63,15 +64,15 @@ export class FieldsProjection {
   }
 
   /** What is to be replaced after an update that touched this. */
-  touched(state: State, touched: Touched): FieldRows[] {
-    const known = this.folds.get(state)
-    if (known === undefined) return this.whole(state)
+  touched(state: State, touched: Touched, reader: string): FieldRows[] {
+    const known = this.folds.get(state)?.get(reader)
+    if (known === undefined) return this.whole(state, reader)
     const map = state.map(factsRoot)
     known.apply([...(touched.get(factsRoot)?.keys ?? [])].map((key) => entryOf(map, key)))
     // Something came of which nobody said so.
-    if (known.taken !== map.writtenCount()) return this.whole(state)
+    if (known.taken !== map.writtenCount()) return this.whole(state, reader)
     const changes = known.takeChanges()
-    if (changes === null) return this.whole(state)
+    if (changes === null) return this.whole(state, reader)
     const { facts } = changes
     const entities = new Set(changes.entities)
     for (const root of touched.keys()) {
@@ -109,11 +110,12 @@ export class FieldsProjection {
     return replaced
   }
 
-  private foldOf(state: State): DocumentFold {
+  private foldOf(state: State, reader: string): DocumentFold {
     const fold = new DocumentFold(this.definition)
     const map = state.map(factsRoot)
     fold.apply([...map.written()].map((key) => entryOf(map, key)))
-    this.folds.set(state, fold)
+    const folds = this.folds.get(state) ?? new Map<string, DocumentFold>()
+    this.folds.set(state, folds.set(reader, fold))
     return fold
   }
 

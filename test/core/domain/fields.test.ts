@@ -135,6 +135,18 @@ describe('rows', () => {
     ])
   })
 
+  test('are told to each that projects the same document, as when tables are built anew beside others', () => {
+    const { doc, put } = scene(3)
+    const live = yjsEngine.open([Y.encodeStateAsUpdate(doc)])
+    const next = { ...deals, name: 'deals__next' }
+    for (const adapter of [deals, next]) project(adapter, live.state, context)
+    put('lines/1', 'count.add', 7)
+    const touched = live.apply([Y.encodeStateAsUpdate(doc)])
+    const told = [deals, next].map((adapter) => projectEntries(adapter, live.state, touched, context))
+    expect(told[0]).toHaveLength(2)
+    expect(told[1]).toEqual(told[0])
+  })
+
   test('are made anew when an update was not told of', () => {
     const { doc, put } = scene(3)
     const live = yjsEngine.open([Y.encodeStateAsUpdate(doc)])
