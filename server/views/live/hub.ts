@@ -48,8 +48,10 @@ export type LiveHubLimits = typeof liveHubLimits
 /** A query runs at most one part in so many of the time. */
 const restFactor = 4
 const sweepMs = 5_000
-/** The database will be back: this is waited for as long as it takes. */
+/** It will be back: this is waited for as long as it takes. */
 const away: ErrorCode = 'views_unavailable'
+/** Others are in the way; nobody needs to be told. */
+const busy: ReadonlySet<ErrorCode> = new Set(['overloaded', 'rate_limited'])
 
 export interface LiveHubParts<Query> {
   /** Queries of one name have one answer: text, parameters, key and rights are the same. */
@@ -257,11 +259,12 @@ export class LiveHub<Query> {
     const listeners = [...shared.listeners.values()]
     const { failuresMax, backoffMsMax } = this.limits
     shared.failures++
-    const isOver = !isRetryable(code) || (shared.failures > failuresMax && code !== away)
-    if (isOver) return this.end(listeners, code, message)
+    const isPatient = code === away || busy.has(code)
+    if (!isRetryable(code) || (shared.failures > failuresMax && !isPatient))
+      return this.end(listeners, code, message)
     // Who was told nothing yet decides whether to wait.
     const waiting = listeners.filter(({ begun }) => !begun)
-    this.end(waiting, code, message)
+    if (!busy.has(code)) this.end(waiting, code, message)
     shared.stale = true
     const waitMs = Math.min(backoffMsMax, 250 * 2 ** shared.failures)
     shared.notBeforeMs = performance.now() + waitMs * (0.5 + Math.random() / 2)
@@ -322,7 +325,7 @@ export class LiveHub<Query> {
 
   private drop(shared: Shared<Query>): void {
     const { name, current, timer, left } = shared
-    left.abort()
+    left.abort(new TidemarkError('shutting_down', 'Nobody listens any more'))
     if (timer !== null) clearTimeout(timer)
     this.waiting.delete(shared)
     this.queries.delete(name)

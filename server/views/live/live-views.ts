@@ -7,18 +7,18 @@
  */
 import { createHash } from 'node:crypto'
 import { TidemarkError } from '../../../core/protocol/errors.ts'
-import type { QueryAnswer } from '../../../core/protocol/query.ts'
 import type { Logger } from '../../logger.ts'
-import type { Sql } from '../sql/sql.ts'
+import { type Sql, SqlError } from '../sql/sql.ts'
 import { dependenciesOf, type Named } from './dependencies.ts'
 import { LiveHub, type LiveHubLimits } from './hub.ts'
 import { Listening } from './listening.ts'
 import type { LiveFromRelay, LiveFromViews, LiveQuery } from './messages.ts'
+import type { Answer } from './result.ts'
 import type { Touch } from './touch.ts'
 
 export interface LiveViewsParts<Rights> {
-  /** All rows; a `cursor` says that there are more than it gives. Throws `TidemarkError`. */
-  readonly run: (query: LiveQuery<Rights>, signal: AbortSignal) => Promise<QueryAnswer>
+  /** A `cursor` says that there are more rows. Throws `TidemarkError`, or the signal's reason. */
+  readonly run: (query: LiveQuery<Rights>, signal: AbortSignal) => Promise<PagedAnswer>
   /** What the text names. Throws `TidemarkError`. */
   readonly named: (sql: string) => Promise<Named>
   /** The owner's, for the catalog. */
@@ -30,6 +30,10 @@ export interface LiveViewsParts<Rights> {
   readonly tell: (message: LiveFromViews, transfer: ArrayBuffer[]) => void
   readonly logger: Logger
   readonly limits?: Partial<LiveHubLimits>
+}
+
+export interface PagedAnswer extends Answer {
+  readonly cursor: string | null
 }
 
 const runsToldMs = 1_000
@@ -51,7 +55,7 @@ export class LiveViews<Rights> {
       nameOf,
       keyOf: ({ key }) => key,
       run: (query, signal) => this.run(query, signal),
-      dependenciesOf: async ({ sql }) => dependenciesOf(parts.sql, await parts.named(sql)),
+      dependenciesOf: ({ sql }) => this.told(async () => dependenciesOf(parts.sql, await parts.named(sql))),
       outlet: {
         send: (listeners, id, event) => {
           const bytes = new TextEncoder().encode(event)
@@ -108,9 +112,9 @@ export class LiveViews<Rights> {
     this.listening.start()
   }
 
-  private async run(query: LiveQuery<Rights>, signal: AbortSignal): Promise<QueryAnswer> {
+  private async run(query: LiveQuery<Rights>, signal: AbortSignal): Promise<Answer> {
     const answer = await this.told(() => this.parts.run(query, signal))
-    if (answer.cursor === undefined) return answer
+    if (answer.cursor === null) return answer
     const rows = answer.rows.length
     throw new TidemarkError('query_refused', `A live query has at most ${rows} rows: give it a limit`)
   }
@@ -119,6 +123,8 @@ export class LiveViews<Rights> {
     try {
       return await work()
     } catch (error) {
+      if (error instanceof SqlError && error.retryable)
+        throw new TidemarkError('views_unavailable', 'The database of the views is away', { cause: error })
       if (!(error instanceof TidemarkError)) this.parts.logger.error({ err: error }, 'live query failed')
       throw error
     }

@@ -9,13 +9,14 @@
  */
 import { createHash } from 'node:crypto'
 import { TidemarkError } from '../../../core/protocol/errors.ts'
-import type { QueryColumn, QueryRow } from '../../../core/protocol/query.ts'
+import type { QueryColumn } from '../../../core/protocol/query.ts'
 import { difference, type KeyedRow, type Placed } from './difference.ts'
 
 export interface LiveResult {
   readonly id: string
   /** As JSON. */
   readonly columns: string
+  readonly keyColumns: KeyColumns
   readonly rows: readonly KeyedRow[]
   /** About what it takes in memory. */
   readonly bytes: number
@@ -26,7 +27,8 @@ export type KeyColumns = readonly string[] | null
 
 export interface Answer {
   readonly columns: readonly QueryColumn[]
-  readonly rows: readonly QueryRow[]
+  /** Each an object, as JSON. */
+  readonly rows: readonly string[]
 }
 
 const rowBytes = 64
@@ -40,7 +42,7 @@ export function keyColumnsOf(asked: KeyColumns, { columns, rows }: Answer): KeyC
   if (asked !== null) return asked
   const own = ['document', 'entry'].filter((name) => there.has(name))
   if (own.length === 0) return null
-  const keys = new Set(rows.map((row) => keyOf(row, own)))
+  const keys = new Set(rows.map((text) => keyOf(text, own)))
   return keys.size === rows.length ? own : null
 }
 
@@ -50,15 +52,16 @@ export function resultOf(
   keyColumns: KeyColumns,
   before: LiveResult | null,
 ): LiveResult {
-  const known = new Map(before?.rows.map((row) => [row.key, row]))
+  const isKeyedAlike = String(before?.keyColumns) === String(keyColumns)
+  const byText = new Map(isKeyedAlike ? before?.rows.map((row) => [row.text, row.key]) : [])
+  const byKey = new Map(before?.rows.map((row) => [row.key, row]))
   const numbers = new Map<string, number>()
-  const keyed = rows.map((row): KeyedRow => {
-    const text = JSON.stringify(row)
-    const base = keyColumns === null ? hashOf(text) : shortened(keyOf(row, keyColumns))
+  const keyed = rows.map((text): KeyedRow => {
+    const base = byText.get(text)?.replace(/#\d+$/, '') ?? baseOf(text, keyColumns)
     const number = numbers.get(base) ?? 0
     numbers.set(base, number + 1)
     const key = number === 0 ? base : `${base}#${number}`
-    const was = known.get(key)
+    const was = byKey.get(key)
     return was?.text === text ? was : { key, text }
   })
   const columnsText = JSON.stringify(columns)
@@ -68,6 +71,7 @@ export function resultOf(
   return {
     id: hash.digest('base64url').slice(0, 22),
     columns: columnsText,
+    keyColumns,
     rows: keyed,
     bytes: bytesOf(keyed),
   }
@@ -99,10 +103,17 @@ export function errorEvent(code: string, message: string): string {
   return `event: error\ndata: ${JSON.stringify({ code, message })}\n\n`
 }
 
-const keyOf = (row: QueryRow, columns: readonly string[]): string =>
-  JSON.stringify(columns.map((name) => row[name] ?? null))
+/** Ends with a bracket, or is a hash: what follows a `#` behind it is a number of ours. */
+function baseOf(text: string, keyColumns: KeyColumns): string {
+  if (keyColumns === null) return hashOf(text)
+  const key = keyOf(text, keyColumns)
+  return key.length <= keyLengthMax ? key : hashOf(key)
+}
 
-const shortened = (key: string): string => (key.length <= keyLengthMax ? key : hashOf(key))
+function keyOf(text: string, columns: readonly string[]): string {
+  const row = JSON.parse(text) as Readonly<Record<string, unknown>>
+  return JSON.stringify(columns.map((name) => row[name] ?? null))
+}
 
 const hashOf = (text: string): string => createHash('sha256').update(text).digest('base64url').slice(0, 22)
 

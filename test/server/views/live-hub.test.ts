@@ -80,7 +80,11 @@ class World {
       const rows = [...this.rows]
       await this.gate
       if (this.failure !== null) throw this.failure
-      return { columns: Object.keys(rows[0] ?? {}).map((name) => ({ name, type: 'text' })), rows }
+      const names = Object.keys(rows[0] ?? {})
+      return {
+        columns: names.map((name) => ({ name, type: 'text' })),
+        rows: rows.map((row) => JSON.stringify(row)),
+      }
     } finally {
       this.atOnce--
     }
