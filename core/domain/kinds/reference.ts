@@ -2,6 +2,7 @@
  * A register of another document's id, or of none. Whether that document is there is no question for a fold, which knows only
  * its own; SQL answers it, with the column that `to` says what it points to.
  */
+import { parseDocumentId } from '../../document-id.ts'
 import type { Value } from '../../engine/live-document.ts'
 import { parsePattern } from '../document-pattern.ts'
 import { type Draft, refusal } from '../facts/draft.ts'
@@ -12,7 +13,7 @@ import { type RegisterState, register } from './register.ts'
 export function reference<const To extends string>(to: To) {
   const pattern = parsePattern(to)
   const isTarget = (value: Value): boolean =>
-    value === null || (typeof value === 'string' && pattern.match(value) !== null)
+    value === null || (typeof value === 'string' && pattern.match(value) !== null && isDocumentId(value))
   const { operations, create, apply, read } = register<string>(isTarget)
   return {
     name: 'reference',
@@ -28,4 +29,14 @@ export function reference<const To extends string>(to: To) {
     apply,
     read,
   } satisfies Kind<RegisterState, string | null> & { to: To }
+}
+
+function isDocumentId(text: string): boolean {
+  try {
+    parseDocumentId(text)
+    return true
+  } catch {
+    // What is wrong with it is of no use to a fold.
+    return false
+  }
 }

@@ -65,10 +65,10 @@ export function set<T extends SetElement = string>(isValue: (value: Value) => bo
       for (const key of fact.payload as readonly FactKey[]) {
         const addition = context.fact(key)
         const additions = addition && elements.get(addition.payload)
-        if (additions?.get(addition!.actor) !== addition) continue
+        if (additions === undefined || additions.get(addition!.actor) !== addition) continue
         leave(addition)
-        additions!.delete(addition!.actor)
-        if (additions!.size === 0) elements.delete(addition!.payload)
+        additions.delete(addition!.actor)
+        if (additions.size === 0) elements.delete(addition!.payload)
       }
     },
     read: ({ elements }) => [...elements.keys()] as T[],
