@@ -64,8 +64,10 @@ export const notes = defineAdapter<Tables>({
   `,
   document(state) {
     const body = state.tree('body')
+    const text = plainText(body)
+    const title = titleOf(state.text('title').toString(), text)
     return {
-      notes: [{ title: state.text('title').toString(), text: plainText(body), words: wordCount(body) }],
+      notes: [{ title, text, words: wordCount(body) }],
       headings: headings(body).map(({ level, text }, position) => ({
         position,
         level: levelOf(level),
@@ -81,6 +83,11 @@ export const notes = defineAdapter<Tables>({
     }
   },
 })
+
+/** What to call it: its title, else how it begins. */
+function titleOf(title: string, text: string): string {
+  return title.trim() || text.slice(0, 1000).split('\n', 1)[0]!.slice(0, 80).trim()
+}
 
 /** 1 to 6. What a client wrote there may be any number. */
 function levelOf(written: number): number {

@@ -41,6 +41,15 @@ test('a note has its title, its text and its words', () => {
   ])
 })
 
+test('one without a title is called by how it begins', () => {
+  const of = (doc: Y.Doc) => rows(doc)['notes']?.[0]?.['title']
+  expect(of(note('', paragraph(), paragraph(text('Low water')), paragraph(text('at nine'))))).toBe(
+    'Low water',
+  )
+  expect(of(note('  ', paragraph(text('y'.repeat(300)))))).toHaveLength(80)
+  expect(of(note('', paragraph()))).toBe('')
+})
+
 test('headings, tasks and links have rows in the order of the text', () => {
   const link = { type: 'link', attrs: { href: 'https://tides.example' } }
   const doc = note(
