@@ -190,7 +190,7 @@ describe('on top of what is pending', () => {
     expect(a.outcome(undecided)).toEqual({ status: 'pending' })
     expect(seen(a.fold).pending).toMatchObject([{ version: undecided.key, isStale: true }])
     expect(state.judge(a.fold, a.fold.fact(undecided.key)!)).toEqual({ accepted: false, reason: 'stale' })
-    a.decide(undecided, { accepted: true })
+    a.decide(undecided)
     expect(a.outcome(undecided)).toMatchObject({ status: 'rejected', reason: 'stale' })
   })
 
