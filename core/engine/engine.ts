@@ -100,6 +100,11 @@ export interface Engine {
   ended(versions: readonly Uint8Array[]): Ended
   isSubsumed(update: Uint8Array, coverage: Coverage): boolean
   /**
+   * True when a replica at `version` has all structs of an update that was validated; also when it has none, since versions do
+   * not tell deletes. Throws `malformed_frame` when it is no version.
+   */
+  predates(update: Uint8Array, version: Uint8Array): boolean
+  /**
    * The update without what `coverage` already has, where leaving that out is cheap; the same bytes
    * when it saves nothing. Adding the outline of either to the coverage comes to the same.
    */

@@ -11,6 +11,7 @@
  *   ends the connection, since the provider opens a document anew with the next one and not before.
  */
 import { type DocumentId, parseDocumentId } from '../../core/document-id.ts'
+import { engines } from '../../core/engine/engines.ts'
 import { noOffset } from '../../core/offset.ts'
 import { type ErrorCode, isRetryable, TidemarkError } from '../../core/protocol/error-codes.ts'
 import { type ClientMessage, documentNameOf, type Scope } from '../../core/protocol/hocuspocus.ts'
@@ -19,6 +20,7 @@ import type { Room } from '../room/room.ts'
 import { Session, type UnnamedUpdates } from '../room/session.ts'
 import { assertReadable, type DoorContext, toldOf } from './door.ts'
 import { HocuspocusDialect, type HocuspocusDialects } from './hocuspocus-dialect.ts'
+import { MessageRow } from './message-row.ts'
 import type { SocketLine } from './socket-line.ts'
 import { SyncStatuses } from './sync-statuses.ts'
 
@@ -59,20 +61,16 @@ export class HocuspocusDocument implements UnnamedUpdates {
   private readonly among: Documents
   private readonly dialects: HocuspocusDialects
   private readonly context: DoorContext
-  private readonly statuses = new SyncStatuses()
+  private readonly statuses = new SyncStatuses(engines.yjs)
   /** For what is said before it is in a room. */
   private readonly greeting: HocuspocusDialect
   /** Its client is of 4.x. */
   private knowsClosed = false
   private closed = false
   private entered: Entered | null = null
-  /** Something is asked of somebody, after which the row goes on. */
-  private held = false
-  private row: { readonly message: ClientMessage; readonly bytes: number }[] = []
-  /** Of the first in the row that was not taken yet. */
-  private rowStart = 0
-  /** A step 1 that waits for the socket to take more. */
-  private pendingStep1: Uint8Array | null = null
+  private readonly row: MessageRow<ClientMessage>
+  /** A step 1 that waits for the socket to take more, and whether the provider counts anew with it. */
+  private pending: { readonly version: Uint8Array; readonly restarted: boolean } | null = null
   private tokenRequested = false
   private renewing = false
   private tellWaits = false
@@ -92,6 +90,10 @@ export class HocuspocusDocument implements UnnamedUpdates {
     this.dialects = dialects
     this.context = context
     this.greeting = new HocuspocusDialect(address)
+    this.row = new MessageRow({
+      take: (message) => this.take(message),
+      waiting: (bytes) => among.waiting(bytes),
+    })
   }
 
   get ended(): boolean {
@@ -123,7 +125,7 @@ export class HocuspocusDocument implements UnnamedUpdates {
       this.ownToken = message.token
       this.knowsClosed = message.client !== null
     }
-    void this.hold(() => this.among.inTurn(() => this.open(introduced)))
+    this.hold(() => this.among.inTurn(() => this.open(introduced)))
     if (!introduced) this.receive(message, 0)
   }
 
@@ -156,36 +158,16 @@ export class HocuspocusDocument implements UnnamedUpdates {
     return this.entered as Entered
   }
 
-  /** What comes meanwhile waits in the row. */
-  private async hold(work: () => Promise<void>): Promise<void> {
-    this.held = true
-    try {
-      await work()
-    } catch (error) {
-      this.fail(error)
-    }
-    this.held = false
-    this.goOn()
+  /** What comes meanwhile waits. */
+  private hold(work: () => Promise<void>): void {
+    void this.row.hold(() => work().catch((error: unknown) => this.fail(error)))
   }
 
   // --- what comes -------------------------------------------------------------------------------
 
+  /** `bytes`: what it costs to keep it for a while. */
   receive(message: ClientMessage, bytes: number): void {
-    if (this.closed) return
-    if (!this.held) return this.take(message)
-    this.row.push({ message, bytes })
-    this.among.waiting(bytes)
-  }
-
-  private goOn(): void {
-    while (this.rowStart < this.row.length && !this.held && !this.closed) {
-      const { message, bytes } = this.row[this.rowStart++]!
-      this.among.waiting(-bytes)
-      this.take(message)
-    }
-    if (this.rowStart * 2 < this.row.length) return
-    this.row.splice(0, this.rowStart)
-    this.rowStart = 0
+    this.row.receive(message, bytes)
   }
 
   private take(message: ClientMessage): void {
@@ -218,40 +200,48 @@ export class HocuspocusDocument implements UnnamedUpdates {
     }
   }
 
-  /** With the latest step 1, once the socket takes more: whoever asks and does not read is not answered. */
+  /** To the latest step 1, once the socket takes more: whoever asks and does not read is not answered. */
   private answer(version: Uint8Array): void {
-    const waits = this.pendingStep1 !== null
-    this.pendingStep1 = version
-    this.statuses.restarted()
+    const waits = this.pending !== null
+    const restarted = this.statuses.restarted(version)
+    // Those that were not sent in time come last, and are older.
+    if (!waits || restarted) this.pending = { version, restarted }
     if (waits) return
     this.line
       .writable()
       .then(async () => {
-        const latest = this.pendingStep1
-        this.pendingStep1 = null
-        if (this.closed || this.entered === null || latest === null) return
+        const { pending } = this
+        this.pending = null
+        if (this.closed || this.entered === null || pending === null) return
         const { room, session, dialect } = this.entered
-        session.write(dialect.frame({ kind: 'sync-step-1', version: room.version() }), Date.now())
+        if (pending.restarted) this.askBack(this.entered)
         const answer = dialect.syncStep2.bind(dialect)
-        await room.join(session, { version: latest, offset: noOffset }, answer)
+        await room.join(session, { version: pending.version, offset: noOffset }, answer)
       })
       .catch((error: unknown) => this.fail(error))
   }
 
+  private askBack({ room, session, dialect }: Entered): void {
+    session.write(dialect.frame({ kind: 'sync-step-1', version: room.version() }), Date.now())
+  }
+
   private submit(update: Uint8Array, whole: boolean): void {
+    const { statuses } = this
     const { room, session, dialect } = this.entered!
+    let durable: boolean
     try {
-      const durable = !room.submit(session, update, whole)
-      this.statuses.taken(whole, durable)
-      if (durable) room.owe(session)
+      durable = !room.submit(session, update, whole)
     } catch (error) {
-      this.statuses.refuse()
       this.line.write(dialect.frame({ kind: 'sync-status', applied: false }))
       const { code } = toldOf(error)
       // A reader goes on reading. Anything else: what comes after it would lean on what is missing.
       if (code !== 'read_only') throw error
       this.context.metrics.refused(code)
+      return whole ? statuses.wholeRefused() : statuses.updateRefused(update)
     }
+    if (whole) statuses.wholeTaken(durable)
+    else statuses.updateTaken(update, durable)
+    if (statuses.owing) room.owe(session)
   }
 
   settled(): void {
@@ -285,7 +275,7 @@ export class HocuspocusDocument implements UnnamedUpdates {
   private authenticate(token: string, client: string | null): void {
     this.ownToken = token
     this.knowsClosed = client !== null
-    void this.hold(async () => this.renewed(await this.among.identify(this), true))
+    this.hold(async () => this.renewed(await this.among.identify(this), true))
   }
 
   /** Ends rights whose time is over; asks for another token ahead of that. */
@@ -325,15 +315,14 @@ export class HocuspocusDocument implements UnnamedUpdates {
   /** `asked`: its client waits to hear what it may do. */
   private renewed(identity: Identity, asked: boolean): void {
     if (this.closed || this.entered === null) return
-    const { room, session, dialect } = this.entered
+    const { session } = this.entered
     assertReadable(identity, this.document)
     const before = session.mayWrite
     session.renew(identity)
     this.tokenRequested = false
     if (asked || session.mayWrite !== before) this.tellScope(identity)
     // It has shown edits that were refused: now they are asked for.
-    if (session.mayWrite && !before && this.statuses.askAnew())
-      session.write(dialect.frame({ kind: 'sync-step-1', version: room.version() }), Date.now())
+    if (session.mayWrite && !before && this.statuses.askAnew()) this.askBack(this.entered)
   }
 
   private tellScope(identity: Identity): void {
@@ -362,9 +351,7 @@ export class HocuspocusDocument implements UnnamedUpdates {
   leave(): void {
     if (this.closed) return
     this.closed = true
-    for (const { bytes } of this.row.slice(this.rowStart)) this.among.waiting(-bytes)
-    this.row = []
-    this.rowStart = 0
+    this.row.close()
     if (this.entered !== null) this.context.rooms.leave(this.entered.room, this.entered.session)
     this.among.unbind(this)
   }

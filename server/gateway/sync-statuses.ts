@@ -1,45 +1,81 @@
 /**
  * How many statuses a Hocuspocus client is to be sent. No I/O.
  *
- * The provider counts: 1 when it sends its step 1, one more with each update it sends; one less with each status that
+ * The provider counts: 1 when it sends its step 1, one more with each update it makes; one less with each status that
  * says `applied`. At 0 it takes everything for saved. So each frame of it that carries edits has a weight, the number of
  * statuses it is worth once it is durable:
  *
  *   1             nearly always
- *   0             it came before a step 1, with which the provider began to count anew; the step 2 that follows has it all
+ *   0             it was made before the step 1, with which the provider began to count anew; its step 2 has it all
  *   n             a step 2 for which we asked after n frames had been refused, all of whose edits it has
  *
  * What was refused is told at once and never counted down: the provider shows that there is something unsaved.
+ *
+ * A provider that made edits without a connection sends them, and the step 1s of that time, only once it has heard something,
+ * so after its step 1 and before its step 2. Between the two, updates are looked at: those of which the step 1 has all structs
+ * are of weight 0, and so is what only deletes, which a step 1 does not tell. That errs for what is deleted in this very
+ * moment, towards "unsaved".
  */
+import type { Engine } from '../../core/engine/engine.ts'
+
 export class SyncStatuses {
+  private readonly engine: Pick<Engine, 'predates'>
   /** Weights of what is on its way to the log, which tells of it in this order. */
   private readonly onTheWay: number[] = []
   private due = 0
   private refused = 0
   private askedAnew = false
+  /** Of the first step 1, until the first step 2. */
+  private first: Uint8Array | null = null
+  private begun = false
 
-  /** The provider has begun to count anew. */
-  restarted(): void {
+  constructor(engine: Pick<Engine, 'predates'>) {
+    this.engine = engine
+  }
+
+  /** A step 1 came: whether the provider counts anew with it. */
+  restarted(version: Uint8Array): boolean {
+    if (this.first !== null) return false
+    if (!this.begun) this.first = version
+    this.begun = true
     this.onTheWay.fill(0)
     this.due = 0
     this.refused = 0
     this.askedAnew = false
+    return true
   }
 
-  /** A frame with edits was taken; `durable`: the log has them already. */
-  taken(whole: boolean, durable: boolean): void {
-    let weight = 1
-    if (whole && this.askedAnew) {
-      weight = this.refused
-      this.refused = 0
-      this.askedAnew = false
-    }
+  /** A step 2 was taken; `durable`: the log has all of it already. */
+  wholeTaken(durable: boolean): void {
+    this.first = null
+    const weight = this.askedAnew ? this.refused : 1
+    if (this.askedAnew) this.refused = 0
+    this.askedAnew = false
+    this.add(weight, durable)
+  }
+
+  /** Throws `malformed_frame` when the step 1 was malformed. */
+  updateTaken(update: Uint8Array, durable: boolean): void {
+    this.add(this.counted(update) ? 1 : 0, durable)
+  }
+
+  updateRefused(update: Uint8Array): void {
+    if (this.counted(update)) this.refused++
+  }
+
+  wholeRefused(): void {
+    this.first = null
+    if (!this.askedAnew) this.refused++
+    this.askedAnew = false
+  }
+
+  private counted(update: Uint8Array): boolean {
+    return this.first === null || !this.engine.predates(update, this.first)
+  }
+
+  private add(weight: number, durable: boolean): void {
     if (durable) this.due += weight
     else this.onTheWay.push(weight)
-  }
-
-  refuse(): void {
-    this.refused++
   }
 
   /** What was taken first, of what is on its way, is durable. */

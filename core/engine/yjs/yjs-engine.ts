@@ -37,6 +37,13 @@ export const yjsEngine: Engine = {
   index: indexOf,
   ended: endedOf,
   isSubsumed: (update, coverage) => coverage.covers(outlineOf(scanUpdate(update))),
+  predates(update, version) {
+    const { structs } = outlineOf(scanUpdate(update))
+    const have = readVersion(version)
+    for (let i = 0; i < structs.length; i += 3)
+      if (structs[i + 2]! > (have.get(structs[i]!) ?? 0)) return false
+    return true
+  },
   trim,
   writeOnce: (root, updates) => new YjsWriteOnce(root, updates),
   merge: (updates) => merge(updates),

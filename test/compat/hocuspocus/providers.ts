@@ -130,9 +130,9 @@ export class HocuspocusClient {
     return this.text.toString()
   }
 
-  /** Everything is durable. */
+  /** Everything is durable: it was told of each edit, and 2.x would count on below 0. */
   get saved(): boolean {
-    return this.provider.synced && !this.provider.hasUnsyncedChanges
+    return this.provider.synced && this.provider.unsyncedChanges === 0
   }
 
   write(text: string): void {
