@@ -77,6 +77,13 @@ export class Fact implements Required<FactParts> {
     this.roles = parts.roles
   }
 
+  /** For another fold; not folded yet. */
+  copy(): Fact {
+    const copy = new Fact(this.key, this.actor, this.seq, this)
+    copy.lamport = this.lamport
+    return copy
+  }
+
   get isDecision(): boolean {
     return this.actor === server
   }

@@ -11,6 +11,12 @@ export class FactGraph {
   /** By the first key that is missing. */
   private readonly waiting = new Map<FactKey, Fact[]>()
   private readonly waitingKeys = new Set<FactKey>()
+  private readonly beneath: FactGraph | null
+
+  /** `beneath`: its ready facts count as ready here. */
+  constructor(beneath: FactGraph | null = null) {
+    this.beneath = beneath
+  }
 
   get size(): number {
     return this.ready.size
@@ -23,7 +29,12 @@ export class FactGraph {
 
   /** A ready one. */
   get(key: FactKey): Fact | undefined {
-    return this.ready.get(key)
+    return this.ready.get(key) ?? this.beneath?.get(key)
+  }
+
+  /** One that is ready, with its Lamport clock. */
+  adopt(fact: Fact): void {
+    this.ready.set(fact.key, fact)
   }
 
   has(key: FactKey): boolean {
@@ -74,12 +85,12 @@ export class FactGraph {
     const { previous, dependencies } = fact
     const own = fact.isDecision ? fact.intent : previous
     if (own !== null) {
-      const cause = this.ready.get(own)
+      const cause = this.get(own)
       if (cause === undefined) return own
       highest = cause.lamport
     }
     for (const key of dependencies) {
-      const cause = this.ready.get(key)
+      const cause = this.get(key)
       if (cause === undefined) return key
       if (cause.lamport > highest) highest = cause.lamport
     }

@@ -49,17 +49,38 @@ export class DocumentFold {
   /** What became of each fact when somebody last asked for changes; null as long as nobody has. */
   private told: Map<Fact, Outcome> | null = null
 
-  constructor(definition: FieldsOfDocument) {
+  private readonly definition: FieldsOfDocument
+  private readonly beneath: DocumentFold | null
+
+  /** `beneath` is for `suppose`. */
+  constructor(definition: FieldsOfDocument, beneath: DocumentFold | null = null) {
+    this.definition = definition
+    this.beneath = beneath
     const dictionary = new Dictionary(definition)
     this.surroundings = {
       dictionary,
       fact: (key) => this.graph.get(key),
-      subjectOf: (actor) => this.subjects.get(actor) ?? '',
+      subjectOf: (actor) => this.subjectOf(actor) ?? '',
       report: (key, reason) => this.report(key, reason),
       touched: (fact) => {
         if (this.told !== null) this.settled.add(fact)
       },
     }
+  }
+
+  /**
+   * A fold in which facts about this entity can be supposed without anything of it being seen here. Of use until this one
+   * changes; costs what the entity is long.
+   */
+  suppose(entity: string): DocumentFold {
+    const supposed = new DocumentFold(this.definition, this)
+    supposed.graph = new FactGraph(this.graph)
+    for (const fact of this.facts(entity)) {
+      const copy = fact.copy()
+      supposed.graph.adopt(copy)
+      supposed.onReady(copy)
+    }
+    return supposed
   }
 
   /** Ready facts, actors' first ones included. */
@@ -113,39 +134,39 @@ export class DocumentFold {
    * the facts (`text`), which are empty without it.
    */
   read(entity: string, field: string, document: State | null = null): unknown {
-    return (this.entities.get(entity) ?? new EntityFold(entity, this.surroundings)).read(field, document)
+    return (this.entity(entity) ?? new EntityFold(entity, this.surroundings)).read(field, document)
   }
 
   /** What the field's kind keeps of it: for that kind's mutators and judge, which leave it as it is. */
   state(entity: string, field: string): unknown {
-    return (this.entities.get(entity) ?? new EntityFold(entity, this.surroundings)).state(field)
+    return (this.entity(entity) ?? new EntityFold(entity, this.surroundings)).state(field)
   }
 
   /** Of the entity's owner: what facts about it that are written now say. */
   epoch(entity: string): number {
-    return this.entities.get(entity)?.epoch() ?? 0
+    return this.entity(entity)?.epoch() ?? 0
   }
 
   /** Facts of an entity in their order, each with its outcome. */
   facts(entity: string): readonly Fact[] {
-    return this.entities.get(entity)?.all() ?? []
+    return this.entity(entity)?.all() ?? []
   }
 
   /** Any ready fact, with its outcome. */
   fact(key: FactKey): Fact | undefined {
     const fact = this.graph.get(key)
-    if (fact !== undefined) this.entities.get(fact.entity)?.fold()
+    if (fact !== undefined) this.entity(fact.entity)?.fold()
     return fact
   }
 
   /** What a new fact about the entity names as seen, latest first, at most 64 of the caller's taking. */
   latest(entity: string): readonly Fact[] {
-    return this.entities.get(entity)?.latest() ?? []
+    return this.entity(entity)?.latest() ?? []
   }
 
   /** Null: there is no such actor. */
   subjectOf(actor: string): string | null {
-    return this.subjects.get(actor) ?? null
+    return this.subjects.get(actor) ?? this.beneath?.subjectOf(actor) ?? null
   }
 
   /** Facts that wait for others, with what they wait for. */
@@ -160,6 +181,10 @@ export class DocumentFold {
   reports(): Report[] {
     for (const entity of this.entities.values()) entity.fold()
     return [...this.ignored].map(([key, reason]) => ({ key, reason }))
+  }
+
+  private entity(name: string): EntityFold | undefined {
+    return this.entities.get(name) ?? this.beneath?.entity(name)
   }
 
   private take({ key, value, intact }: FactEntry): void {

@@ -1,0 +1,275 @@
+/**
+ * A document of facts, for an app: its fields with what one may do to them, what became of what one did, and what the others say.
+ *
+ *   const deal = openDomain(handle, deals, { actor, subject: 'ann', roles: ['buyer'] })
+ *   deal.fields.quantity.do.take(5)            at once, or refused with what is possible
+ *   deal.fields.state.do.move('accept')        an intent: pending, until the server decides
+ *   deal.fields.state.value                    what holds
+ *   deal.fields.state.expected                 the same, as if one's own pending intents were accepted
+ *
+ * - Everything works offline. What is written is an edit of the document like any other: `handle.pending` and `handle.saved()`
+ *   count it.
+ * - `expected` is the optimistic overlay: it is computed from the facts and the rules that the server judges by, so when an intent is
+ *   rejected there is nothing to undo; it is just not expected any more.
+ * - The document must be loaded (`handle.whenLoaded`) before anything is written: else an actor would use a number twice.
+ */
+import type * as Y from 'yjs'
+import { decided, registration, written } from '../../core/domain/facts/author.ts'
+import { type Draft, isRefusal, type Refusal } from '../../core/domain/facts/draft.ts'
+import { type Fact, type FactKey, factsRoot, isActor, parseKey } from '../../core/domain/facts/fact.ts'
+import type { Outcome } from '../../core/domain/facts/outcome.ts'
+import { DocumentFold, type FactEntry, type Report } from '../../core/domain/fold/document-fold.ts'
+import type { Fields, FieldsOfDocument } from '../../core/domain/fold/fields.ts'
+import type { AnyKind, At } from '../../core/domain/fold/kind.ts'
+import type { State } from '../../core/engine/live-document.ts'
+import { YjsState } from '../../core/engine/yjs/state.ts'
+import { followEntries, writeEntries } from '../../core/engine/yjs/written-entries.ts'
+import { Emitter } from '../emitter.ts'
+
+/** The part of a handle that is used. */
+export interface DomainHandle {
+  readonly doc: Y.Doc
+  readonly loaded: boolean
+  on(name: 'reset', listener: () => void): () => void
+}
+
+export interface Acting {
+  /** Six of a to z and 0 to 9, of this device and nobody else; see actor.ts. */
+  readonly actor: string
+  /** Of the token; '' without authentication. */
+  readonly subject: string
+  /** Of the token: intents say in which of them one acts. */
+  readonly roles?: readonly string[]
+}
+
+export type Done =
+  | { readonly key: FactKey; readonly refusal: null }
+  /** Nothing was written. */
+  | { readonly key: null; readonly refusal: Refusal }
+
+type Doing<Mutators> = {
+  readonly [Name in keyof Mutators]: Mutators[Name] extends (at: At, ...rest: infer Rest) => Draft
+    ? (...rest: Rest) => Done
+    : never
+}
+type MutatorsOf<Kind> = Kind extends { readonly mutators: infer Mutators } ? Mutators : object
+type SeenOf<Kind> = Kind extends { read(...rest: never[]): infer Seen } ? Seen : unknown
+
+export interface FieldHandle<Kind> {
+  /** What holds. */
+  readonly value: SeenOf<Kind>
+  readonly expected: SeenOf<Kind>
+  readonly do: Doing<MutatorsOf<Kind>>
+}
+
+export type FieldHandles<Of extends Fields> = { readonly [Name in keyof Of]: FieldHandle<Of[Name]> }
+type CollectionOf<Of extends FieldsOfDocument, Name> = Name extends keyof NonNullable<Of['collections']>
+  ? NonNullable<Of['collections']>[Name]
+  : never
+
+export interface DomainEvents {
+  /** Of these entities something is different; '' is the document itself. */
+  change: (entities: ReadonlySet<string>) => void
+  /** The outcome of a fact of one's own is another one. */
+  outcome: (fact: Fact) => void
+}
+
+export class Domain<Of extends FieldsOfDocument> extends Emitter<DomainEvents> {
+  readonly fields: FieldHandles<Of['fields']>
+  readonly acting: Acting
+  private readonly handle: DomainHandle
+  private readonly definition: Of
+  private fold: DocumentFold
+  private state: State
+  private unfollow: () => void
+  private readonly stopReset: () => void
+  private next = 0
+  /** By entity, as long as it has intents of one's own. */
+  private overlays = new Map<string, DocumentFold>()
+  private waiting = new Map<FactKey, { told: Outcome; readonly settle: ((outcome: Outcome) => void)[] }>()
+
+  constructor(handle: DomainHandle, definition: Of, acting: Acting) {
+    super()
+    if (!isActor(acting.actor)) throw new RangeError('an actor is six of a to z and 0 to 9')
+    this.handle = handle
+    this.definition = definition
+    this.acting = acting
+    this.fold = new DocumentFold(definition)
+    this.state = new YjsState(handle.doc)
+    this.unfollow = this.follow()
+    this.stopReset = handle.on('reset', () => this.startAnew())
+    this.fields = this.handlesOf('', definition.fields) as FieldHandles<Of['fields']>
+  }
+
+  /** Fields of an entity in a collection; it is there once something was written about it. */
+  entity<Name extends keyof NonNullable<Of['collections']> & string>(
+    collection: Name,
+    id: string,
+  ): FieldHandles<CollectionOf<Of, Name> & Fields> {
+    const fields = this.definition.collections?.[collection] ?? {}
+    return this.handlesOf(`${collection}/${id}`, fields) as FieldHandles<CollectionOf<Of, Name> & Fields>
+  }
+
+  /** Ids of the entities of a collection, sorted. */
+  ids(collection: keyof NonNullable<Of['collections']> & string): string[] {
+    const names = this.fold.names().filter((name) => name.startsWith(`${collection}/`))
+    return names.map((name) => name.slice(collection.length + 1))
+  }
+
+  /** All facts of an entity in their order, with what became of each. */
+  facts(entity = ''): readonly Fact[] {
+    return this.fold.facts(entity).filter(({ isDecision }) => !isDecision)
+  }
+
+  /** Undecided ones, of everybody. */
+  intents(): Fact[] {
+    return this.fold.names().flatMap((entity) => this.facts(entity).filter(isPending))
+  }
+
+  /** Null: there is no such fact here, or it waits for others. */
+  outcome(key: FactKey): Outcome | null {
+    return this.fold.fact(key)?.outcome ?? null
+  }
+
+  /** Resolves with its outcome once it is not pending; for most facts that is at once. */
+  settled(key: FactKey): Promise<Outcome> {
+    const outcome = this.outcome(key)
+    if (outcome !== null && outcome.status !== 'pending') return Promise.resolve(outcome)
+    return new Promise((resolve) => {
+      const waiting = this.waiting.get(key)
+      if (waiting === undefined) this.waiting.set(key, { told: outcome ?? unknown, settle: [resolve] })
+      else waiting.settle.push(resolve)
+    })
+  }
+
+  subjectOf(actor: string): string | null {
+    return this.fold.subjectOf(actor)
+  }
+
+  /** Facts that do not count, and why: for developers. */
+  reports(): Report[] {
+    return [...this.fold.reports(), ...this.fold.waiting()]
+  }
+
+  close(): void {
+    this.unfollow()
+    this.stopReset()
+  }
+
+  private handlesOf(entity: string, fields: Fields): Record<string, FieldHandle<AnyKind>> {
+    const domain = this
+    return Object.fromEntries(
+      Object.entries(fields).map(([field, kind]) => {
+        const doing = Object.entries(kind.mutators ?? {}).map(([name, mutator]) => [
+          name,
+          (...rest: never[]) =>
+            domain.act((fold) => mutator({ fold, entity, field, actor: domain.acting.actor }, ...rest), kind),
+        ])
+        const handle: FieldHandle<AnyKind> = {
+          get value() {
+            return domain.fold.read(entity, field, domain.state)
+          },
+          get expected() {
+            return domain.overlayOf(entity).read(entity, field, domain.state)
+          },
+          do: Object.fromEntries(doing),
+        }
+        return [field, handle]
+      }),
+    )
+  }
+
+  private act(draftOf: (fold: DocumentFold) => Draft, kind: AnyKind): Done {
+    if (!this.handle.loaded) return { key: null, refusal: { reason: 'not_loaded', detail: {} } }
+    const draft = draftOf(this.fold)
+    if (isRefusal(draft)) return { key: null, refusal: draft }
+    const { actor, subject, roles = [] } = this.acting
+    const first = this.next === 0 ? [registration(actor, subject)] : []
+    const operation = draft.type.slice(draft.type.indexOf('.') + 1)
+    const isIntent = kind.operations[operation]?.consistency === 'decided'
+    const { version = 1 } = this.definition
+    const fact = { ...draft, ...(version !== 1 && { version }), ...(isIntent && { roles }) }
+    const entry = written(this.fold, actor, Math.max(1, this.next), fact)
+    writeEntries(this.handle.doc, factsRoot, [...first, entry])
+    return { key: entry.key, refusal: null }
+  }
+
+  /** The fold with one's own pending intents of the entity decided as the server would decide them now. */
+  private overlayOf(entity: string): DocumentFold {
+    const own = this.facts(entity).filter((fact) => isPending(fact) && fact.actor === this.acting.actor)
+    if (own.length === 0) return this.fold
+    const known = this.overlays.get(entity)
+    if (known !== undefined) return known
+    const overlay = this.fold.suppose(entity)
+    for (const { key } of own) {
+      const intent = overlay.fact(key)!
+      const kind = this.kindOf(intent)
+      if (kind?.judge === undefined || intent.outcome.status !== 'pending') continue
+      const { subject, roles = [] } = this.acting
+      overlay.apply([decided(overlay, intent, kind.judge(overlay, intent, { subject, roles }))])
+    }
+    this.overlays.set(entity, overlay)
+    return overlay
+  }
+
+  private kindOf({ entity, type }: Fact): AnyKind | undefined {
+    const { fields, collections = {} } = this.definition
+    const own = entity === '' ? fields : (collections[entity.slice(0, entity.indexOf('/'))] ?? {})
+    return own[type.slice(0, type.indexOf('.'))]
+  }
+
+  private follow(): () => void {
+    return followEntries(this.handle.doc, factsRoot, (entries) => this.take(entries))
+  }
+
+  private take(entries: readonly FactEntry[]): void {
+    const { actor } = this.acting
+    for (const { key } of entries) {
+      const parsed = key.startsWith(actor) ? parseKey(key) : null
+      if (parsed !== null && parsed.seq >= this.next) this.next = parsed.seq + 1
+      if (parsed !== null && parsed.seq > 0 && !this.waiting.has(key))
+        this.waiting.set(key, { told: unknown, settle: [] })
+    }
+    const touched = this.fold.apply(entries)
+    if (touched.size === 0) return
+    this.overlays.clear()
+    this.tell()
+    this.emit('change', touched)
+  }
+
+  private tell(): void {
+    for (const [key, waiting] of this.waiting) {
+      const fact = this.fold.fact(key)
+      if (fact === undefined || fact.outcome === waiting.told) continue
+      const isNews = waiting.told !== unknown || fact.outcome.status !== 'effective'
+      waiting.told = fact.outcome
+      if (isNews && fact.actor === this.acting.actor) this.emit('outcome', fact)
+      if (fact.outcome.status === 'pending') continue
+      for (const settle of waiting.settle.splice(0)) settle(fact.outcome)
+      // What was decided, and what needed no decision, can still be superseded; nobody waits for that.
+      if (!fact.isDecision) this.waiting.delete(key)
+    }
+  }
+
+  private startAnew(): void {
+    this.unfollow()
+    this.fold = new DocumentFold(this.definition)
+    this.state = new YjsState(this.handle.doc)
+    this.next = 0
+    this.overlays.clear()
+    this.waiting.clear()
+    this.unfollow = this.follow()
+  }
+}
+
+const unknown: Outcome = { status: 'pending', reason: 'unknown' }
+const isPending = ({ isDecision, outcome }: Fact): boolean => !isDecision && outcome.status === 'pending'
+
+/** Throws a `RangeError` for what is no actor. */
+export function openDomain<const Of extends FieldsOfDocument>(
+  handle: DomainHandle,
+  definition: Of,
+  acting: Acting,
+): Domain<Of> {
+  return new Domain(handle, definition, acting)
+}

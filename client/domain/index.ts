@@ -1,0 +1,16 @@
+/** `tidemark/client/domain`: documents of facts, whose rules hold offline. docs/domain.md explains it. */
+
+export type { Refusal } from '../../core/domain/facts/draft.ts'
+export type { Fact, FactKey } from '../../core/domain/facts/fact.ts'
+export type { Outcome, Status } from '../../core/domain/facts/outcome.ts'
+export { type Acquired, acquireActor } from './actor.ts'
+export {
+  type Acting,
+  type Domain,
+  type DomainEvents,
+  type DomainHandle,
+  type Done,
+  type FieldHandle,
+  type FieldHandles,
+  openDomain,
+} from './domain.ts'

@@ -1,0 +1,200 @@
+/** An app's view of a document of facts: what it may do, offline too, what it may expect, and what comes of it. */
+import { describe, expect, test } from 'vitest'
+import * as Y from 'yjs'
+import { type DomainHandle, openDomain } from '../../../client/domain/domain.ts'
+import { decided } from '../../../core/domain/facts/author.ts'
+import { factsRoot } from '../../../core/domain/facts/fact.ts'
+import { DocumentFold } from '../../../core/domain/fold/document-fold.ts'
+import type { FieldsOfDocument } from '../../../core/domain/fold/fields.ts'
+import { counter } from '../../../core/domain/kinds/counter.ts'
+import { multiValue } from '../../../core/domain/kinds/multi-value.ts'
+import { text, textRoot } from '../../../core/domain/kinds/text.ts'
+import { workflow } from '../../../core/domain/kinds/workflow.ts'
+import { followEntries, writeEntries } from '../../../core/engine/yjs/written-entries.ts'
+
+const deals = {
+  fields: {
+    price: multiValue<number>(),
+    notes: text(),
+    state: workflow({
+      states: ['open', 'sold', 'shipped', 'cancelled'],
+      initial: 'open',
+      transitions: {
+        sell: { from: 'open', to: 'sold', consistency: 'free' },
+        ship: { from: 'sold', to: 'shipped', consistency: 'decided', roles: ['seller'] },
+        cancel: { from: ['open', 'sold'], to: 'cancelled', consistency: 'decided', roles: ['buyer'] },
+      },
+    }),
+  },
+  collections: { lines: { count: counter() } },
+} satisfies FieldsOfDocument
+
+class Device implements DomainHandle {
+  readonly loaded = true
+  doc = new Y.Doc()
+  private readonly onReset = new Set<() => void>()
+
+  on(_name: 'reset', listener: () => void): () => void {
+    this.onReset.add(listener)
+    return () => this.onReset.delete(listener)
+  }
+
+  reset(): void {
+    this.doc = new Y.Doc()
+    for (const listener of this.onReset) listener()
+  }
+
+  meet(other: { readonly doc: Y.Doc }): void {
+    Y.applyUpdate(this.doc, Y.encodeStateAsUpdate(other.doc))
+    Y.applyUpdate(other.doc, Y.encodeStateAsUpdate(this.doc))
+  }
+}
+
+/** As the arbiter has it. */
+class Server {
+  readonly doc = new Y.Doc()
+  private readonly fold = new DocumentFold(deals)
+
+  constructor() {
+    followEntries(this.doc, factsRoot, (entries) => this.fold.apply(entries))
+  }
+
+  decideAll(): void {
+    for (const fact of this.fold.facts('')) {
+      if (fact.isDecision || fact.outcome.status !== 'pending') continue
+      const { actor, roles } = fact
+      const decision = deals.fields.state.judge(this.fold, fact, {
+        subject: this.fold.subjectOf(actor)!,
+        roles,
+      })
+      writeEntries(this.doc, factsRoot, [decided(this.fold, fact, decision)])
+    }
+  }
+}
+
+function scene() {
+  const server = new Server()
+  const [annHandle, benHandle] = [new Device(), new Device()]
+  const ann = openDomain(annHandle, deals, { actor: 'ann000', subject: 'ann', roles: ['seller'] })
+  const ben = openDomain(benHandle, deals, { actor: 'ben000', subject: 'ben', roles: ['buyer'] })
+  const meet = (): void => {
+    for (const device of [annHandle, benHandle, annHandle]) device.meet(server)
+  }
+  return { server, ann, ben, annHandle, benHandle, meet }
+}
+
+test('what one does is seen by the other, with what became of it', () => {
+  const { ann, ben, meet } = scene()
+  const { key } = ann.fields.price.do.set(4200)
+  expect(ann.fields.price.value.value).toBe(4200)
+  expect(ann.entity('lines', '7').count.do.add(5).refusal).toBeNull()
+  meet()
+  expect(ben.fields.price.value.value).toBe(4200)
+  expect(ben.ids('lines')).toEqual(['7'])
+  expect(ben.entity('lines', '7').count.value).toBe(5)
+  expect(ben.outcome(key!)).toEqual({ status: 'effective' })
+  expect(ben.subjectOf('ann000')).toBe('ann')
+})
+
+test('a value set on both sides is a conflict on both, until one settles it', () => {
+  const { ann, ben, meet } = scene()
+  ann.fields.price.do.set(1)
+  ben.fields.price.do.set(2)
+  meet()
+  expect(ann.fields.price.value.conflict).toHaveLength(2)
+  expect(ben.fields.price.do.set(3)).toMatchObject({ key: null, refusal: { reason: 'conflict' } })
+  ben.fields.price.do.settle(3)
+  meet()
+  for (const one of [ann, ben]) expect(one.fields.price.value).toEqual({ value: 3, conflict: null })
+})
+
+test('ship and cancel from one version: each expects its own, one holds, the other learns why and what is possible', async () => {
+  const { server, ann, ben, meet } = scene()
+  ann.fields.state.do.move('sell')
+  meet()
+  const told: unknown[] = []
+  ben.on('outcome', ({ outcome }) => told.push(outcome.status))
+  const ship = ann.fields.state.do.move('ship')
+  const cancel = ben.fields.state.do.move('cancel')
+  expect(ann.fields.state.value.state).toBe('sold')
+  expect(ann.fields.state.expected.state).toBe('shipped')
+  expect(ben.fields.state.expected.state).toBe('cancelled')
+  const settled = ben.settled(cancel.key!)
+
+  for (const handle of [ann, ben]) expect(handle.intents()).toHaveLength(1)
+  meet()
+  server.decideAll()
+  meet()
+  for (const one of [ann, ben]) {
+    const statuses = [ship, cancel].map(({ key }) => one.outcome(key!)!.status)
+    expect([...statuses].sort()).toEqual(['effective', 'rejected'])
+    expect(one.fields.state.expected.state).toBe(one.fields.state.value.state)
+    expect(one.intents()).toEqual([])
+  }
+  expect(ann.fields.state.value.state).toBe(ben.fields.state.value.state)
+  const outcome = await settled
+  if (outcome.status === 'rejected') expect(outcome.detail).toMatchObject({ state: 'shipped', next: [] })
+  expect(told).toEqual(['pending', outcome.status])
+})
+
+test('an intent says in which roles, anything else does not', () => {
+  const { ann } = scene()
+  ann.fields.state.do.move('sell')
+  ann.fields.state.do.move('ship')
+  expect(ann.facts().map(({ type, roles }) => [type, roles])).toEqual([
+    ['state.sell', []],
+    ['state.ship', ['seller']],
+  ])
+})
+
+test('after a reload it goes on counting where it was', () => {
+  const { ann, annHandle } = scene()
+  ann.fields.price.do.set(1)
+  const again = new Device()
+  again.meet(annHandle)
+  const same = openDomain(again, deals, { actor: 'ann000', subject: 'ann' })
+  expect(same.fields.price.do.set(2).key).toBe('ann000:2')
+  expect(same.fields.price.value.value).toBe(2)
+})
+
+test('a document that begins anew has none of the old facts', () => {
+  const { ann, annHandle } = scene()
+  ann.fields.price.do.set(1)
+  annHandle.reset()
+  expect(ann.fields.price.value.value).toBeNull()
+  expect(ann.fields.price.do.set(2).key).toBe('ann000:1')
+})
+
+test('nothing is written before the document is loaded', () => {
+  const handle = Object.assign(new Device(), { loaded: false })
+  const early = openDomain(handle, deals, { actor: 'ann000', subject: 'ann' })
+  expect(early.fields.price.do.set(1)).toEqual({ key: null, refusal: { reason: 'not_loaded', detail: {} } })
+  expect(handle.doc.store.clients.size).toBe(0)
+})
+
+test('a text beside the facts is read as any field', () => {
+  const { ann, annHandle } = scene()
+  annHandle.doc.getText(textRoot('', 'notes')).insert(0, 'hello')
+  expect(ann.fields.notes.value).toBe('hello')
+})
+
+describe('what is expected', () => {
+  test('leaves what holds alone', () => {
+    const { ann, meet, ben } = scene()
+    ann.fields.state.do.move('sell')
+    ann.fields.state.do.move('ship')
+    expect(ann.fields.state.expected.state).toBe('shipped')
+    expect(ann.fields.state.value.state).toBe('sold')
+    expect(ann.fields.state.value.pending).toHaveLength(1)
+    meet()
+    expect(ben.fields.state.expected.state).toBe('sold')
+  })
+
+  test('is not what the rules would refuse', () => {
+    const { ben, ann, meet } = scene()
+    ann.fields.state.do.move('sell')
+    meet()
+    ben.fields.state.do.move('ship')
+    expect(ben.fields.state.expected.state).toBe('sold')
+  })
+})
