@@ -56,6 +56,8 @@ const busy: ReadonlySet<ErrorCode> = new Set(['overloaded', 'rate_limited'])
 export interface LiveHubParts<Query> {
   /** Queries of one name have one answer: text, parameters, key and rights are the same. */
   readonly nameOf: (query: Query) => string
+  /** Queries of one trace have results that one user may have seen: what lies between two of them is told. */
+  readonly traceOf: (query: Query) => string
   readonly keyOf: (query: Query) => KeyColumns
   /** Throws `TidemarkError`; what is retryable is tried again. */
   readonly run: (query: Query, signal: AbortSignal) => Promise<Answer>
@@ -86,6 +88,7 @@ interface Listener<Query> {
 
 interface Shared<Query> {
   readonly name: string
+  readonly trace: string
   readonly query: Query
   readonly listeners: Map<number, Listener<Query>>
   /** Aborted when nobody listens any more. */
@@ -147,7 +150,7 @@ export class LiveHub<Query> {
     const before = this.listeners.get(number)
     const name = this.parts.nameOf(query)
     if (before?.shared.name === name) return
-    const shared = this.queries.get(name) ?? begin(name, query)
+    const shared = this.queries.get(name) ?? begin(name, this.parts.traceOf(query), query)
     this.queries.set(name, shared)
     const listener = { ...(before ?? { number, has, ready: true, begun: false }), shared }
     shared.listeners.set(number, listener)
@@ -260,8 +263,9 @@ export class LiveHub<Query> {
     const { failuresMax, backoffMsMax } = this.limits
     shared.failures++
     const isPatient = code === away || busy.has(code)
-    if (!isRetryable(code) || (shared.failures > failuresMax && !isPatient))
-      return this.end(listeners, code, message)
+    // It was fast enough before.
+    const mayPass = isRetryable(code) || (code === 'query_timeout' && shared.current !== null)
+    if (!mayPass || (shared.failures > failuresMax && !isPatient)) return this.end(listeners, code, message)
     // Who was told nothing yet decides whether to wait.
     const waiting = listeners.filter(({ begun }) => !begun)
     if (!busy.has(code)) this.end(waiting, code, message)
@@ -283,14 +287,14 @@ export class LiveHub<Query> {
     this.resultBytes += result.bytes - (current?.bytes ?? 0)
     shared.current = result
     if (current !== null)
-      this.kept.keep(shared.name, current, bytesBeside(current, result), performance.now())
+      this.kept.keep(shared.trace, current, bytesBeside(current, result), performance.now())
     if (this.resultBytes > this.limits.resultBytesMax)
       this.end([...shared.listeners.values()], 'overloaded', 'Live queries have too many rows for this node')
   }
 
   /** `justRun`: also to those who were told nothing yet, though something was touched meanwhile. */
   private deliver(shared: Shared<Query>, justRun = false): void {
-    const { current, listeners, name } = shared
+    const { current, listeners, trace } = shared
     if (current === null) return
     const groups = new Map<LiveResult | null, number[]>()
     for (const listener of listeners.values()) {
@@ -301,7 +305,7 @@ export class LiveHub<Query> {
         if (!begun) this.parts.outlet.current(listener.number)
         continue
       }
-      const base = (has === null ? undefined : this.kept.find(name, has)) ?? null
+      const base = (has === null ? undefined : this.kept.find(trace, has)) ?? null
       const group = groups.get(base)
       if (group === undefined) groups.set(base, [listener.number])
       else group.push(listener.number)
@@ -324,21 +328,22 @@ export class LiveHub<Query> {
   }
 
   private drop(shared: Shared<Query>): void {
-    const { name, current, timer, left } = shared
+    const { name, trace, current, timer, left } = shared
     left.abort(new TidemarkError('shutting_down', 'Nobody listens any more'))
     if (timer !== null) clearTimeout(timer)
     this.waiting.delete(shared)
     this.queries.delete(name)
     if (current === null) return
     this.resultBytes -= current.bytes
-    this.kept.keep(name, current, current.bytes, performance.now())
+    this.kept.keep(trace, current, current.bytes, performance.now())
     shared.current = null
   }
 }
 
-function begin<Query>(name: string, query: Query): Shared<Query> {
+function begin<Query>(name: string, trace: string, query: Query): Shared<Query> {
   return {
     name,
+    trace,
     query,
     listeners: new Map(),
     left: new AbortController(),

@@ -27,9 +27,9 @@ export class KeptResults {
     this.limits = limits
   }
 
-  /** `query`: its name; no other query is given this result. */
-  keep(query: string, result: LiveResult, bytes: number, nowMs: number): void {
-    const name = query + result.id
+  /** Nobody with another trace is given this result. */
+  keep(trace: string, result: LiveResult, bytes: number, nowMs: number): void {
+    const name = trace + result.id
     const before = this.byName.get(name)
     if (before !== undefined) this.remove(before)
     const kept = { name, result, bytes, untilMs: nowMs + this.limits.keepMs }
@@ -39,8 +39,8 @@ export class KeptResults {
     this.sweep(nowMs)
   }
 
-  find(query: string, id: string): LiveResult | undefined {
-    return this.byName.get(query + id)?.result
+  find(trace: string, id: string): LiveResult | undefined {
+    return this.byName.get(trace + id)?.result
   }
 
   sweep(nowMs: number): void {

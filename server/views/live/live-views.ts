@@ -19,6 +19,7 @@ import type { Touch } from './touch.ts'
 export interface LiveViewsParts<Rights> {
   /** A `cursor` says that there are more rows. Throws `TidemarkError`, or the signal's reason. */
   readonly run: (query: LiveQuery<Rights>, signal: AbortSignal) => Promise<PagedAnswer>
+  readonly subjectOf: (rights: Rights) => string
   /** What the text names. Throws `TidemarkError`. */
   readonly named: (sql: string) => Promise<Named>
   /** The owner's, for the catalog. */
@@ -52,7 +53,9 @@ export class LiveViews<Rights> {
     const { tell, limits } = parts
     this.parts = parts
     this.hub = new LiveHub<LiveQuery<Rights>>({
-      nameOf,
+      nameOf: ({ sql, params, key, rights }) => hashOf([sql, params, key, rights]),
+      // With another token, a user has what was sent to the one before.
+      traceOf: ({ sql, params, key, rights }) => hashOf([sql, params, key, parts.subjectOf(rights)]),
       keyOf: ({ key }) => key,
       run: (query, signal) => this.run(query, signal),
       dependenciesOf: ({ sql }) => this.told(async () => dependenciesOf(parts.sql, await parts.named(sql))),
@@ -138,9 +141,5 @@ export class LiveViews<Rights> {
   }
 }
 
-/** Short, as it stands before each result that is kept. */
-function nameOf<Rights>({ sql, params, key, rights }: LiveQuery<Rights>): string {
-  return createHash('sha256')
-    .update(JSON.stringify([sql, params, key, rights]))
-    .digest('base64')
-}
+const hashOf = (parts: readonly unknown[]): string =>
+  createHash('sha256').update(JSON.stringify(parts)).digest('base64')

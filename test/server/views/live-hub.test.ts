@@ -54,6 +54,7 @@ class World {
   constructor(limits: Partial<LiveHubLimits> = {}) {
     this.hub = new LiveHub<Query>({
       nameOf: (query) => JSON.stringify(query),
+      traceOf: ({ rights, table, key }) => JSON.stringify([rights.split(',')[0], table, key]),
       keyOf: ({ key }) => key ?? null,
       run: async () => this.run(),
       dependenciesOf: async ({ table }) => new Set([`s.${table}`]),
@@ -236,6 +237,13 @@ describe('who comes back', () => {
     const reader = world.open(3, { rights: 'nobody' }, old.id)
     await until('the rows', () => reader.rows !== null)
     expect(reader.events).toEqual(['rows'])
+    // The same user with another token is told what lies between.
+    const same = world.readers.get(1)!
+    world.hub.leave(1)
+    same.ready = true
+    world.open(1, { rights: 'all, and more' }, old.id)
+    await until('the change', () => same.values?.[1] === 'c')
+    expect(same.events).toEqual(['rows', 'change'])
   })
 })
 
@@ -248,9 +256,10 @@ test('other rights: the listener goes on with what they show', async () => {
   world.open(1, { rights: 'ann' })
   await settled()
   expect(world.runs).toBe(1)
-  world.rows = []
-  world.open(1, { rights: 'ann, who is nobody now' })
-  await until('no rows', () => reader.rows?.length === 0)
+  world.rows = world.rows.slice(0, 1)
+  world.open(1, { rights: 'ann, who sees less now' })
+  await until('less', () => reader.rows?.length === 1)
+  expect(reader.events).toEqual(['rows', 'change'])
   expect(world.hub.size).toBe(1)
 })
 
