@@ -39,6 +39,8 @@ export interface Identity {
   accessTo(document: DocumentId): Access
   /** To every document there is or will be: what patterns that are `**` give. Who has `admin` administers the server. */
   readonly accessToAll: Access
+  /** Patterns of what it may read, sorted: the same rights are the same list. */
+  readonly readable: readonly string[]
   /** May it list documents with this prefix at all; entries are filtered with `accessTo` anyway. */
   mayList(prefix: string): boolean
 }

@@ -9,7 +9,7 @@
 import { z } from 'zod'
 import type { DocumentId } from '../../core/document-id.ts'
 import { type Access, accessLevels, type Identity } from './access.ts'
-import { canBegin, isLiteral, matches, type Pattern, parsePattern } from './pattern.ts'
+import { canBegin, isLiteral, matches, type Pattern, parsePattern, textOf } from './pattern.ts'
 
 export const grantsMax = 1_000
 export const rolesMax = 100
@@ -39,7 +39,7 @@ export const grantsSchema = z
   .default([])
 
 type Grants = z.infer<typeof grantsSchema>
-type Rights = Pick<Identity, 'accessTo' | 'accessToAll' | 'mayList'>
+type Rights = Pick<Identity, 'accessTo' | 'accessToAll' | 'readable' | 'mayList'>
 
 export function rightsOf(grants: Grants): Rights {
   const rank = (access: Access): number => accessLevels.indexOf(access)
@@ -63,6 +63,7 @@ export function rightsOf(grants: Grants): Rights {
       return wider?.access ?? literal
     },
     accessToAll: patterns.find(({ match }) => match.length === 1 && match[0] === '**')?.access ?? 'none',
+    readable: [...new Set(grants.map(({ match }) => textOf(match)))].sort(),
     mayList: (prefix) => grants.some(({ match }) => canBegin(match, prefix)),
   }
 }
@@ -77,6 +78,7 @@ export const openIdentity: Identity = {
   renewable: false,
   accessTo: (document) => (isSystemDocument(document) ? 'none' : 'admin'),
   accessToAll: 'admin',
+  readable: ['**'],
   mayList: () => true,
 }
 

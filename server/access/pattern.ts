@@ -31,6 +31,11 @@ export function parsePattern(text: string): Pattern | null {
   return parts
 }
 
+/** One text for each pattern, however it was written. */
+export function textOf(pattern: Pattern): string {
+  return pattern.map((part) => (part === '**' ? part : part.join('*'))).join('/')
+}
+
 export function isLiteral(pattern: Pattern): boolean {
   return pattern.every((part) => part !== '**' && part.length === 1)
 }

@@ -138,6 +138,14 @@ class Finding {
     return all
   }
 
+  /** `x.f` can mean `f(x)`. What takes a row and does more than read is all named so. */
+  private noteFields(fields: unknown): void {
+    for (const field of Array.isArray(fields) ? fields : []) {
+      const name = (field as { readonly String?: { readonly sval?: unknown } }).String?.sval
+      if (typeof name === 'string' && name.startsWith('pg_')) add(this.functions, { schema: null, name })
+    }
+  }
+
   private note(kind: string, value: Tree, names: Names): void {
     switch (kind) {
       case 'RangeVar': {
@@ -146,6 +154,9 @@ class Finding {
         if (schema !== null || !names.has(name)) add(this.tables, { schema, name })
         return
       }
+      case 'ColumnRef':
+      case 'A_Indirection':
+        return this.noteFields(kind === 'ColumnRef' ? value['fields'] : value['indirection'])
       case 'FuncCall':
         return add(this.functions, nameIn(value['funcname']))
       case 'TypeName':

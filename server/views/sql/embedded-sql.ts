@@ -21,6 +21,7 @@ import {
   batchesWaitingMax,
   batchMs,
   connectionFailure,
+  givenUp,
   type Result,
   type Sql,
   SqlError,
@@ -82,14 +83,33 @@ export class EmbeddedSql implements Sql {
     return this.reason
   }
 
-  async batch(statements: readonly Statement[], options: BatchOptions = {}): Promise<readonly Result[]> {
+  async batch(
+    statements: readonly Statement[],
+    options: BatchOptions = {},
+    signal?: AbortSignal,
+  ): Promise<readonly Result[]> {
     assertWithinLimits(statements)
     if (this.closing) throw unavailable('The views are closed')
     if (this.state.at === 'resting' && performance.now() < this.state.untilMs)
       throw unavailable(this.reason ?? 'The database of the views is restarting')
     if (this.waiting.length >= batchesWaitingMax) throw unavailable('Too many batches wait')
+    if (signal?.aborted === true) throw givenUp()
     return new Promise((resolve, reject) => {
-      this.waiting.push({ statements, options, resolve, reject })
+      const giveUp = (): void => {
+        const at = this.waiting.indexOf(job)
+        if (at === -1) return
+        this.waiting.splice(at, 1)
+        reject(givenUp())
+      }
+      const settled =
+        <T>(settle: (value: T) => void) =>
+        (value: T): void => {
+          signal?.removeEventListener('abort', giveUp)
+          settle(value)
+        }
+      const job: Job = { statements, options, resolve: settled(resolve), reject: settled(reject) }
+      signal?.addEventListener('abort', giveUp, { once: true })
+      this.waiting.push(job)
       this.next()
     })
   }

@@ -9,7 +9,7 @@ import { PGlite, protocol } from '@electric-sql/pglite'
 import type { FromWorker, ToWorker, WorkerSettings } from './embedded-messages.ts'
 import { batchesBetweenUpkeep, upkeep } from './embedded-upkeep.ts'
 import { type Parameter, type Result, SqlError, type Statement } from './sql.ts'
-import { type Answer, columnOf, countOf, lost, transact } from './transaction.ts'
+import { type Answer, columnOf, countOf, lost, placeOf, transact } from './transaction.ts'
 
 const { serialize } = protocol
 const settings = workerData as WorkerSettings
@@ -50,11 +50,17 @@ async function answer({ statements, options }: Extract<ToWorker, { type: 'batch'
     say({ type: 'done', results })
   } catch (error) {
     const failure = error instanceof SqlError ? error : lost(error, 'unknown')
-    const { code, outcome, statement, retryable } = failure
+    const { code, outcome, statement, position, retryable } = failure
     say({
       type: 'refused',
       message: failure.message,
-      details: { code, outcome, retryable, ...(statement !== undefined && { statement }) },
+      details: {
+        code,
+        outcome,
+        retryable,
+        ...(statement !== undefined && { statement }),
+        ...(position !== undefined && { position }),
+      },
     })
     // Without an answer of PostgreSQL, the instance is not in a state that can be known.
     if (code.startsWith('08')) process.exit(1)
@@ -102,7 +108,7 @@ type Messages = Awaited<ReturnType<PGlite['execProtocol']>>['messages']
 
 /** PGlite's type of a message has its name only; these are the fields of the backend's messages that are read here. */
 type Read =
-  | { readonly name: 'error'; readonly code?: string; readonly message: string }
+  | { readonly name: 'error'; readonly code?: string; readonly message: string; readonly position?: string }
   | {
       readonly name: 'rowDescription'
       readonly fields: readonly { readonly name: string; readonly dataTypeID: number }[]
@@ -117,8 +123,8 @@ function answersOf(messages: Messages, statements: readonly Statement[]): Answer
   let rows: (string | null)[][] = []
   for (const message of messages as readonly unknown[] as readonly Read[]) {
     if (message.name === 'error') {
-      const { code = 'XX000', message: text } = message
-      answers.push({ refused: { code, message: text } })
+      const { code = 'XX000', message: text, position } = message
+      answers.push({ refused: { code, message: text, ...placeOf(position) } })
       return answers
     }
     if (message.name === 'rowDescription') {

@@ -10,17 +10,27 @@
  */
 import pg from 'pg'
 import type { Logger } from '../../logger.ts'
+import { cancelQuery } from './postgres-cancel.ts'
 import {
   type BatchOptions,
   batchesWaitingMax,
   batchMs,
   connectionFailure,
+  givenUp,
   type Result,
   type Sql,
   SqlError,
   type Statement,
 } from './sql.ts'
-import { type Answer, assertWithinLimits, columnOf, lost, type Pipeline, transact } from './transaction.ts'
+import {
+  type Answer,
+  assertWithinLimits,
+  columnOf,
+  lost,
+  type Pipeline,
+  placeOf,
+  transact,
+} from './transaction.ts'
 
 export interface PostgresSqlOptions {
   readonly url: string
@@ -65,9 +75,20 @@ export class PostgresSql implements Sql {
     return this.reason
   }
 
-  async batch(statements: readonly Statement[], options: BatchOptions = {}): Promise<readonly Result[]> {
+  async batch(
+    statements: readonly Statement[],
+    options: BatchOptions = {},
+    signal?: AbortSignal,
+  ): Promise<readonly Result[]> {
     assertWithinLimits(statements)
     const client = await this.connect()
+    const cancelling: (() => void)[] = []
+    const giveUp = (): void => void cancelling.push(cancelQuery(client))
+    if (signal?.aborted === true) {
+      client.release()
+      throw givenUp()
+    }
+    signal?.addEventListener('abort', giveUp, { once: true })
     // Without a listener an error between two answers would end the process; the answers themselves reject.
     const onError = (): void => {}
     client.on('error', onError)
@@ -84,7 +105,10 @@ export class PostgresSql implements Sql {
       throw failure
     } finally {
       client.off('error', onError)
-      client.release(failure !== undefined && mustDrop(failure))
+      signal?.removeEventListener('abort', giveUp)
+      for (const end of cancelling) end()
+      // A request to cancel may still be on its way, and must not meet the next batch.
+      client.release(cancelling.length > 0 || (failure !== undefined && mustDrop(failure)))
     }
   }
 
@@ -131,7 +155,8 @@ function pipelineOn(client: pg.PoolClient, deadline: number): Pipeline {
       }
       // Ends the answers: what follows in the pipeline fails because of this one.
       if (!(one.reason instanceof pg.DatabaseError)) throw one.reason
-      answers.push({ refused: { code: one.reason.code ?? 'XX000', message: one.reason.message } })
+      const { code = 'XX000', message, position } = one.reason
+      answers.push({ refused: { code, message, ...placeOf(position) } })
       break
     }
     return answers

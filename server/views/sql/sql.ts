@@ -18,7 +18,12 @@ export interface Sql {
   close(): Promise<void>
   /** Why the last batch could not reach the database; null when it could. For health and metrics. */
   unavailable(): string | null
-  batch(statements: readonly Statement[], options?: BatchOptions): Promise<readonly Result[]>
+  /** With a signal the batch is given up where that can be done: PGlite finishes what it is at. */
+  batch(
+    statements: readonly Statement[],
+    options?: BatchOptions,
+    signal?: AbortSignal,
+  ): Promise<readonly Result[]>
 }
 
 /** Sent as text: a boolean as `true`, bytes as `\x…`. The statement's types decide what it becomes. */
@@ -39,6 +44,8 @@ export interface BatchOptions {
   readonly readOnly?: boolean
   /** `request.jwt.claims` for row-level security, as JSON. */
   readonly claims?: string
+  /** Others that hold for this transaction. */
+  readonly settings?: Readonly<Record<string, string>>
   /** Schemas in which names without one are looked up. */
   readonly searchPath?: readonly string[]
   /** For each statement. PostgreSQL cancels it; PGlite, which cannot be interrupted, is restarted at `batchMs`. */
@@ -82,6 +89,8 @@ export interface SqlErrorDetails {
   readonly outcome?: Outcome
   /** Index of the statement at fault. */
   readonly statement?: number
+  /** Of the character in the statement at fault, from 1. */
+  readonly position?: number
   readonly retryable?: boolean
   readonly cause?: unknown
 }
@@ -91,6 +100,7 @@ export class SqlError extends Error {
   readonly retryable: boolean
   readonly outcome: Outcome
   readonly statement: number | undefined
+  readonly position: number | undefined
   constructor(message: string, details: SqlErrorDetails) {
     super(message, { cause: details.cause })
     this.name = 'SqlError'
@@ -98,6 +108,7 @@ export class SqlError extends Error {
     this.retryable = details.retryable ?? isRetryableState(details.code)
     this.outcome = details.outcome ?? 'rolled_back'
     this.statement = details.statement
+    this.position = details.position
   }
 }
 
@@ -112,3 +123,7 @@ export function isRetryableState(code: string): boolean {
 export function quoted(identifier: string): string {
   return `"${identifier.replaceAll('"', '""')}"`
 }
+
+/** What a batch ends with when nobody waits for it any more. */
+export const givenUp = (): SqlError =>
+  new SqlError('Nobody waits for it any more', { code: '57014', retryable: false })

@@ -25,7 +25,7 @@ import {
 export type Answer = (Result & { readonly tag: string }) | Refusal
 
 export interface Refusal {
-  readonly refused: { readonly code: string; readonly message: string }
+  readonly refused: { readonly code: string; readonly message: string; readonly position?: number }
 }
 
 /** Sends all at once. The answers end with the first refusal. Rejects when the connection is lost, with any error. */
@@ -90,6 +90,7 @@ function openingOf(options: BatchOptions): Statement[] {
   if (options.searchPath !== undefined)
     settings.push(['search_path', options.searchPath.map(quoted).join(', ')])
   if (options.claims !== undefined) settings.push(['request.jwt.claims', options.claims])
+  settings.push(...Object.entries(options.settings ?? {}))
   // Last: after it, the settings above might not be allowed.
   if (options.role !== undefined) settings.push(['role', options.role])
   return [
@@ -110,9 +111,14 @@ function faultIn(
   for (const [i, answer] of answers.entries()) {
     const statement = i - openingCount
     if ('refused' in answer) {
-      const { code, message } = answer.refused
+      const { code, message, position } = answer.refused
       const ownFault = code === '25006' && options.readOnly === true
-      return new SqlError(message, { code, statement, ...(ownFault && { retryable: false }) })
+      return new SqlError(message, {
+        code,
+        statement,
+        ...(position !== undefined && { position }),
+        ...(ownFault && { retryable: false }),
+      })
     }
     const expected = statements[statement]?.rowsExpected
     if (expected !== undefined && answer.count !== expected)
@@ -121,6 +127,9 @@ function faultIn(
   if (answers.length < openingCount + statements.length) return lost(undefined, 'rolled_back')
   return undefined
 }
+
+export const placeOf = (position: string | undefined): { readonly position?: number } =>
+  position === undefined ? {} : { position: Number(position) }
 
 export function columnOf(name: string, typeId: number): Column {
   return { name, type: typeNames.get(typeId) ?? `oid ${typeId}` }

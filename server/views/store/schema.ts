@@ -8,11 +8,14 @@
  *   dead_letters   documents that an adapter could not project, or the database refused
  *   adapters       which version a schema was made by, and when: a schema's cursors are named after both
  *   rebuilds       how the last rebuild of each adapter ended
+ *   logins         with which role and password this database's queries connect (roles.ts); for the owner's eyes only
  *
  * The format has a number. What is older is brought up to it, step by step; what is newer is refused: a node of an older
  * release must not write what it does not know.
  */
+
 import { quoted, type Sql, SqlError, type Statement } from '../sql/sql.ts'
+import { matchesSql } from './readable-sql.ts'
 import { type EntryTables, readTables, type Table, TablesRefused } from './tables.ts'
 
 /** One step per format, each from the one before. */
@@ -39,10 +42,12 @@ const steps: readonly string[] = [
    create table tidemark.rebuilds (
      adapter text primary key, version int not null, began_at timestamptz not null, ended_at timestamptz not null,
      documents bigint not null, differing bigint not null, sample json not null);`,
+  `${matchesSql}
+   create table tidemark.logins (role text primary key, password text not null);`,
 ]
 
 // Two nodes that start at once make one schema. Any number does, as long as nobody else uses it.
-const lock: Statement = { text: 'select pg_advisory_xact_lock(7163201974512)' }
+export const lock: Statement = { text: 'select pg_advisory_xact_lock(7163201974512)' }
 
 /** What this release writes. */
 export const format = steps.length

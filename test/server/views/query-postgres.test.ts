@@ -1,0 +1,190 @@
+/** Queries on a real PostgreSQL: the contract, and what only a server with roles has. */
+import { Client } from 'pg'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { loginUrl } from '../../../server/views/query/login-url.ts'
+import { PostgresSql } from '../../../server/views/sql/postgres-sql.ts'
+import { installLogin, installRoles, type Login } from '../../../server/views/store/roles.ts'
+import { installTidemark } from '../../../server/views/store/schema.ts'
+import {
+  admin,
+  prepare,
+  queriesOf,
+  refusalOf,
+  roles,
+  rowsOf,
+  type UnderTest,
+  viewsQueryContract,
+} from '../../contract/views-query.ts'
+import { type PostgresServer, start } from '../../support/postgres-server.ts'
+import { silentLogger } from '../../support/silent-logger.ts'
+
+let server: PostgresServer
+beforeAll(async () => {
+  server = await start()
+}, 60_000)
+afterAll(() => server.stop())
+
+const sqlOf = (url: string): PostgresSql => new PostgresSql({ url, connectionsMax: 4, logger: silentLogger })
+
+async function open(url: string): Promise<UnderTest & { readonly login: Login }> {
+  const owner = sqlOf(url)
+  await installTidemark(owner)
+  await installRoles(owner, roles)
+  const login = await installLogin(owner, roles)
+  return { owner, reader: sqlOf(loginUrl(url, login)), isEmbedded: false, login }
+}
+
+describe('the contract', () => viewsQueryContract(() => open(server.url)))
+
+async function newDatabase(name: string): Promise<string> {
+  const client = new Client({ connectionString: server.url })
+  await client.connect()
+  await client.query(`create database ${name}`)
+  await client.end()
+  return server.url.replace(/[^/]*$/, name)
+}
+
+test('past the parser, the login of queries writes nothing and becomes nobody else', async () => {
+  const url = await newDatabase('past')
+  const under = await open(url)
+  await prepare(under.owner)
+  const client = new Client({ connectionString: loginUrl(url, under.login) })
+  await client.connect()
+  const fails = async (sql: string): Promise<string> => {
+    try {
+      await client.query(sql)
+      return 'done'
+    } catch (error) {
+      return (error as { code: string }).code
+    }
+  }
+  for (const sql of [
+    'set role tidemark',
+    'set session authorization tidemark',
+    'select * from notes.notes',
+    'select * from tidemark.logins',
+    `insert into notes.notes (document, title) values ('x', 'y')`,
+    'create table public.x (a int)',
+    'create role x',
+    'create schema x',
+    `alter role "${under.login.role}" superuser`,
+    'grant tidemark to current_user',
+    `copy (select 1) to program 'cat'`,
+    `select pg_read_file('/etc/passwd')`,
+    'create function pg_temp.f() returns int language c as $$x$$',
+    'alter table notes.notes disable row level security',
+    'drop policy tidemark_rows on notes.notes',
+  ])
+    expect(await fails(sql), sql).toBe('42501')
+  for (const role of ['tidemark_reader', 'tidemark_admin', 'seller'])
+    for (const sql of [
+      `insert into notes.notes (document, title) values ('x', 'y')`,
+      'delete from notes.notes',
+      'select * from tidemark.logins',
+      'alter table notes.notes disable row level security',
+    ]) {
+      expect(await fails(`set role ${role}`)).toBe('done')
+      expect(await fails(sql), `${role}: ${sql}`).toBe('42501')
+    }
+  await client.end()
+  await under.reader.close()
+  await under.owner.close()
+}, 60_000)
+
+test('several nodes, and several Tidemarks in one cluster, start at once', async () => {
+  const urls = [await newDatabase('one'), await newDatabase('two')]
+  const logins = await Promise.all(
+    [...urls, ...urls, ...urls].map(async (url) => {
+      const owner = sqlOf(url)
+      await installTidemark(owner)
+      await installRoles(owner, ['grower'])
+      const login = await installLogin(owner, ['grower'])
+      await owner.close()
+      return { ...login, url }
+    }),
+  )
+  expect(new Set(logins.map(({ role }) => role)).size).toBe(2)
+  for (const login of logins) {
+    const client = new Client({ connectionString: loginUrl(login.url, login) })
+    await client.connect()
+    await client.query('set role grower')
+    await client.end()
+  }
+}, 60_000)
+
+test('a role that could do more than read is refused, and said which', async () => {
+  const url = await newDatabase('roles')
+  const owner = sqlOf(url)
+  await installTidemark(owner)
+  await owner.batch([
+    { text: 'create role mighty superuser' },
+    { text: 'create role person login' },
+    { text: 'create role bypass bypassrls' },
+    { text: 'create role member in role pg_read_all_data' },
+    { text: 'create role holder' },
+    { text: 'create schema held authorization holder' },
+  ])
+  const refusals: Record<string, RegExp> = {
+    mighty: /"mighty" that is a superuser/,
+    person: /"person" that can log in/,
+    bypass: /"bypass" that bypasses row security/,
+    member: /"member" is a member of pg_read_all_data/,
+    holder: /"holder" that owns something/,
+  }
+  for (const [role, said] of Object.entries(refusals))
+    await expect(installRoles(owner, [role])).rejects.toThrow(said)
+  await installRoles(owner, ['harmless'])
+  await owner.close()
+}, 60_000)
+
+test('an owner that may not make roles is told what to do; one with CREATEROLE may', async () => {
+  const url = await newDatabase('plain')
+  const own = new Client({ connectionString: url })
+  await own.connect()
+  await own.query(`create role plain login; grant create on database plain to plain`)
+  const owner = sqlOf(url.replace('tidemark@', 'plain@'))
+  await installTidemark(owner)
+  await expect(installRoles(owner, ['fisher'])).rejects.toThrow(/CREATEROLE.*DATABASE_READER_URL/)
+  await own.query('alter role plain createrole')
+  await installRoles(owner, ['fisher'])
+  const { role } = await installLogin(owner, ['fisher'])
+  // Again, as at the next start.
+  expect((await installLogin(owner, ['fisher'])).role).toBe(role)
+  await owner.close()
+  await own.end()
+}, 60_000)
+
+test('a query that nobody waits for any more is cancelled', async () => {
+  const url = await newDatabase('cancelled')
+  const under = await open(url)
+  const queries = queriesOf(under, { timeoutMs: 60_000 })
+  const gone = new AbortController()
+  const sql = 'select count(*) from generate_series(1, 2000000000) a'
+  const asked = queries.run({ sql, params: [], rights: admin, cursor: null }, gone.signal)
+  const running = async (): Promise<number> => {
+    const text = `select from pg_stat_activity where state = 'active' and query like '%2000000000%' and query not like '%activity%'`
+    return (await under.owner.batch([{ text }]))[0]?.count ?? 0
+  }
+  await expect.poll(running, { timeout: 10_000 }).toBe(1)
+  gone.abort(new Error('gone'))
+  await expect(asked).rejects.toThrow('gone')
+  await expect.poll(running, { timeout: 10_000 }).toBe(0)
+  expect(await rowsOf(queries, 'select 1 as a', admin)).toEqual([{ a: 1 }])
+  await under.reader.close()
+  await under.owner.close()
+}, 60_000)
+
+test('what text a server takes backslashes for does not depend on its settings', async () => {
+  const url = await newDatabase('slashes')
+  const own = new Client({ connectionString: url })
+  await own.connect()
+  await own.query(`alter database slashes set standard_conforming_strings = off`)
+  await own.end()
+  const under = await open(url)
+  const queries = queriesOf(under)
+  const sql = `select '\\' || set_config('role', 'x', true) || '\\'`
+  expect(await refusalOf(queries, sql, admin)).toMatch(/set_config/)
+  expect(await rowsOf(queries, `select '\\' as a, '); --' as b`, admin)).toEqual([{ a: '\\', b: '); --' }])
+  await under.reader.close()
+  await under.owner.close()
+}, 60_000)
