@@ -13,10 +13,6 @@ export interface OpenTask {
   readonly text: string
   readonly title: string
 }
-interface Counts {
-  readonly open: number
-  readonly done: number
-}
 
 const shownMax = 300
 const tasksSql = `
@@ -24,9 +20,6 @@ const tasksSql = `
   from tasks join notes using (document)
   where not done and tasks.text <> ''
   order by title = '', lower(title), document, position limit ${shownMax}`
-const countsSql = `
-  select count(*) filter (where not done)::int as open, count(*) filter (where done)::int as done
-  from tasks where text <> ''`
 
 export function useOpenTasks(client: Client): LiveRowsState<OpenTask> {
   return useLive<OpenTask>(client, tasksSql, [], { key: ['document', 'position'] })
@@ -40,26 +33,23 @@ export function OpenTasks({
   readonly client: Client
   readonly tasks: LiveRowsState<OpenTask>
 }) {
-  const [counts] = useLive<Counts>(client, countsSql).rows
+  const documents = byDocument(tasks.rows)
   const isLive = tasks.state === 'live'
   return (
     <section className="tasks" aria-label="Open tasks" data-stale={!isLive || undefined}>
       <h2>
         Open tasks
-        {counts !== undefined && (
-          <small>
-            {counts.open} open, {counts.done} done
-          </small>
-        )}
+        {tasks.rows.length > 0 && <small>{countOf(tasks.rows.length, documents.length)}</small>}
       </h2>
       {tasks.loaded && tasks.rows.length === 0 && (
         <p className="quiet">Nothing to do. Tasks of all documents appear here as they are written.</p>
       )}
       {!tasks.loaded && <p className="quiet">Asking the server …</p>}
-      {byDocument(tasks.rows).map(([first, ...others]) => (
+      {documents.map(([first, ...others]) => (
         <article key={first.document}>
           <h3>
             <Anchor to={linkTo(first.document)}>{first.title || nameOf(first.document)}</Anchor>
+            <small>{others.length + 1}</small>
           </h3>
           <ul>
             {[first, ...others].map((task) => (
@@ -68,11 +58,13 @@ export function OpenTasks({
           </ul>
         </article>
       ))}
-      {counts !== undefined && counts.open > shownMax && (
-        <p className="quiet">The first {shownMax} are shown.</p>
-      )}
     </section>
   )
+}
+
+function countOf(tasks: number, documents: number): string {
+  const inDocuments = documents === 1 ? 'in one document' : `in ${documents} documents`
+  return tasks < shownMax ? `${tasks} ${inDocuments}` : `the first ${tasks}, ${inDocuments}`
 }
 
 interface TaskProps {
