@@ -85,12 +85,20 @@ export class Pending {
     this.waiting.set(document, { part, firstSequence: Number.POSITIVE_INFINITY, notBeforeMs: 0, failures: 0 })
   }
 
-  /** Takes what is due, at most `countMax` documents, none that is under way. */
-  take(countMax: number, nowMs: number): DocumentId[] {
+  isUnderWay(document: DocumentId): boolean {
+    return this.underWay.has(document)
+  }
+
+  /** Takes what is due, at most `countMax` documents, none that is under way, here or elsewhere. */
+  take(
+    countMax: number,
+    nowMs: number,
+    isElsewhere = (_document: DocumentId): boolean => false,
+  ): DocumentId[] {
     const taken: DocumentId[] = []
     for (const [document, waiting] of this.waiting) {
       if (taken.length >= countMax) break
-      if (waiting.notBeforeMs > nowMs || this.underWay.has(document)) continue
+      if (waiting.notBeforeMs > nowMs || this.underWay.has(document) || isElsewhere(document)) continue
       this.waiting.delete(document)
       this.underWay.set(document, waiting)
       taken.push(document)

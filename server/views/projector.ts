@@ -7,7 +7,8 @@
  *   projected again writes the same rows.
  * - Two feeds of the same log. The front follows what people type. The back fills tables that are behind (a rebuild), from where
  *   they are to where the front was when the part was taken; meanwhile the front writes to all tables, so that nobody
- *   waits for a rebuild. They take turns, a batch each.
+ *   waits for a rebuild. They take turns, a batch each, and never have the same document.
+ * - While a batch is being written, the next one is made.
  * - A document whose adapter throws, or whose rows the database refuses, becomes a dead letter, for that adapter only. The
  *   others go on, and so do all other documents.
  * - While the database is away nothing is read but its state: what changed stands in the log, and `pending` is bounded.
@@ -70,6 +71,10 @@ interface Feed {
   readonly pending: Pending
   readonly documents: LiveDocuments
   readonly writtenCursors: Map<number, number>
+  /** Under way, and not in a batch yet. */
+  queue: readonly DocumentId[]
+  /** The batch that is being written. Rejects when it was not; its documents are given back then. */
+  writing: Promise<void>
 }
 
 export interface ProjectorCounts {
@@ -108,8 +113,8 @@ export class Projector {
       rowsMax: this.limits.batchRowsMax,
       msMax: this.limits.batchMsMax,
     })
-    this.front = { pending, documents, writtenCursors: new Map() }
-    this.back = { pending: new Pending(), documents: visited, writtenCursors: new Map() }
+    this.front = feedOf(pending, documents)
+    this.back = feedOf(new Pending(), visited)
   }
 
   get counts(): ProjectorCounts {
@@ -124,6 +129,7 @@ export class Projector {
   async close(): Promise<void> {
     this.closing.abort()
     await this.running
+    await Promise.allSettled([this.front.writing, this.back.writing])
     await this.parts.store.release().catch(() => undefined) // Its parts are free when their time is over.
     this.parts.documents.close()
     this.parts.visited.close()
@@ -200,10 +206,16 @@ export class Projector {
   /** True when there is more to do at once. */
   private async follow(feed: Feed): Promise<boolean> {
     const more = await this.read(feed)
-    const documents = feed.pending.take(this.limits.batchDocumentsMax, performance.now())
-    if (documents.length > 0) await this.projectAll(feed, documents)
+    if (feed.queue.length === 0) {
+      const other = feed === this.front ? this.back : this.front
+      feed.queue = feed.pending.take(this.limits.batchDocumentsMax, performance.now(), (document) =>
+        other.pending.isUnderWay(document),
+      )
+    }
+    const hasSome = feed.queue.length > 0
+    if (hasSome) await this.next(feed)
     else await this.writeCursors(feed)
-    return more || documents.length > 0
+    return more || hasSome
   }
 
   private async fill(): Promise<boolean> {
@@ -228,19 +240,29 @@ export class Projector {
     return changes.length >= this.limits.pageMax
   }
 
-  private async projectAll(feed: Feed, documents: readonly DocumentId[]): Promise<void> {
-    let left = documents
+  /** Makes a batch, and begins to write it when the one before is written. */
+  private async next(feed: Feed): Promise<void> {
+    let batch: Batch | null = null
     try {
-      while (left.length > 0) {
-        const batch = await this.batches.of(left, feed.documents)
-        left = left.slice(batch.documents.length + batch.unread.length)
-        await this.write(feed, batch)
-        for (const document of batch.unread) this.giveBack(feed, document)
-      }
+      batch = await this.batches.of(feed.queue, feed.documents)
+      feed.queue = feed.queue.slice(batch.documents.length + batch.unread.length)
+      for (const document of batch.unread) this.giveBack(feed, document)
+      await this.written(feed)
+      feed.writing = this.write(feed, batch)
+      // Told to whoever waits for it.
+      feed.writing.catch(() => undefined)
     } catch (error) {
-      for (const document of left) this.giveBack(feed, document)
+      for (const document of [...(batch?.documents ?? []), ...feed.queue]) this.giveBack(feed, document)
+      feed.queue = []
       throw error
     }
+  }
+
+  /** Rejects once for a batch that was not written. */
+  private async written(feed: Feed): Promise<void> {
+    const { writing } = feed
+    feed.writing = Promise.resolve()
+    await writing
   }
 
   private giveBack(feed: Feed, document: DocumentId): void {
@@ -331,12 +353,21 @@ export class Projector {
   }
 
   private async writeCursors(feed: Feed): Promise<void> {
+    await this.written(feed)
     const moved = movedCursors(feed)
     if (moved.size > 0) await this.store(feed, { projected: [], dead: [] }, moved)
   }
 }
 
 const none: ReadonlyMap<number, number> = new Map()
+
+const feedOf = (pending: Pending, documents: LiveDocuments): Feed => ({
+  pending,
+  documents,
+  writtenCursors: new Map(),
+  queue: [],
+  writing: Promise.resolve(),
+})
 
 function movedCursors({ pending, writtenCursors }: Feed): Map<number, number> {
   const moved = pending.cursors()
