@@ -1,15 +1,15 @@
 /** A deal is shipped here and cancelled there: what happened is one path of the machine, and whoever was too late learns which. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { decided, registration, written } from '../../../../core/domain/facts/author.ts'
 import { isRefusal } from '../../../../core/domain/facts/draft.ts'
-import type { Fact } from '../../../../core/domain/facts/fact.ts'
+import type { Fact, FactKey } from '../../../../core/domain/facts/fact.ts'
 import { DocumentFold, type FactEntry } from '../../../../core/domain/fold/document-fold.ts'
 import type { At, Decision } from '../../../../core/domain/fold/kind.ts'
 import { register } from '../../../../core/domain/kinds/register.ts'
 import { type WorkflowSeen, workflow } from '../../../../core/domain/kinds/workflow.ts'
 import { type Behaviour, play, steps } from '../../../support/fact-history.ts'
 import { holdsLaws } from '../../../support/fold-laws.ts'
+import { JudgedWriter } from '../../../support/judged-writer.ts'
 
 const states = ['draft', 'confirmed', 'shipped', 'cancelled', 'delivered'] as const
 const state = workflow({
@@ -37,43 +37,13 @@ type Name = keyof typeof state.operations
 const at = (fold: DocumentFold, actor: string): At => ({ fold, entity: '', field: 'state', actor })
 const seen = (fold: DocumentFold) => fold.read('', 'state') as WorkflowSeen<(typeof states)[number], Name>
 
-/** A replica that writes what it is told to. */
-class Writer {
-  readonly fold = new DocumentFold(fields)
-  readonly entries: FactEntry[] = []
-  private readonly actor: string
-  private seq = 1
-
-  constructor(actor: string, ...known: FactEntry[]) {
-    this.actor = actor
-    this.learn(registration(actor, `user of ${actor}`), ...known)
+class Writer extends JudgedWriter {
+  constructor(actor: string, ...known: readonly FactEntry[]) {
+    super(fields, actor, ...known)
   }
 
-  learn(...entries: readonly FactEntry[]): void {
-    for (const entry of entries) {
-      if (this.entries.some(({ key }) => key === entry.key)) continue
-      this.entries.push(entry)
-      this.fold.apply([entry])
-    }
-  }
-
-  move(name: Name, options = {}): FactEntry {
-    const draft = state.mutators.move(at(this.fold, this.actor), name, options)
-    if (isRefusal(draft)) throw new Error(draft.reason)
-    const entry = written(this.fold, this.actor, this.seq++, draft)
-    this.learn(entry)
-    return entry
-  }
-
-  decide(intent: FactEntry, decision?: Decision): FactEntry {
-    const fact = this.fold.fact(intent.key)!
-    const entry = decided(this.fold, fact, decision ?? state.judge(this.fold, fact))
-    this.learn(entry)
-    return entry
-  }
-
-  outcome(entry: FactEntry) {
-    return this.fold.fact(entry.key)!.outcome
+  move(name: Name, options = {}): FactKey {
+    return this.write(state.mutators.move(this.at('state'), name, options))
   }
 }
 
@@ -91,7 +61,7 @@ test('ship and cancel from the same version: one is effective, the other is stal
     [cancel, ship],
   ] as const) {
     const server = new Writer('arbite', ...seller.entries, ...buyer.entries)
-    const decisions = [server.decide(first), server.decide(second)]
+    const decisions = [server.settle(first), server.settle(second)]
     const actual = first === ship ? 'shipped' : 'cancelled'
     const next = first === ship ? ['note', 'deliver'] : ['note', 'reopen']
     fc.assert(
@@ -100,12 +70,12 @@ test('ship and cancel from the same version: one is effective, the other is stal
         for (const entry of entries) fold.apply([entry])
         expect(seen(fold).state).toBe(actual)
         expect(seen(fold).history.map(({ state }) => state)).toEqual(['confirmed', actual])
-        expect(fold.fact(first.key)?.outcome).toEqual({ status: 'effective', by: decisions[0]!.key })
-        expect(fold.fact(second.key)?.outcome).toEqual({
+        expect(fold.fact(first)?.outcome).toEqual({ status: 'effective', by: decisions[0]! })
+        expect(fold.fact(second)?.outcome).toEqual({
           status: 'rejected',
           reason: 'stale',
-          by: decisions[1]!.key,
-          detail: { state: actual, version: first.key, next },
+          by: decisions[1]!,
+          detail: { state: actual, version: first, next },
         })
       }),
       { numRuns: 100 },
@@ -118,10 +88,10 @@ test('what is free and first in order displaces another, with what followed it',
   const b = new Writer('bbbbbb')
   const mine = [b.move('confirm'), b.move('revise')]
   const first = a.move('confirm')
-  b.learn(...a.entries)
-  expect(seen(b.fold).history.map(({ version }) => version)).toEqual([first.key])
-  const detail = { state: 'confirmed', version: first.key, next: ['revise', 'note', 'ship', 'cancel'] }
-  expect(b.outcome(mine[0]!)).toEqual({ status: 'rejected', reason: 'stale', by: first.key, detail })
+  b.learn(a.entries)
+  expect(seen(b.fold).history.map(({ version }) => version)).toEqual([first])
+  const detail = { state: 'confirmed', version: first, next: ['revise', 'note', 'ship', 'cancel'] }
+  expect(b.outcome(mine[0]!)).toEqual({ status: 'rejected', reason: 'stale', by: first, detail })
   expect(b.outcome(mine[1]!)).toEqual({ status: 'rejected', reason: 'stale', detail })
 })
 
@@ -131,17 +101,17 @@ test('a decision locks the way to it, whatever comes late and would have been fi
   const late = a.move('confirm')
   const confirm = b.move('confirm')
   const ship = b.move('ship')
-  const decision = b.decide(ship)
+  const decision = b.settle(ship)
   const deliver = b.move('deliver')
-  b.learn(...a.entries)
-  expect(seen(b.fold).history.map(({ version }) => version)).toEqual([confirm.key, ship.key, deliver.key])
+  b.learn(a.entries)
+  expect(seen(b.fold).history.map(({ version }) => version)).toEqual([confirm, ship, deliver])
   expect(b.outcome(late)).toMatchObject({
     status: 'rejected',
     reason: 'stale',
-    by: ship.key,
+    by: ship,
     detail: { state: 'shipped' },
   })
-  expect(b.outcome(ship)).toEqual({ status: 'effective', by: decision.key })
+  expect(b.outcome(ship)).toEqual({ status: 'effective', by: decision })
 })
 
 describe('on top of what is pending', () => {
@@ -149,16 +119,16 @@ describe('on top of what is pending', () => {
     const a = new Writer('aaaaaa')
     a.move('confirm')
     const ship = a.move('ship')
-    const deliver = a.move('deliver', { at: ship.key })
-    expect(a.outcome(deliver)).toEqual({ status: 'pending', reason: 'follows_pending', by: ship.key })
+    const deliver = a.move('deliver', { at: ship })
+    expect(a.outcome(deliver)).toEqual({ status: 'pending', reason: 'follows_pending', by: ship })
     expect(seen(a.fold)).toMatchObject({
       state: 'confirmed',
       pending: [
         { transition: 'ship', isStale: false },
-        { transition: 'deliver', at: ship.key, isStale: false },
+        { transition: 'deliver', at: ship, isStale: false },
       ],
     })
-    a.decide(ship)
+    a.settle(ship)
     expect(seen(a.fold)).toMatchObject({ state: 'delivered', pending: [] })
     expect(a.outcome(deliver)).toEqual({ status: 'effective' })
   })
@@ -167,10 +137,10 @@ describe('on top of what is pending', () => {
     const a = new Writer('aaaaaa')
     a.move('confirm')
     const ship = a.move('ship')
-    const deliver = a.move('deliver', { at: ship.key })
-    a.decide(ship, { accepted: false, reason: 'no_truck' })
+    const deliver = a.move('deliver', { at: ship })
+    a.settle(ship, { accepted: false, reason: 'no_truck' })
     expect(a.outcome(ship)).toMatchObject({ status: 'rejected', reason: 'no_truck' })
-    expect(a.outcome(deliver)).toMatchObject({ status: 'rejected', reason: 'stale', by: ship.key })
+    expect(a.outcome(deliver)).toMatchObject({ status: 'rejected', reason: 'stale', by: ship })
     expect(seen(a.fold)).toMatchObject({ state: 'confirmed', pending: [] })
   })
 
@@ -178,47 +148,46 @@ describe('on top of what is pending', () => {
     const a = new Writer('aaaaaa')
     a.move('confirm')
     const ship = a.move('ship')
-    const first = a.move('deliver', { at: ship.key })
-    const second = a.move('note', { at: ship.key })
-    const below = a.move('revise', { at: second.key })
-    const undecided = a.move('cancel', { at: second.key })
+    const first = a.move('deliver', { at: ship })
+    const second = a.move('note', { at: ship })
+    const below = a.move('revise', { at: second })
+    const undecided = a.move('cancel', { at: second })
     expect(seen(a.fold).pending.map(({ isStale }) => isStale)).toEqual([false, false, false, false, false])
-    a.decide(ship)
+    a.settle(ship)
     expect(a.outcome(first).status).toBe('effective')
-    expect(a.outcome(second)).toMatchObject({ status: 'rejected', reason: 'stale', by: ship.key })
-    expect(a.outcome(below)).toMatchObject({ status: 'rejected', reason: 'stale', by: second.key })
+    expect(a.outcome(second)).toMatchObject({ status: 'rejected', reason: 'stale', by: ship })
+    expect(a.outcome(below)).toMatchObject({ status: 'rejected', reason: 'stale', by: second })
     expect(a.outcome(undecided)).toEqual({ status: 'pending' })
-    expect(seen(a.fold).pending).toMatchObject([{ version: undecided.key, isStale: true }])
-    expect(state.judge(a.fold, a.fold.fact(undecided.key)!)).toEqual({ accepted: false, reason: 'stale' })
-    a.decide(undecided)
+    expect(seen(a.fold).pending).toMatchObject([{ version: undecided, isStale: true }])
+    expect(a.judge(undecided)).toEqual({ accepted: false, reason: 'stale' })
+    a.settle(undecided)
     expect(a.outcome(undecided)).toMatchObject({ status: 'rejected', reason: 'stale' })
   })
 
   test('it cannot be decided by anybody', () => {
     const a = new Writer('aaaaaa')
     a.move('confirm')
-    const deliver = a.move('deliver', { at: a.move('ship').key })
-    const decision = a.decide(deliver, { accepted: true })
+    const deliver = a.move('deliver', { at: a.move('ship') })
+    const decision = a.settle(deliver, { accepted: true })
     expect(a.outcome(deliver)).toMatchObject({ status: 'pending', reason: 'follows_pending' })
-    expect(a.fold.reports().map(({ key }) => key)).toEqual([decision.key])
+    expect(a.fold.reports().map(({ key }) => key)).toEqual([decision])
   })
 })
 
 test('the judge asks for the role, then for the guard; the mutator says the same before', () => {
   const a = new Writer('aaaaaa')
-  a.decide(a.move('cancel'))
+  a.settle(a.move('cancel'))
   const manager = { subject: 'ann', roles: ['manager'] }
-  const price = written(a.fold, 'aaaaaa', 2, { entity: '', type: 'price.set', payload: 0 })
   const move = (person: typeof manager) => state.mutators.move(at(a.fold, 'aaaaaa'), 'reopen', { person })
   expect(move({ subject: 'bob', roles: [] })).toMatchObject({ reason: 'not_allowed' })
   expect(isRefusal(move(manager))).toBe(false)
   const b = new Writer('bbbbbb', ...a.entries)
-  const intent = b.fold.fact(b.move('reopen').key)!
-  expect(state.judge(b.fold, intent)).toEqual({ accepted: false, reason: 'not_allowed' })
-  expect(state.judge(b.fold, intent, manager)).toEqual({ accepted: true })
-  b.learn(price)
-  expect(state.judge(b.fold, intent, manager)).toEqual({ accepted: false, reason: 'guard' })
-  a.learn(price)
+  const intent = b.move('reopen')
+  expect(b.judge(intent)).toEqual({ accepted: false, reason: 'not_allowed' })
+  expect(b.judge(intent, manager)).toEqual({ accepted: true })
+  a.writeRaw({ entity: '', type: 'price.set', payload: 0 })
+  b.meet(a)
+  expect(b.judge(intent, manager)).toEqual({ accepted: false, reason: 'guard' })
   expect(move(manager)).toEqual({
     reason: 'guard',
     detail: { state: 'cancelled', version: 'aaaaaa:1', next: ['note', 'reopen'] },
@@ -243,9 +212,8 @@ test.each([
 ])('%s is rejected', (_what, payload, reason) => {
   const a = new Writer('aaaaaa')
   a.move('confirm')
-  const entry = written(a.fold, 'aaaaaa', 2, { entity: '', type: 'state.ship', payload })
-  a.learn(entry)
-  expect(a.outcome(entry)).toMatchObject({ status: 'rejected', reason })
+  const key = a.writeRaw({ entity: '', type: 'state.ship', payload })
+  expect(a.outcome(key)).toMatchObject({ status: 'rejected', reason })
   expect(seen(a.fold).state).toBe('confirmed')
 })
 
