@@ -60,6 +60,8 @@ class HocuspocusConnection implements Connection, Documents {
   private readonly context: HocuspocusContext
   private readonly line: SocketLine
   private readonly documents = new Map<string, HocuspocusDocument>()
+  /** Those whose client has left them, but not before they have taken what was said before. */
+  private readonly leaving = new Set<HocuspocusDocument>()
   /** Counted among the sessions of these users. */
   private readonly subjects = new Set<string>()
   private known = false
@@ -103,8 +105,16 @@ class HocuspocusConnection implements Connection, Documents {
     if (decoded.kind === 'ping') return this.line.write(frame(pong))
     const { address, message } = decoded
     const document = this.documents.get(address)
-    if (document !== undefined) document.receive(message, bytes.length + waitingMessageBytes)
-    else if (message.kind === 'auth' || message.kind === 'sync-step-1') this.begin(address, message)
+    if (document === undefined) {
+      if (message.kind === 'auth' || message.kind === 'sync-step-1') this.begin(address, message)
+      return
+    }
+    if (message.kind === 'close') {
+      // What comes next under this address is another one's.
+      this.documents.delete(address)
+      this.leaving.add(document)
+    }
+    document.receive(message, bytes.length + waitingMessageBytes)
   }
 
   private begin(address: string, message: ClientMessage): void {
@@ -112,7 +122,7 @@ class HocuspocusConnection implements Connection, Documents {
     let document: HocuspocusDocument
     try {
       document = new HocuspocusDocument(address, this.line, this, dialects, this.context)
-      if (this.documents.size >= documentsPerSocketMax)
+      if (this.documents.size + this.leaving.size >= documentsPerSocketMax)
         throw new TidemarkError('rate_limited', `More than ${documentsPerSocketMax} documents on one socket`)
     } catch (error) {
       return this.deny(address, error)
@@ -191,6 +201,7 @@ class HocuspocusConnection implements Connection, Documents {
   }
 
   unbind(document: HocuspocusDocument): void {
+    this.leaving.delete(document)
     if (this.documents.get(document.address) === document) this.documents.delete(document.address)
     if (!this.known) this.judged()
   }
@@ -198,6 +209,12 @@ class HocuspocusConnection implements Connection, Documents {
   /** A new connection brings a new token. */
   reset(code: ErrorCode, reason: string): void {
     this.end(code, reason, resetCloseCode)
+  }
+
+  private all(): readonly HocuspocusDocument[] {
+    return this.leaving.size === 0
+      ? [...this.documents.values()]
+      : [...this.documents.values(), ...this.leaving]
   }
 
   // --- time -------------------------------------------------------------------------------------
@@ -212,7 +229,7 @@ class HocuspocusConnection implements Connection, Documents {
 
   beat(nowMs: number): void {
     let { sentMs } = this.line
-    for (const document of this.documents.values()) {
+    for (const document of this.all()) {
       document.beat(nowMs)
       if (document.sentMs > sentMs) sentMs = document.sentMs
     }
@@ -226,7 +243,7 @@ class HocuspocusConnection implements Connection, Documents {
   }
 
   revoked(revocation: Revocation): void {
-    for (const document of this.documents.values())
+    for (const document of this.all())
       if (document.identity !== null && isEnded(revocation, document.identity, document.document))
         document.end('revoked', 'An administrator ended this session')
   }
@@ -247,7 +264,7 @@ class HocuspocusConnection implements Connection, Documents {
     this.ending = true
     this.socket.off('data', this.countStranger)
     this.line.flow.end()
-    for (const document of this.documents.values()) document.leave()
+    for (const document of this.all()) document.leave()
   }
 
   /** The socket is gone. */
