@@ -55,17 +55,26 @@ export class Batches {
       document,
       own: adapters.filter((adapter) => adapter.contextOf(document) !== null),
     }))
-    const unknown = taken
-      .filter(({ document, own }) => own.length > 0 && !this.progress.has(document))
-      .map(({ document }) => document)
-    const stored = unknown.length === 0 ? new Map() : await store.progressOf(unknown)
+    const mine = taken.filter(({ own }) => own.length > 0)
+    const unknown = mine.map(({ document }) => document).filter((document) => !this.progress.has(document))
+    const stored = unknown.length === 0 ? new Map<string, Stored>() : await store.progressOf(unknown)
+    const wanted = mine.map(({ document, own }) => ({
+      document,
+      progress: this.progress.get(document) ?? shared(own, stored.get(document)),
+    }))
     const endMs = performance.now() + msMax
     let rows = 0
+    let next = 0
+    let asked = 0
     for (const { document, own } of taken) {
-      if (own.length > 0) rows += await this.add(document, own, stored.get(document), live, batch)
-      else batch.documents.push(document)
+      if (own.length > 0) {
+        if (next >= asked) asked = next + live.ahead(wanted.slice(next))
+        const { progress } = wanted[next++]!
+        rows += await this.add(document, own, progress, stored.get(document), live, batch)
+      } else batch.documents.push(document)
       if (rows >= rowsMax || performance.now() >= endMs) break
     }
+    live.ahead([])
     return batch
   }
 
@@ -77,11 +86,11 @@ export class Batches {
   private async add(
     document: DocumentId,
     own: readonly Adapter[],
+    base: Progress | null,
     stored: Stored,
     live: LiveDocuments,
     batch: Batch,
   ): Promise<number> {
-    const base = this.progress.get(document) ?? shared(own, stored)
     let brought: Brought
     try {
       brought = await live.bring(document, base)

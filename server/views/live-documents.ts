@@ -9,6 +9,8 @@
  * `touched` is what differs from `progress`, which is what the caller has rows for. Whoever could not use what it was given
  * says so by `drop`: the document was brought further than the rows.
  *
+ * `ahead` asks the log for several at once, since an answer takes longer to come than to be given.
+ *
  * An entry that no engine can take is skipped here as everywhere (it is set aside by the next compaction); statements
  * that change which entries count make the document one to be read anew.
  */
@@ -52,6 +54,16 @@ interface Kept {
   bytes: number
 }
 
+/** What is to be brought: what there are rows for, or null. */
+export interface Wanted {
+  readonly document: DocumentId
+  readonly progress: Progress | null
+}
+
+/** Documents that are asked for at once; of those that are not kept, which may be large, fewer. */
+const aheadMax = 32
+const aheadUnkeptMax = 4
+
 const nothing: Touched = new Map()
 
 export class LiveDocuments {
@@ -61,6 +73,11 @@ export class LiveDocuments {
   /** Least recently used first. */
   private readonly kept = new Map<DocumentId, Kept>()
   private bytes = 0
+  /** Asked for, and not brought yet. */
+  private readonly asked = new Map<
+    DocumentId,
+    { readonly after: Offset | undefined; readonly loaded: Promise<Loaded> }
+  >()
 
   constructor(log: Pick<Log, 'load'>, engine: Engine, limits: Partial<LiveDocumentsLimits> = {}) {
     this.log = log
@@ -72,16 +89,43 @@ export class LiveDocuments {
     return this.kept.size
   }
 
+  /** These are brought next, in this order: asks for the first of them, and says for how many. Forgets what it asked before. */
+  ahead(next: readonly Wanted[]): number {
+    this.asked.clear()
+    let unkept = 0
+    for (const { document, progress } of next) {
+      const after = this.keptAt(document, progress)?.offset
+      if (after === undefined && ++unkept > aheadUnkeptMax) break
+      const loaded = this.log.load(document, after)
+      // Told to whoever brings it.
+      loaded.catch(() => undefined)
+      this.asked.set(document, { after, loaded })
+      if (this.asked.size >= aheadMax) break
+    }
+    return this.asked.size
+  }
+
   /** Null progress: there are no rows. Rejects as `Log.load`, and with `document_unreadable`. */
   async bring(document: DocumentId, progress: Progress | null): Promise<Brought> {
-    const kept = this.kept.get(document)
-    if (kept !== undefined && progress !== null && isAt(kept, progress)) {
-      const loaded = await this.log.load(document, kept.offset)
+    const kept = this.keptAt(document, progress)
+    if (kept !== undefined) {
+      const loaded = await this.load(document, kept.offset)
       const brought = this.forward(document, kept, loaded)
       if (brought !== null) return brought
     }
     this.drop(document)
-    return this.open(document, await this.log.load(document), progress)
+    return this.open(document, await this.load(document), progress)
+  }
+
+  private keptAt(document: DocumentId, progress: Progress | null): Kept | undefined {
+    const kept = this.kept.get(document)
+    return kept !== undefined && progress !== null && isAt(kept, progress) ? kept : undefined
+  }
+
+  private load(document: DocumentId, after?: Offset): Promise<Loaded> {
+    const asked = this.asked.get(document)
+    this.asked.delete(document)
+    return asked !== undefined && asked.after === after ? asked.loaded : this.log.load(document, after)
   }
 
   drop(document: DocumentId): void {
@@ -93,6 +137,7 @@ export class LiveDocuments {
   }
 
   close(): void {
+    this.asked.clear()
     for (const document of [...this.kept.keys()]) this.drop(document)
   }
 

@@ -127,6 +127,47 @@ test('keeps as many as it may, and as many bytes', async () => {
   expect(live.size).toBe(1)
 })
 
+test('asked for ahead, several are read at once, kept ones from where they are, and few of the others', async () => {
+  const asked: [string, number | undefined][] = []
+  const counting = {
+    load: (id: DocumentId, after?: never) => {
+      asked.push([id, after])
+      return log.load(id, after)
+    },
+  }
+  const live = new LiveDocuments(counting, engine)
+  const ids = Array.from({ length: 12 }, (_, i) => `ahead/${i}` as DocumentId)
+  const doc = new Y.Doc()
+  doc.getMap('facts').set('a', 1)
+  for (const id of ids) await log.append(id, [{ ...by, update: Y.encodeStateAsUpdate(doc) }])
+  const wanted = ids.map((id) => ({ document: id, progress: null }))
+  expect(live.ahead(wanted)).toBe(4)
+  expect(asked.length).toBe(4)
+  const kept = []
+  for (const id of ids) kept.push({ document: id, progress: (await live.bring(id, null)).progress })
+  expect(asked.map(([id]) => id)).toEqual(ids)
+
+  asked.length = 0
+  const version = Y.encodeStateVector(doc)
+  doc.getMap('facts').set('b', 2)
+  const update = Y.encodeStateAsUpdate(doc, version)
+  for (const id of ids) await log.append(id, [{ ...by, update }])
+  expect(live.ahead(kept)).toBe(12)
+  expect(asked).toEqual(ids.map((id) => [id, 1]))
+  // Dropped meanwhile: what was asked for is not enough, and not used.
+  live.drop(ids[3]!)
+  for (const { document: id, progress } of kept) expect(keysOf(await live.bring(id, progress))).toEqual(['b'])
+  expect(asked.slice(12)).toEqual([[ids[3], undefined]])
+})
+
+test('what cannot be read is told when it is brought, not when it is asked for', async () => {
+  const failing = { load: () => Promise.reject(new Error('not now')) }
+  const live = new LiveDocuments(failing, engine)
+  expect(live.ahead([{ document, progress: null }])).toBe(1)
+  await new Promise((resolve) => setImmediate(resolve))
+  await expect(live.bring(document, null)).rejects.toThrow('not now')
+})
+
 /** What an adapter would make of it: one row for each key and element. */
 function rowsOf(state: State): Map<string, string> {
   const rows = new Map<string, string>()
@@ -157,7 +198,11 @@ test('rows that follow what is touched are those of the whole document, whatever
     { weight: 3, arbitrary: fc.tuple(fc.constantFrom('unset', 'cut' as const), fc.nat(5), fc.constant(0)) },
     {
       weight: 6,
-      arbitrary: fc.tuple(fc.constantFrom('bring', 'bring', 'drop' as const), fc.constant(0), fc.constant(0)),
+      arbitrary: fc.tuple(
+        fc.constantFrom('bring', 'bring', 'ahead', 'drop' as const),
+        fc.constant(0),
+        fc.constant(0),
+      ),
     },
     {
       weight: 2,
@@ -200,6 +245,7 @@ test('rows that follow what is touched are those of the whole document, whatever
           await say((doc) => list(doc).length > 0 && list(doc).delete(at % list(doc).length, 1))
         else if (kind === 'drop') live.drop(own)
         else if (kind === 'bring') await bring()
+        else if (kind === 'ahead') live.ahead([{ document: own, progress }])
         else if (kind === 'remove') {
           await log.append(own, [statement('removal', by)])
           removed = true
@@ -221,6 +267,8 @@ test('rows that follow what is touched are those of the whole document, whatever
             await log.compact(own, snapshot, loaded.snapshot?.offset ?? (0 as never))
         }
       }
+      // Else it might bring what was asked for before the last edits.
+      live.ahead([])
       await bring()
       const scratch = await new LiveDocuments(log, engine).bring(own, null)
       const expected = new Map<string, string>()

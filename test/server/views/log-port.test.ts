@@ -62,3 +62,49 @@ test('an error keeps its code; what is a defect says no more than that', async (
     message: 'The log could not be read',
   })
 })
+
+test('what is called in one turn is one message each way, and each gets its own answer', async () => {
+  const { port1, port2 } = new MessageChannel()
+  const messages: string[] = []
+  const remote = new RemoteLog(port1)
+  const log: ReadLog = {
+    load: async (document) =>
+      document === 'bad'
+        ? Promise.reject(new TidemarkError('document_unreadable', 'why'))
+        : {
+            snapshot: null,
+            tail: [
+              {
+                timeMs: 1,
+                author: 'ann',
+                origin: 'o',
+                offset: 1 as never,
+                update: new TextEncoder().encode(document),
+              },
+            ],
+            offset: 1 as never,
+          },
+    changes: async (after) => [{ document: 'a' as DocumentId, sequence: after + 1 }],
+  }
+  port1.on('message', (message) => {
+    messages.push('answer')
+    if (isAnswer(message)) remote.answered(message)
+  })
+  port2.on('message', (message) => {
+    messages.push('call')
+    if (isCall(message)) void answer(message, log, port2)
+  })
+  const load = async (document: string): Promise<string> => {
+    const { tail } = await remote.load(document as DocumentId)
+    return new TextDecoder().decode(tail[0]!.update)
+  }
+  const answered = await Promise.all([
+    load('a'),
+    remote.changes(4, 1),
+    load('bad').catch((error: Error) => error.message),
+    load('b'),
+  ])
+  port1.close()
+  expect(answered).toEqual(['a', [{ document: 'a', sequence: 5 }], 'why', 'b'])
+  expect(messages).toEqual(['call', 'answer'])
+})
