@@ -3,6 +3,7 @@ import { clientsReturn } from './clients-return.ts'
 import { documents } from './documents.ts'
 import { fanOut } from './fan-out.ts'
 import { fill } from './fill.ts'
+import { fold } from './fold.ts'
 import { idle } from './idle.ts'
 import { join, store } from './join.ts'
 import { nodes } from './nodes.ts'
@@ -53,6 +54,8 @@ function run(spec: LoadSpec): Promise<LoadResult> {
       return viewsCatchUp(spec)
     case 'raw-rows':
       return rawRows(spec)
+    case 'fold':
+      return fold(spec)
   }
 }
 

@@ -226,6 +226,20 @@ export interface NodesSpec {
   readonly measureMs: number
 }
 
+/** Facts into folds, without any server. */
+export interface FoldSpec {
+  readonly kind: 'fold'
+  readonly what: 'raw' | 'fold' | 'bytes'
+  readonly facts: number
+  readonly actors: number
+  /** From scratch; the first is told apart. */
+  readonly rounds: number
+  /** One by one at the end. */
+  readonly newFacts: number
+  /** For `bytes`. */
+  readonly actorCounts: readonly number[]
+}
+
 export type LoadSpec =
   | FanOutSpec
   | DocumentsSpec
@@ -244,6 +258,7 @@ export type LoadSpec =
   | ViewsFlatSpec
   | ViewsCatchUpSpec
   | RawRowsSpec
+  | FoldSpec
 
 export type Figures = Readonly<Record<string, number>>
 

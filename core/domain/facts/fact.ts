@@ -46,7 +46,7 @@ export interface FactParts {
   readonly roles?: readonly string[]
 }
 
-/** Belongs to one fold, which sets `lamport` and `outcome`. */
+/** Belongs to one fold, which sets `lamport`, `outcome` and `isForeign`. */
 export class Fact implements Required<FactParts> {
   readonly key: FactKey
   /** `@` for a decision. */
@@ -56,22 +56,25 @@ export class Fact implements Required<FactParts> {
   readonly entity: string
   readonly type: string
   readonly payload: Value
-  readonly dependencies: readonly FactKey[]
+  /** Keys of its dependencies, with a space between each two: as it is written, since hardly anybody wants a list. */
+  readonly seen: string
   readonly version: number
   readonly epoch: number
   readonly roles: readonly string[]
   /** One more than the highest of what it follows. */
   lamport = 0
   outcome: Outcome = unfolded
+  /** It says nothing in the version of the adapter that the fold is of. */
+  isForeign = false
 
-  constructor(key: FactKey, actor: string, seq: number, parts: Required<FactParts>) {
+  constructor(key: FactKey, actor: string, seq: number, parts: Said) {
     this.key = key
     this.actor = actor
     this.seq = seq
     this.entity = parts.entity
     this.type = parts.type
     this.payload = parts.payload
-    this.dependencies = parts.dependencies
+    this.seen = parts.seen
     this.version = parts.version
     this.epoch = parts.epoch
     this.roles = parts.roles
@@ -81,7 +84,18 @@ export class Fact implements Required<FactParts> {
   copy(): Fact {
     const copy = new Fact(this.key, this.actor, this.seq, this)
     copy.lamport = this.lamport
+    copy.isForeign = this.isForeign
     return copy
+  }
+
+  /** The same fact, as another version says it. */
+  translated(type: string, payload: Value): Fact {
+    const { entity, seen, version, epoch, roles } = this
+    return new Fact(this.key, this.actor, this.seq, { entity, type, payload, seen, version, epoch, roles })
+  }
+
+  get dependencies(): readonly FactKey[] {
+    return this.seen === '' ? none : this.seen.split(' ')
   }
 
   get isDecision(): boolean {
@@ -92,12 +106,11 @@ export class Fact implements Required<FactParts> {
   get intent(): FactKey {
     return this.key.slice(1)
   }
-
-  /** What its author wrote before; null for its first, and for a decision. */
-  get previous(): FactKey | null {
-    return this.seq === 0 || this.isDecision ? null : keyOf(this.actor, this.seq - 1)
-  }
 }
+
+type Said = Omit<Required<FactParts>, 'dependencies'> & { readonly seen: string }
+
+const none: readonly string[] = []
 
 export const keyOf = (actor: string, seq: number): FactKey => `${actor}:${seq}`
 export const decisionKeyOf = (intent: FactKey): FactKey => server + intent
@@ -110,33 +123,40 @@ export interface ParsedKey {
 
 /** Null for what no fact can be called. */
 export function parseKey(key: string): ParsedKey | null {
-  const isDecision = key.charCodeAt(0) === 0x40
+  const isDecision = isDecisionKey(key)
   const from = isDecision ? 1 : 0
-  const colon = from + actorLength
-  if (key.charCodeAt(colon) !== 0x3a) return null
-  const digits = key.length - colon - 1
-  if (digits < 1 || digits > 10) return null
-  let seq = 0
-  for (let i = colon + 1; i < key.length; i++) {
-    const digit = key.charCodeAt(i) - 0x30
-    if (digit < 0 || digit > 9) return null
-    seq = seq * 10 + digit
-  }
-  if (seq > seqMax || (digits > 1 && key.charCodeAt(colon + 1) === 0x30)) return null
-  const actor = key.slice(from, colon)
-  return isActor(actor) ? { actor, seq, isDecision } : null
+  const seq = seqIn(key, from, key.length)
+  return seq === -1 ? null : { actor: key.slice(from, from + actorLength), seq, isDecision }
 }
 
 export const actorLength = 6
+const colon = 0x3a
+
+export const isDecisionKey = (text: string, from = 0): boolean => text.charCodeAt(from) === 0x40
+
+/** Of the `actor:seq` between these places of a text; -1 when there is none. */
+export function seqIn(text: string, from: number, to: number): number {
+  const first = from + actorLength + 1
+  const digits = to - first
+  if (digits < 1 || digits > 10 || text.charCodeAt(first - 1) !== colon) return -1
+  for (let i = from; i < first - 1; i++) if (!isActorLetter(text.charCodeAt(i))) return -1
+  let seq = 0
+  for (let i = first; i < to; i++) {
+    const digit = text.charCodeAt(i) - 0x30
+    if (digit < 0 || digit > 9) return -1
+    seq = seq * 10 + digit
+  }
+  return seq > seqMax || (digits > 1 && text.charCodeAt(first) === 0x30) ? -1 : seq
+}
 
 export function isActor(text: string): boolean {
   if (text.length !== actorLength) return false
-  for (let i = 0; i < actorLength; i++) {
-    const code = text.charCodeAt(i)
-    if (!((code >= 0x61 && code <= 0x7a) || (code >= 0x30 && code <= 0x39))) return false
-  }
+  for (let i = 0; i < actorLength; i++) if (!isActorLetter(text.charCodeAt(i))) return false
   return true
 }
+
+const isActorLetter = (code: number): boolean =>
+  (code >= 0x61 && code <= 0x7a) || (code >= 0x30 && code <= 0x39)
 
 /** The value to write under its key. */
 export function encodeFact({
@@ -156,31 +176,56 @@ export function encodeFact({
   return all.slice(0, length)
 }
 
-const none: readonly string[] = []
-
 /** The fact, or why it is none. */
 export function decodeFact(key: string, value: Value): Fact | string {
-  const parsed = parseKey(key)
-  if (parsed === null) return 'its key is not actor:seq'
+  const isDecision = isDecisionKey(key)
+  const from = isDecision ? 1 : 0
+  const seq = seqIn(key, from, key.length)
+  if (seq === -1) return 'its key is not actor:seq'
   if (!Array.isArray(value) || value.length < 3 || value.length > 7) return 'it is not a list of 3 to 7'
-  const [entity, type, payload, dependencies = '', version = 1, epoch = 0, roles = none] =
-    value as readonly Value[]
+  // By index: taking a list apart asks its iterator, which costs as much as all the rest.
+  const list = value as readonly Value[]
+  const entity = list[0]
+  const type = list[1]
+  const payload = list[2]!
+  const { length } = list
+  const seen = length > 3 ? list[3]! : ''
+  const version = length > 4 ? list[4]! : 1
+  const epoch = length > 5 ? list[5]! : 0
+  const roles: Value = length > 6 ? list[6]! : none
   if (typeof entity !== 'string' || entity.length > entityLengthMax) return 'its entity is not a text'
   if (typeof type !== 'string') return 'its type is not a text'
   if (!isCount(version) || version === 0) return 'its version is not a number from 1'
   if (!isCount(epoch)) return 'its epoch is not a number from 0'
   if (!isRoles(roles)) return `its roles are not at most ${rolesMax} texts`
-  if (typeof dependencies !== 'string') return 'its dependencies are not a text'
-  const seen = dependencies === '' ? none : dependencies.split(' ')
-  if (seen.length > dependenciesMax) return `it has more than ${dependenciesMax} dependencies`
-  if (seen.some((each) => each === key || parseKey(each) === null)) return 'a dependency is no key'
-  const { seq, isDecision } = parsed
+  if (typeof seen !== 'string') return 'its dependencies are not a text'
+  if (seen !== '') {
+    const problem = problemWith(seen, key)
+    if (problem !== null) return problem
+  }
   if (isDecision !== (type === decisionType)) return 'a decision has the key of one, and nothing else has'
   const isFirst = seq === 0 && !isDecision
   if (isFirst !== (type === actorType)) return 'an actor begins with whose it is'
   if (isFirst && (typeof payload !== 'string' || entity !== '')) return 'an actor belongs to a subject'
-  const parts = { entity, type, payload: payload!, dependencies: seen, version, epoch, roles }
-  return new Fact(key, isDecision ? server : parsed.actor, seq, parts)
+  const actor = isDecision ? server : key.slice(0, actorLength)
+  return new Fact(key, actor, seq, { entity, type, payload, seen, version, epoch, roles })
+}
+
+function problemWith(seen: string, key: FactKey): string | null {
+  let count = 0
+  for (let from = 0; from <= seen.length; count++) {
+    const end = keyEnd(seen, from)
+    if (seqIn(seen, isDecisionKey(seen, from) ? from + 1 : from, end) === -1) return 'a dependency is no key'
+    if (end - from === key.length && seen.startsWith(key, from)) return 'it depends on itself'
+    from = end + 1
+  }
+  return count > dependenciesMax ? `it has more than ${dependenciesMax} dependencies` : null
+}
+
+/** Where the key that begins at `from` ends. */
+export function keyEnd(seen: string, from: number): number {
+  const space = seen.indexOf(' ', from)
+  return space === -1 ? seen.length : space
 }
 
 const isRoles = (value: Value): value is readonly string[] =>

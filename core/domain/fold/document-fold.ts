@@ -78,7 +78,10 @@ export class DocumentFold {
     for (const fact of this.facts(entity)) {
       const copy = fact.copy()
       supposed.graph.adopt(copy)
-      supposed.onReady(copy)
+      supposed.onReady(
+        copy,
+        copy.dependencies.map((key) => supposed.graph.get(key)!),
+      )
     }
     return supposed
   }
@@ -188,22 +191,25 @@ export class DocumentFold {
   }
 
   private take({ key, value, intact }: FactEntry): void {
-    if (this.tampered.has(key)) return
+    if (this.tampered.size > 0 && this.tampered.has(key)) return
     if (!intact || value === undefined) {
       this.tampered.add(key)
       this.report(key, value === undefined ? 'it was deleted' : 'it was written more than once')
       if (this.graph.has(key)) this.startAnew()
       return
     }
-    if (this.graph.has(key)) return
     const fact = decodeFact(key, value)
     if (typeof fact === 'string') {
       this.malformed.add(key)
       this.report(key, fact)
-    } else this.graph.add(fact, this.onReady)
+      return
+    }
+    const { dictionary } = this.surroundings
+    const isTold = fact.version === dictionary.version || fact.isDecision || fact.seq === 0
+    this.graph.add(isTold ? fact : dictionary.translate(fact), this.onReady)
   }
 
-  private readonly onReady = (fact: Fact): void => {
+  private readonly onReady = (fact: Fact, seen: readonly Fact[]): void => {
     if (fact.seq === 0 && !fact.isDecision) {
       fact.outcome = effective
       this.subjects.set(fact.actor, fact.payload as string)
@@ -214,7 +220,7 @@ export class DocumentFold {
       entity = new EntityFold(fact.entity, this.surroundings)
       this.entities.set(fact.entity, entity)
     }
-    entity.add(fact)
+    entity.add(fact, seen)
     this.touchedEntities.add(fact.entity)
   }
 

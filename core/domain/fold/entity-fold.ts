@@ -13,7 +13,7 @@ import {
   unfolded,
 } from '../facts/outcome.ts'
 import { parseDecision } from './decision.ts'
-import type { Dictionary, Understood } from './fields.ts'
+import type { Dictionary, Meaning, Vocabulary } from './fields.ts'
 import type { Decision, FoldContext, LookBack } from './kind.ts'
 
 export interface Surroundings {
@@ -30,8 +30,11 @@ export class EntityFold implements FoldContext {
   readonly entity: string
   readonly lookBacks = new Map<FactKey, Decision>()
   private readonly surroundings: Surroundings
+  private readonly vocabulary: Vocabulary
   /** In order. */
   private readonly facts: Fact[] = []
+  /** Those that have not found their place among `facts`. */
+  private unplaced: Fact[] = []
   private states = new Map<string, unknown>()
   /** How many of `facts` are in `states`. */
   private folded = 0
@@ -43,19 +46,16 @@ export class EntityFold implements FoldContext {
   constructor(entity: string, surroundings: Surroundings) {
     this.entity = entity
     this.surroundings = surroundings
+    this.vocabulary = surroundings.dictionary.vocabularyOf(entity)
   }
 
-  /** A ready one. */
-  add(fact: Fact): void {
-    this.follow(fact)
-    const { facts } = this
+  /** A ready one, and those that it names as seen. */
+  add(fact: Fact, seen: readonly Fact[]): void {
+    this.follow(fact, seen)
+    const { facts, unplaced } = this
     const last = facts.at(-1)
-    if (last === undefined || compareFacts(last, fact) < 0) facts.push(fact)
-    else {
-      const at = placeOf(facts, fact)
-      facts.splice(at, 0, fact)
-      if (at < this.folded) this.startAnew()
-    }
+    if (unplaced.length === 0 && (last === undefined || compareFacts(last, fact) < 0)) facts.push(fact)
+    else unplaced.push(fact)
     if (!fact.isDecision) return
     const decision = parseDecision(fact.payload)
     if (decision?.seen === undefined || this.surroundings.fact(fact.intent)?.entity !== this.entity) return
@@ -70,7 +70,7 @@ export class EntityFold implements FoldContext {
 
   read(field: string, document: State | null): unknown {
     this.fold()
-    const kind = this.surroundings.dictionary.fieldsOf(this.entity)[field]
+    const kind = this.vocabulary.fields.get(field)
     return kind?.read(this.states.get(field) ?? kind.create(), { entity: this.entity, field, document })
   }
 
@@ -80,9 +80,9 @@ export class EntityFold implements FoldContext {
   }
 
   epoch(): number {
-    const fields = Object.entries(this.surroundings.dictionary.fieldsOf(this.entity))
-    const [field, kind] = fields.find(([, { epochOf }]) => epochOf !== undefined) ?? []
-    return kind === undefined ? 0 : kind.epochOf!(this.state(field!))
+    for (const [field, { epochOf }] of this.vocabulary.fields)
+      if (epochOf !== undefined) return epochOf(this.state(field))
+    return 0
   }
 
   /** In order, each with its outcome. */
@@ -92,6 +92,7 @@ export class EntityFold implements FoldContext {
   }
 
   fold(): void {
+    if (this.unplaced.length > 0) this.place()
     while (this.folded < this.facts.length) this.apply(this.facts[this.folded++]!)
   }
 
@@ -113,10 +114,10 @@ export class EntityFold implements FoldContext {
     for (const [key, decision] of this.lookBacks) {
       const intent = this.surroundings.fact(key)
       const by = this.surroundings.fact(decisionKeyOf(key))
-      const understood = intent && this.surroundings.dictionary.understand(intent)
-      if (!decision.accepted || by === undefined || !understood) continue
-      const { field, rules, payload } = understood
-      if (field === this.asked && understood.operation === operation && rules.isPayload(payload))
+      const meaning = intent && this.meaningOf(intent)
+      if (!decision.accepted || by === undefined || !meaning) continue
+      const { field, rules } = meaning
+      if (field === this.asked && meaning.operation === operation && rules.isPayload(intent.payload))
         found.push({ intent, decision, by })
     }
     return found.sort((a, b) => compareFacts(a.by, b.by))
@@ -127,33 +128,38 @@ export class EntityFold implements FoldContext {
   }
 
   stateOf(field: string): unknown {
-    const kind = this.surroundings.dictionary.fieldsOf(this.entity)[field]
-    if (kind === undefined) return undefined
-    if (!this.states.has(field)) this.states.set(field, kind.create())
-    return this.states.get(field)
+    let state = this.states.get(field)
+    if (state !== undefined) return state
+    state = this.vocabulary.fields.get(field)?.create()
+    if (state !== undefined) this.states.set(field, state)
+    return state
   }
 
   replay(fact: Fact): void {
-    const understood = this.surroundings.dictionary.understand(fact)
-    if (understood !== null) this.count(fact, understood)
+    const meaning = this.meaningOf(fact)
+    if (meaning !== null) this.count(fact, meaning)
   }
 
   private apply(fact: Fact): void {
     if (fact.isDecision) return this.decide(fact)
-    const understood = this.surroundings.dictionary.understand(fact)
-    if (understood === null) return this.settle(fact, notUnderstood)
-    if (!understood.rules.isPayload(understood.payload)) return this.settle(fact, malformedPayload)
-    const fields = this.surroundings.dictionary.fieldsOf(this.entity)
-    for (const [field, kind] of Object.entries(fields)) {
-      if (kind.withhold === undefined || field === understood.field) continue
+    const meaning = this.meaningOf(fact)
+    if (meaning === null) return this.settle(fact, notUnderstood)
+    if (!meaning.rules.isPayload(fact.payload)) return this.settle(fact, malformedPayload)
+    for (const [field, kind] of this.vocabulary.withholding) {
+      if (field === meaning.field) continue
       this.asked = field
-      const outcome = kind.withhold(this.stateOf(field), fact, this, understood)
+      const outcome = kind.withhold!(this.stateOf(field), fact, this, meaning)
       if (outcome !== null) return this.settle(fact, outcome)
     }
-    this.count(fact, understood)
+    this.count(fact, meaning)
   }
 
-  private count(fact: Fact, { field, kind, operation, rules }: Understood): void {
+  /** Null: nothing that this version of the adapter knows. */
+  private meaningOf(fact: Fact): Meaning | null {
+    return (fact.isForeign ? undefined : this.vocabulary.meanings.get(fact.type)) ?? null
+  }
+
+  private count(fact: Fact, { field, kind, operation, rules }: Meaning): void {
     if (rules.consistency === 'decided') this.settle(fact, pending)
     const asked = this.asked
     this.asked = field
@@ -164,12 +170,12 @@ export class EntityFold implements FoldContext {
   private decide(fact: Fact): void {
     const decision = parseDecision(fact.payload)
     const intent = this.surroundings.fact(fact.intent)
-    const understood = intent && this.surroundings.dictionary.understand(intent)
     if (decision === null || intent === undefined || intent.entity !== fact.entity)
       return this.ignore(fact, 'a decision that says nothing, or elsewhere')
-    if (understood?.kind.decide === undefined || !awaitsDecision(intent.outcome))
+    const meaning = this.meaningOf(intent)
+    if (meaning?.kind.decide === undefined || !awaitsDecision(intent.outcome))
       return this.ignore(fact, 'a decision on what is no intent')
-    const { field, kind, operation } = understood
+    const { field, kind, operation } = meaning
     this.settle(fact, { status: 'effective' })
     if (!decision.accepted)
       this.settle(intent, { status: 'rejected', by: fact.key, reason: decision.reason ?? 'refused' })
@@ -182,19 +188,35 @@ export class EntityFold implements FoldContext {
     this.surroundings.report(fact.key, reason)
   }
 
-  private follow(fact: Fact): void {
-    if (fact.isDecision) this.leave(fact.intent)
-    for (const key of fact.dependencies) this.leave(key)
+  private follow(fact: Fact, seen: readonly Fact[]): void {
+    if (fact.isDecision) {
+      const intent = this.surroundings.fact(fact.intent)
+      if (intent !== undefined) this.leave(intent)
+    }
+    for (const each of seen) this.leave(each)
     // It follows its actor's earlier ones, whichever entity its last was about.
     this.heads.set(headOf(fact), fact)
   }
 
-  private leave(key: FactKey): void {
-    const followed = this.surroundings.fact(key)
-    if (followed === undefined) return
+  private leave(followed: Fact): void {
     const name = headOf(followed)
     const head = this.heads.get(name)
     if (head !== undefined && head.seq <= followed.seq) this.heads.delete(name)
+  }
+
+  /** Late ones are sorted together: each in its place at once would move all behind it, each time. */
+  private place(): void {
+    const late = this.unplaced.sort(compareFacts)
+    this.unplaced = []
+    const at = placeOf(this.facts, late[0]!)
+    if (at < this.folded) this.startAnew()
+    const behind = this.facts.splice(at)
+    let next = 0
+    for (const fact of late) {
+      while (next < behind.length && compareFacts(behind[next]!, fact) < 0) this.facts.push(behind[next++]!)
+      this.facts.push(fact)
+    }
+    while (next < behind.length) this.facts.push(behind[next++]!)
   }
 
   private startAnew(): void {

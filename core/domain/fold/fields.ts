@@ -18,19 +18,28 @@ export interface FieldsOfDocument {
 /** What an adapter's version decides about a fact. */
 export type Written = Pick<Fact, 'entity' | 'type' | 'payload'>
 
-export interface Understood {
+/** What facts of a type are about, and what holds for them. */
+export interface Meaning {
   readonly field: string
   readonly kind: AnyKind
   readonly operation: string
   readonly rules: Operation
-  readonly payload: Fact['payload']
+}
+
+/** Of the entities that have the same fields. */
+export interface Vocabulary {
+  readonly fields: ReadonlyMap<string, AnyKind>
+  /** By the type of a fact. */
+  readonly meanings: ReadonlyMap<string, Meaning>
+  /** Fields whose kind may withhold facts of others. */
+  readonly withholding: readonly (readonly [field: string, kind: AnyKind])[]
 }
 
 const noFields: Fields = {}
 
 export class Dictionary {
   private readonly definition: FieldsOfDocument
-  private readonly operations = new Map<Fields, ReadonlyMap<string, Omit<Understood, 'payload'>>>()
+  private readonly vocabularies = new Map<Fields, Vocabulary>()
 
   constructor(definition: FieldsOfDocument) {
     this.definition = definition
@@ -40,40 +49,43 @@ export class Dictionary {
     return this.definition.version ?? 1
   }
 
-  fieldsOf(entity: string): Fields {
+  vocabularyOf(entity: string): Vocabulary {
+    const fields = this.fieldsOf(entity)
+    const known = this.vocabularies.get(fields)
+    if (known !== undefined) return known
+    const vocabulary = learn(fields)
+    this.vocabularies.set(fields, vocabulary)
+    return vocabulary
+  }
+
+  /** The fact as this version of the adapter says it; foreign, if it says nothing in this version. */
+  translate(fact: Fact): Fact {
+    let written: Written | null = fact.version > this.version ? null : fact
+    for (let version = fact.version; version < this.version && written !== null; version++)
+      written = (this.definition.upcast?.[version] ?? same)(written)
+    if (written === null || written.entity !== fact.entity) {
+      fact.isForeign = true
+      return fact
+    }
+    return written === fact ? fact : fact.translated(written.type, written.payload)
+  }
+
+  private fieldsOf(entity: string): Fields {
     if (entity === '') return this.definition.fields
     const slash = entity.indexOf('/')
     const { collections = {} } = this.definition
     const name = slash === -1 ? '' : entity.slice(0, slash)
     return Object.hasOwn(collections, name) ? collections[name]! : noFields
   }
+}
 
-  /** Null: nothing that this version knows. The payload is as it says, not checked. */
-  understand(fact: Fact): Understood | null {
-    const written = fact.version === this.version ? fact : this.upcast(fact)
-    if (written === null || written.entity !== fact.entity) return null
-    const fields = this.fieldsOf(fact.entity)
-    const known = this.operations.get(fields) ?? this.learn(fields)
-    const found = known.get(written.type)
-    return found === undefined ? null : { ...found, payload: written.payload }
-  }
-
-  private upcast(fact: Fact): Written | null {
-    if (fact.version > this.version) return null
-    let written: Written | null = fact
-    for (let version = fact.version; version < this.version && written !== null; version++)
-      written = (this.definition.upcast?.[version] ?? same)(written)
-    return written
-  }
-
-  private learn(fields: Fields): ReadonlyMap<string, Omit<Understood, 'payload'>> {
-    const known = new Map<string, Omit<Understood, 'payload'>>()
-    for (const [field, kind] of Object.entries(fields))
-      for (const [operation, rules] of Object.entries(kind.operations))
-        known.set(`${field}.${operation}`, { field, kind, operation, rules })
-    this.operations.set(fields, known)
-    return known
-  }
+function learn(fields: Fields): Vocabulary {
+  const meanings = new Map<string, Meaning>()
+  for (const [field, kind] of Object.entries(fields))
+    for (const [operation, rules] of Object.entries(kind.operations))
+      meanings.set(`${field}.${operation}`, { field, kind, operation, rules })
+  const withholding = Object.entries(fields).filter(([, { withhold }]) => withhold !== undefined)
+  return { fields: new Map(Object.entries(fields)), meanings, withholding }
 }
 
 const same = (written: Written): Written => written

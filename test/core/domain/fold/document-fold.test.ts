@@ -122,6 +122,7 @@ describe('what should not be there', () => {
     ['another letter case', entry('AAAAAA:1', ['', 'price.set', 1])],
     ['a number with a zero before it', entry('aaaaaa:01', ['', 'price.set', 1])],
     ['a number beyond the last', entry('aaaaaa:4294967296', ['', 'price.set', 1])],
+    ['null where nothing need be', entry('aaaaaa:1', ['', 'price.set', 1, null])],
     ['no list', entry('aaaaaa:1', { type: 'price.set' })],
     ['too short', entry('aaaaaa:1', ['', 'price.set'])],
     ['its own cause', entry('aaaaaa:1', ['', 'price.set', 1, 'aaaaaa:1'])],
@@ -187,7 +188,10 @@ describe('versions', () => {
     version: 2,
     fields: { amount: register<number>() },
     upcast: {
-      1: (fact) => (fact.type === 'price.set' ? { ...fact, type: 'amount.set' } : null),
+      1: (fact) =>
+        fact.type === 'price.set'
+          ? { ...fact, type: 'amount.set', payload: (fact.payload as number) * 100 }
+          : null,
     },
   }
 
@@ -196,7 +200,7 @@ describe('versions', () => {
     fold.apply(start('aaaaaa'))
     fold.apply([set(fold, 'aaaaaa', 1, 5)])
     fold.apply([written(fold, 'aaaaaa', 2, { entity: '', type: 'stock.add', payload: 1 })])
-    expect(fold.read('', 'amount')).toBe(5)
+    expect(fold.read('', 'amount')).toBe(500)
     expect(fold.fact('aaaaaa:2')?.outcome.reason).toBe('not_understood')
   })
 
