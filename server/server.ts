@@ -101,6 +101,7 @@ export class Server {
         },
         logger,
         metrics,
+        holdsFacts: (document) => this.views.holdsFacts(document),
         onTail: (document, stats) => {
           this.compactor.consider(document, stats)
           this.views.wake()

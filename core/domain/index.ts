@@ -22,6 +22,8 @@ export {
   tasks,
   wordCount,
 } from './editor.ts'
+export type { FieldsOfDocument } from './fold/fields.ts'
+export * from './kinds/index.ts'
 export { project, projectEntries, type Replacement } from './project.ts'
 export type { ColumnValue, Row } from './row.ts'
 export { rowsOf } from './rows-of.ts'

@@ -102,6 +102,10 @@ const rows: Record<ErrorCode, Pick<ErrorRow, 'httpStatus' | 'advice'>> = {
     httpStatus: 422,
     advice: 'The bytes are not a well-formed awareness update within the limits.',
   },
+  fact_refused: {
+    httpStatus: 422,
+    advice: 'The facts in the update are not well-formed, not in order, not of this user, or touch what is there.',
+  },
   document_unreadable: {
     httpStatus: 500,
     advice: 'The stored document could not be read; the server log names the cause. Nothing was overwritten.',
@@ -113,6 +117,10 @@ const rows: Record<ErrorCode, Pick<ErrorRow, 'httpStatus' | 'advice'>> = {
   shutting_down: {
     httpStatus: 503,
     advice: 'Reconnect; another node or the restarted one will answer.',
+  },
+  update_incomplete: {
+    httpStatus: 503,
+    advice: 'The update builds on others that are not here yet. Synchronise, then send it again.',
   },
   log_unavailable: {
     httpStatus: 503,

@@ -18,46 +18,26 @@
  *      \--load failed--> closed, its sessions told why; nothing is overwritten
  */
 import type { DocumentId } from '../../core/document-id.ts'
-import type { Coverage, Ended, Engine } from '../../core/engine/engine.ts'
 import { noOffset, type Offset } from '../../core/offset.ts'
 import { type ErrorCode, TidemarkError } from '../../core/protocol/errors.ts'
 import type { CompactionResult } from '../compaction/compactor.ts'
 import type { TailStats } from '../compaction/policy.ts'
-import { counts, coverageOf, fold, unlimited } from '../log/lineage.ts'
-import type { Entry, Follower, IdempotencyKey, Log, Subscription } from '../log/log.ts'
+import { counts, fold } from '../log/lineage.ts'
+import type { Entry, Follower, IdempotencyKey, Subscription } from '../log/log.ts'
 import type { Lineage } from '../log/metadata.ts'
-import type { Logger } from '../logger.ts'
-import type { Metrics } from '../metrics.ts'
 import { type Have, type Joined, lackedBy, Milestones, missedBy } from './catch-up.ts'
 import type { Dialect } from './dialect.ts'
-import { Image, type ImageBudget } from './image.ts'
+import { Image } from './image.ts'
+import { type Known, knownOf, learn, tailOf } from './known.ts'
 import { RoomBroadcast } from './room-broadcast.ts'
-import { RoomPresence, type RoomPresenceLimits } from './room-presence.ts'
+import type { RoomContext } from './room-context.ts'
+import { RoomPresence } from './room-presence.ts'
 import type { Session } from './session.ts'
-import { type SubmitLimits, Submits, type Submitter } from './submits.ts'
-import type { Flushable, Tick } from './tick.ts'
+import { Submits, type Submitter } from './submits.ts'
+import type { Flushable } from './tick.ts'
 
-export interface RoomLimits extends RoomPresenceLimits, SubmitLimits {}
-
-export interface RoomContext {
-  readonly engine: Engine
-  readonly log: Log
-  readonly tick: Tick
-  readonly images: ImageBudget
-  readonly limits: RoomLimits
-  readonly logger: Logger
-  readonly metrics: Metrics
-  /** Called when the tail has grown; decides whether to compact. */
-  readonly onTail: (document: DocumentId, stats: TailStats) => void
-  /** The room is of no use any more. */
-  readonly onFailed: (room: Room) => void
-}
-
-interface Open {
+interface Open extends Known {
   readonly kind: 'open'
-  readonly coverage: Coverage
-  readonly lineage: Lineage
-  readonly ended: Ended | null
   readonly subscription: Subscription
 }
 type State = { readonly kind: 'opening' } | Open | { readonly kind: 'closed' }
@@ -89,7 +69,10 @@ export class Room implements Flushable, Follower {
     const { engine, log, images, limits } = context
     this.presence = new RoomPresence(document, this.sessions, limits, log)
     this.broadcast = new RoomBroadcast(document, this.sessions, log)
-    this.submits = new Submits(document, context, () => this.schedule())
+    this.submits = new Submits(document, context, {
+      onWaiting: () => this.schedule(),
+      onFailed: () => this.lostFacts(),
+    })
     this.image = new Image(document, engine, log, images)
     this.stats = { tailBytes: 0, tailCount: 0, snapshotBytes: 0, oldestMs: 0, compactedMs: 0 }
     this.opened = this.open()
@@ -116,19 +99,14 @@ export class Room implements Flushable, Follower {
     const loaded = await log.load(this.document)
     if (this.state.kind === 'closed') return
     const content = fold(loaded, engine)
-    const { snapshot, entries, lineage } = content
-    const coverage = coverageOf(snapshot, entries, engine, (entry, error) => this.unreadable(entry, error))
-    // What was set aside and comes again is not to be taken in again.
-    for (const { entry } of content.aside) coverage.add(engine.validate(entry.update, unlimited))
-    const ended = lineage.ended.length > 0 ? engine.ended(lineage.ended) : null
+    const known = knownOf(content, engine, this.context.holdsFacts(this.document), (entry, error) =>
+      this.unreadable(entry, error),
+    )
     this.head = loaded.offset
     this.image.seed(content, Date.now())
-    this.stats.snapshotBytes = loaded.snapshot?.bytes.length ?? 0
-    this.stats.tailCount = loaded.tail.length
-    this.stats.tailBytes = loaded.tail.reduce((sum, entry) => sum + entry.update.length, 0)
-    this.stats.oldestMs = loaded.tail[0]?.timeMs ?? 0
-    // The log may deliver before `follow` resolves: coverage must be in place.
-    const open = { kind: 'open', coverage, lineage, ended } as const
+    Object.assign(this.stats, tailOf(loaded))
+    // The log may deliver before `follow` resolves: what is known must be in place.
+    const open = { kind: 'open', ...known } as const
     this.state = { ...open, subscription: { close: () => undefined } }
     const subscription = await log.follow(this.document, loaded.offset, this)
     if ((this.state as State).kind === 'closed') return subscription.close()
@@ -189,7 +167,7 @@ export class Room implements Flushable, Follower {
       this.stats.tailCount++
       this.stats.tailBytes += entry.update.length
       if (this.stats.oldestMs === 0) this.stats.oldestMs = entry.timeMs
-      if (counts(entry, this.state.lineage)) this.take(entry, this.state.coverage)
+      if (counts(entry, this.state.lineage)) this.take(entry, this.state)
       else this.heed(entry, this.state.lineage)
     }
     this.context.onTail(this.document, this.stats)
@@ -197,12 +175,12 @@ export class Room implements Flushable, Follower {
     this.schedule()
   }
 
-  private take(entry: Entry, coverage: Coverage): void {
+  private take(entry: Entry, known: Known): void {
     const own = this.submits.delivered(entry)
-    if (own !== null) coverage.add(own.outline)
+    if (own !== null) known.coverage.add(own.outline)
     else
       try {
-        coverage.add(this.context.engine.validate(entry.update, unlimited))
+        learn(known, entry.update, this.context.engine)
       } catch (error) {
         this.unreadable(entry, error)
       }
@@ -237,6 +215,12 @@ export class Room implements Flushable, Follower {
   private unreadable(entry: Entry, error: unknown): void {
     const { document } = this
     this.context.logger.error({ document, offset: entry.offset, err: error }, 'unreadable entry')
+  }
+
+  /** Facts may have been let in that are not in the log. */
+  private lostFacts(): void {
+    if (this.state.kind === 'open' && this.state.facts !== null)
+      this.fail('log_unavailable', 'The update could not be stored')
   }
 
   private schedule(): void {

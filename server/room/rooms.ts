@@ -6,7 +6,8 @@
 import type { DocumentId } from '../../core/document-id.ts'
 import { TidemarkError } from '../../core/protocol/errors.ts'
 import type { CompactionResult } from '../compaction/compactor.ts'
-import { Room, type RoomContext } from './room.ts'
+import { Room } from './room.ts'
+import type { RoomContext } from './room-context.ts'
 import type { Session } from './session.ts'
 
 export interface RoomsOptions {

@@ -119,6 +119,10 @@ export class Session implements Submitter {
     this.mayWriteNow = includes(identity.accessTo(this.document), 'write')
   }
 
+  get roles(): readonly string[] {
+    return this.who.roles
+  }
+
   get author(): string {
     return this.who.subject
   }

@@ -10,14 +10,14 @@
  * first would be acknowledged and stored nowhere. When one fails, what waits of its replica fails with it.
  */
 import type { DocumentId } from '../../core/document-id.ts'
-import type { Coverage, Ended, Engine, Outline } from '../../core/engine/engine.ts'
+import type { Engine, Outline } from '../../core/engine/engine.ts'
 import { noOffset } from '../../core/offset.ts'
 import { type ErrorCode, TidemarkError } from '../../core/protocol/errors.ts'
 import type { Appended, Entry, IdempotencyKey, Log, NewEntry } from '../log/log.ts'
-import type { Lineage } from '../log/metadata.ts'
 import type { Logger } from '../logger.ts'
 import type { Metrics } from '../metrics.ts'
 import { takeFairly } from './fair-batch.ts'
+import type { Known } from './known.ts'
 
 /** Who sends updates: a session, or a request over HTTP. */
 export interface Submitter {
@@ -26,6 +26,10 @@ export interface Submitter {
   /** The subject of its token, '' without one. */
   readonly author: string
   readonly mayWrite: boolean
+  /** Of its token; for facts that say in which of them one acts. */
+  readonly roles: readonly string[]
+  /** It is the server itself: what it writes are decisions. */
+  readonly decides?: boolean
   /** Bytes of it are on their way to the log. */
   taken(bytes: number): void
   /** They are durable, at this offset. */
@@ -50,18 +54,17 @@ export interface SubmitContext {
   readonly metrics: Metrics
 }
 
-/** What the room knows of the document at this moment. */
-export interface Known {
-  readonly coverage: Coverage
-  readonly lineage: Lineage
-  /** Null as long as no lineage has ended. */
-  readonly ended: Ended | null
-}
-
 /** How large the document is. */
 export interface Size {
   readonly snapshotBytes: number
   readonly tailBytes: number
+}
+
+export interface SubmitEvents {
+  /** Something waits for `flush`. */
+  readonly onWaiting: () => void
+  /** Something that was taken in is not in the log. */
+  readonly onFailed: () => void
 }
 
 interface Submit extends NewEntry {
@@ -89,13 +92,12 @@ export class Submits {
   private readonly inFlight: Submit[] = []
   private readonly document: DocumentId
   private readonly context: SubmitContext
-  private readonly onWaiting: () => void
+  private readonly events: SubmitEvents
 
-  /** `onWaiting`: something waits for `flush`. */
-  constructor(document: DocumentId, context: SubmitContext, onWaiting: () => void) {
+  constructor(document: DocumentId, context: SubmitContext, events: SubmitEvents) {
     this.document = document
     this.context = context
-    this.onWaiting = onWaiting
+    this.events = events
   }
 
   /** Updates taken in that are not yet durable. */
@@ -105,7 +107,8 @@ export class Submits {
 
   /**
    * Takes an update in; false when the log contains it already. Throws `read_only`, `document_removed`,
-   * `stale_replica`, `document_too_large` and what `engine.validate` throws; a failed append closes the submitter.
+   * `stale_replica`, `document_too_large`, what `engine.validate` throws and what `FactGuard.admit` does; a failed append
+   * closes the submitter.
    * `whole` says that the update is all a replica has to say (an answer to our version), which repeats much of
    * what is known: the known part is left out of the log.
    */
@@ -128,6 +131,8 @@ export class Submits {
       bytes = engine.trim(update, outline, coverage)
       if (bytes !== update) outline = engine.validate(bytes, limits)
     }
+    const { author: subject, roles } = from
+    known.facts?.admit(bytes, from.decides === true ? null : { subject, roles })
     from.taken(bytes.length)
     const submit: Submit = {
       timeMs: Date.now(),
@@ -140,12 +145,12 @@ export class Submits {
     const inLineage = lineage.epoch === noOffset ? submit : { ...submit, epoch: lineage.epoch }
     if (key !== undefined) {
       this.keyed.push({ ...inLineage, key })
-      this.onWaiting()
+      this.events.onWaiting()
       return true
     }
     this.waiting.push(inLineage)
     this.waitingBytes += bytes.length
-    if (this.waitingBytes < batchBytesMax) this.onWaiting()
+    if (this.waitingBytes < batchBytesMax) this.events.onWaiting()
     else this.flush()
     return true
   }
@@ -179,7 +184,7 @@ export class Submits {
     void this.append(batch).then(() => {
       this.underWayBytes -= bytes
       // What comes in the meantime waits for the end of the tick, as ever.
-      if (this.waiting.length > 0) this.onWaiting()
+      if (this.waiting.length > 0) this.events.onWaiting()
     })
   }
 
@@ -224,6 +229,7 @@ export class Submits {
       metrics.appendFailed(batch.length)
       if (told) logger.warn({ document: this.document, code: error.code }, 'append refused')
       else logger.error({ document: this.document, err: error }, 'append failed')
+      this.events.onFailed()
       const reason = told ? error.message : 'The update could not be stored'
       const code = told ? error.code : 'internal'
       for (const { from, update, key } of [...batch, ...this.takeWaitingOf(batch)]) {

@@ -32,7 +32,12 @@ export type FromRelay =
 
 export type FromViews =
   /** Adapters are loaded: none, or those that are projected from now on. */
-  | { readonly kind: 'ready'; readonly adapters: readonly string[] }
+  | {
+      readonly kind: 'ready'
+      readonly adapters: readonly string[]
+      /** Patterns of documents that hold facts, whether their rows are kept here or not. */
+      readonly facts: readonly string[]
+    }
   /** An adapter is broken: the relay does not start. */
   | { readonly kind: 'broken'; readonly message: string }
   | {

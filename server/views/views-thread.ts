@@ -75,7 +75,8 @@ async function main(): Promise<void> {
   // A checkout has adapters of its own, and several relays on a Redis are to start in it all the same.
   if (isHomeless && adapters.length > 0)
     logger.warn({ folder: settings.folder }, 'no views: over REDIS_URL they need DATABASE_URL')
-  tell({ kind: 'ready', adapters: isHomeless ? [] : adapters.map(({ name }) => name) })
+  const facts = adapters.filter((adapter) => adapter.facts !== null).map(({ documents }) => documents)
+  tell({ kind: 'ready', adapters: isHomeless ? [] : adapters.map(({ name }) => name), facts })
   if (adapters.length === 0 || isHomeless) return port.close()
   const sql = sqlOf(settings)
   await sql.start()

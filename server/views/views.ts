@@ -8,6 +8,8 @@
 import { existsSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
+import type { DocumentId } from '../../core/document-id.ts'
+import { type DocumentPattern, parsePattern } from '../../core/domain/document-pattern.ts'
 import { TidemarkError } from '../../core/protocol/errors.ts'
 import type { Log } from '../log/log.ts'
 import type { Logger } from '../logger.ts'
@@ -44,6 +46,7 @@ const threadUrl = import.meta.url.endsWith('.ts')
 const none: ViewsFigures = { pending: 0, projected: 0, dead: 0, unavailable: false, rebuilding: [] }
 
 export class Views {
+  private facts: readonly DocumentPattern[] = []
   private readonly options: ViewsOptions
   private readonly closing = new AbortController()
   private worker: Worker | null = null
@@ -160,6 +163,11 @@ export class Views {
     }
   }
 
+  /** Whether an adapter says that the document holds facts. */
+  holdsFacts(document: DocumentId): boolean {
+    return this.facts.some((pattern) => pattern.match(document) !== null)
+  }
+
   /** Resolves with the adapters' names once they are loaded. */
   private launch(): Promise<readonly string[]> {
     const { settings, log, logger } = this.options
@@ -175,7 +183,10 @@ export class Views {
     return new Promise((resolve, reject) => {
       worker.on('message', (message: FromViews) => {
         if (isCall(message)) void answer(message, log, worker)
-        else if (message.kind === 'ready') resolve(message.adapters)
+        else if (message.kind === 'ready') {
+          this.facts = message.facts.map(parsePattern)
+          resolve(message.adapters)
+        }
         else if (message.kind === 'broken') reject(new AdapterLoadError(message.message))
         else if (message.kind === 'figures') this.figures = message.figures
         else if (message.kind === 'log') logger[message.level](message.fields, message.message)

@@ -180,6 +180,7 @@ function append(
         const from: Submitter = {
           id: newSessionId(),
           author: identity.subject,
+          roles: identity.roles,
           mayWrite: true,
           taken: () => undefined,
           settled: (_bytes, appended) => resolve(appended),

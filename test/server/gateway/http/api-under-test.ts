@@ -69,6 +69,7 @@ export async function startApi(options: ApiUnderTestOptions = {}): Promise<ApiUn
       },
       logger,
       metrics,
+      holdsFacts: () => false,
       onTail: () => undefined,
     },
     { lingerMs: 10_000, imageIdleMs: 10_000, roomsMax: 20_000, onIdle: () => undefined },
