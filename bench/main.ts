@@ -18,6 +18,7 @@ import { coldOpen } from './cold-open.ts'
 import { documents } from './documents.ts'
 import { fanOut } from './fan-out.ts'
 import { fanOutPaced } from './fan-out-paced.ts'
+import { fold } from './fold.ts'
 import type { Question, Settings } from './harness/question.ts'
 import { printAnswer, writeAnswer } from './harness/report.ts'
 import { logNames, relayIsBuilt, type ServerName } from './harness/servers.ts'
@@ -56,6 +57,7 @@ const questions: Readonly<Record<string, Question>> = {
   'views-throughput': viewsThroughput,
   'views-flat': viewsFlat,
   'views-rebuild': viewsRebuild,
+  fold,
 }
 
 const { values, positionals } = parseArgs({

@@ -30,20 +30,21 @@ export async function fold(spec: FoldSpec): Promise<LoadResult> {
 function raw({ facts, actors, rounds }: FoldSpec): LoadCase {
   const entries = marketFacts(facts, actors)
   const texts = entries.map(({ value }) => JSON.stringify(value))
-  const parsed = speeds(rounds, facts, () => null, () => texts.map((text) => JSON.parse(text) as Value).length)
-  const mapped = speeds(rounds, facts, () => null, () => new Map(entries.map((entry) => [entry.key, entry])).size)
-  const sorted = speeds(rounds, facts, () => null, () => entries.toSorted((a, b) => (a.key < b.key ? -1 : 1)).length)
-  return {
-    name: '',
-    figures: { parsedPerSecond: parsed.warm, mappedPerSecond: mapped.warm, sortedPerSecond: sorted.warm },
-  }
+  const parsed = speeds(rounds, texts, (all) => all.map((text) => JSON.parse(text) as Value).length)
+  const mapped = speeds(rounds, entries, (all) => new Map(all.map((entry) => [entry.key, entry])).size)
+  return { name: '', figures: { parsedPerSecond: parsed.warm, mappedPerSecond: mapped.warm } }
 }
 
 function folded({ facts, actors, rounds, newFacts }: FoldSpec): LoadCase {
   const entries = marketFacts(facts, actors)
-  // Neither the texts nor the lists that a fold gets have been seen by the engine's caches before.
+  // Texts and lists that the engine's caches have not seen, as they come from a document.
   const fresh = (): FactEntry[] => structuredClone(entries)
-  const { cold, warm } = speeds(rounds, facts, fresh, (copy) => readAll(foldOf(copy)))
+  const asWritten = speeds(rounds, fresh, (copy) => readAll(foldOf(copy)))
+  const byActor = speeds(
+    rounds,
+    () => actorByActor(fresh()),
+    (copy) => readAll(foldOf(copy)),
+  )
   const document = foldOf(fresh())
   readAll(document)
   const random = numbers(7)
@@ -63,8 +64,11 @@ function folded({ facts, actors, rounds, newFacts }: FoldSpec): LoadCase {
   return {
     name: '',
     figures: {
-      factsPerSecond: warm,
-      coldFactsPerSecond: cold,
+      factsPerSecond: asWritten.warm,
+      factsPerCpuSecond: asWritten.ofCpu,
+      factsPerSecondAtFirst: asWritten.cold,
+      byActorPerSecond: byActor.warm,
+      byActorPerCpuSecond: byActor.ofCpu,
       newFactMeanMicroseconds: nextMicroseconds.reduce((sum, each) => sum + each, 0) / newFacts,
       newFactP50Microseconds: median(nextMicroseconds),
       newFactP99Microseconds: nextMicroseconds.sort((a, b) => a - b)[Math.floor(newFacts * 0.99)]!,
@@ -96,21 +100,42 @@ function readAll(document: DocumentFold): number {
   return document.size
 }
 
-/** Facts a second: the first time, and at the median of the other rounds. `prepare` is not counted. */
+function actorByActor(entries: readonly FactEntry[]): FactEntry[] {
+  const actors = new Map<string, FactEntry[]>()
+  for (const entry of entries) {
+    const actor = entry.key.slice(0, 6)
+    const own = actors.get(actor)
+    if (own === undefined) actors.set(actor, [entry])
+    else own.push(entry)
+  }
+  return [...actors.values()].flat()
+}
+
+/** How many of what it is given each second: the first time, at the median of the other times, and of CPU time. */
+interface Speeds {
+  readonly cold: number
+  readonly warm: number
+  readonly ofCpu: number
+}
+
+/** `given` is not counted when it is made anew each time. */
 function speeds<T>(
   rounds: number,
-  facts: number,
-  prepare: () => T,
-  work: (prepared: T) => number,
-): { cold: number; warm: number } {
+  given: readonly T[] | (() => readonly T[]),
+  work: (given: readonly T[]) => number,
+): Speeds {
   const perSecond: number[] = []
+  const perCpuSecond: number[] = []
   for (let round = 0; round < rounds; round++) {
-    const prepared = prepare()
+    const all = typeof given === 'function' ? given() : given
+    const cpuFrom = process.cpuUsage()
     const from = performance.now()
-    if (work(prepared) !== facts) throw new Error('not all facts were folded')
-    perSecond.push(facts / ((performance.now() - from) / 1000))
+    if (work(all) !== all.length) throw new Error('not all of them are there')
+    perSecond.push(all.length / ((performance.now() - from) / 1000))
+    const { user, system } = process.cpuUsage(cpuFrom)
+    perCpuSecond.push(all.length / ((user + system) / 1e6))
   }
-  return { cold: perSecond[0]!, warm: median(perSecond.slice(1)) }
+  return { cold: perSecond[0]!, warm: median(perSecond.slice(1)), ofCpu: median(perCpuSecond.slice(1)) }
 }
 
 function bytes({ facts }: FoldSpec, actors: number): LoadCase {
