@@ -64,6 +64,13 @@ export type Examined =
 
 export type Write = readonly [key: string, value: Value]
 
+/** A replica that only writes, and how much it has written: entries count one each. */
+export interface Next {
+  /** Drawn at random from 32 bits, for one document. */
+  readonly replica: number
+  readonly written: number
+}
+
 /** Knows a map's entries well enough to tell whether an update leaves them alone; the document is not built. */
 export interface WriteOnce {
   /** Entries that were there at the start, in no order. */
@@ -109,6 +116,8 @@ export interface Engine {
    * when it saves nothing. Adding the outline of either to the coverage comes to the same.
    */
   trim(update: Uint8Array, outline: Outline, coverage: Coverage): Uint8Array
+  /** An update that writes one entry of a root map, as the replica's next one. */
+  entry(root: string, key: string, value: Value, next: Next): Uint8Array
   /** Of the root map with this name, over the updates that are stored; reads all of them once. */
   writeOnce(root: string, updates: readonly Uint8Array[]): WriteOnce
 

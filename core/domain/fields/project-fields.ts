@@ -110,6 +110,11 @@ export class FieldsProjection {
     return replaced
   }
 
+  /** The one that `reader` was last told of, if it is kept. */
+  fold(state: State, reader: string): DocumentFold | null {
+    return this.folds.get(state)?.get(reader) ?? null
+  }
+
   private foldOf(state: State, reader: string): DocumentFold {
     const fold = new DocumentFold(this.definition)
     const map = state.map(factsRoot)

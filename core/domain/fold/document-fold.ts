@@ -4,11 +4,12 @@
  */
 
 import type { State, Value } from '../../engine/live-document.ts'
-import { decodeFact, type Fact, type FactKey } from '../facts/fact.ts'
+import { compareFacts, decodeFact, type Fact, type FactKey } from '../facts/fact.ts'
 import { FactGraph } from '../facts/graph.ts'
 import { effective, isSame, type Outcome } from '../facts/outcome.ts'
 import { EntityFold, type Surroundings } from './entity-fold.ts'
 import { Dictionary, type FieldsOfDocument } from './fields.ts'
+import type { AnyKind, Decision } from './kind.ts'
 
 /** An entry of the map `facts`, as the engine has it now. */
 export interface FactEntry {
@@ -48,6 +49,8 @@ export class DocumentFold {
   private settled = new Set<Fact>()
   /** What became of each fact when somebody last asked for changes; null as long as nobody has. */
   private told: Map<Fact, Outcome> | null = null
+  /** Pending ones, as long as somebody asks for changes. */
+  private readonly pending = new Set<Fact>()
 
   private readonly definition: FieldsOfDocument
   private readonly beneath: DocumentFold | null
@@ -63,7 +66,10 @@ export class DocumentFold {
       subjectOf: (actor) => this.subjectOf(actor) ?? '',
       report: (key, reason) => this.report(key, reason),
       touched: (fact) => {
-        if (this.told !== null) this.settled.add(fact)
+        if (this.told === null) return
+        this.settled.add(fact)
+        if (fact.outcome.status === 'pending') this.pending.add(fact)
+        else this.pending.delete(fact)
       },
     }
   }
@@ -114,8 +120,13 @@ export class DocumentFold {
     const { told } = this
     if (told === null) {
       this.told = new Map()
+      this.pending.clear()
       for (const entity of this.entities.values())
-        for (const fact of entity.all()) this.told.set(fact, fact.outcome)
+        for (const fact of entity.all()) {
+          this.told.set(fact, fact.outcome)
+          if (fact.outcome.status === 'pending') this.pending.add(fact)
+        }
+      this.settled.clear()
       return null
     }
     const entities = this.changedEntities
@@ -125,6 +136,23 @@ export class DocumentFold {
     this.changedEntities = new Set()
     this.settled = new Set()
     return { entities, facts }
+  }
+
+  /**
+   * Intents that wait for the server's word, in their order, as of the last `takeChanges`. Proposals are not among them: those
+   * wait for an owner.
+   */
+  undecided(): Fact[] {
+    const intents = [...this.pending].filter(
+      (fact) => fact.outcome.reason !== 'proposal' && this.kindOf(fact)?.judge !== undefined,
+    )
+    return intents.sort(compareFacts)
+  }
+
+  /** The server's word on one of them, given all that is here; `person` is who asks. */
+  judge(intent: Fact): Decision | null {
+    const subject = this.subjectOf(intent.actor) ?? ''
+    return this.kindOf(intent)?.judge?.(this, intent, { subject, roles: intent.roles }) ?? null
   }
 
   /** Those with facts; '' is the document itself. Sorted. */
@@ -184,6 +212,10 @@ export class DocumentFold {
   reports(): Report[] {
     for (const entity of this.entities.values()) entity.fold()
     return [...this.ignored].map(([key, reason]) => ({ key, reason }))
+  }
+
+  private kindOf({ entity, type, isForeign }: Fact): AnyKind | undefined {
+    return isForeign ? undefined : this.surroundings.dictionary.vocabularyOf(entity).meanings.get(type)?.kind
   }
 
   private entity(name: string): EntityFold | undefined {

@@ -1,6 +1,9 @@
 /** The entries of a root map of a document that is open, and what is written to it from now on. See `WriteOnce`. */
+import * as encoding from 'lib0/encoding'
 import type * as Y from 'yjs'
+import type { Next } from '../engine.ts'
 import type { Value } from '../live-document.ts'
+import { contentRef, hasParentSub } from './struct-scanner.ts'
 import { toValue } from './values.ts'
 
 export interface WrittenEntry {
@@ -35,6 +38,22 @@ export function writeEntries(
   doc.transact(() => {
     for (const { key, value } of entries) map.set(key, value)
   })
+}
+
+/**
+ * One struct and no deletes; see struct-scanner.ts for the bytes. Made without a document: a Y.Doc cannot begin at a clock.
+ */
+export function entryUpdate(root: string, key: string, value: Value, { replica, written }: Next): Uint8Array {
+  const encoder = encoding.createEncoder()
+  for (const number of [1, 1, replica, written]) encoding.writeVarUint(encoder, number)
+  encoding.writeUint8(encoder, hasParentSub | contentRef.any)
+  encoding.writeVarUint(encoder, 1)
+  encoding.writeVarString(encoder, root)
+  encoding.writeVarString(encoder, key)
+  encoding.writeVarUint(encoder, 1)
+  encoding.writeAny(encoder, value as never)
+  encoding.writeVarUint(encoder, 0)
+  return encoding.toUint8Array(encoder)
 }
 
 function entryOf(map: Y.Map<unknown>, key: string): WrittenEntry {

@@ -17,6 +17,7 @@ import { indexOf } from './state-index.ts'
 import { toJson } from './to-json.ts'
 import { readVersion } from './version.ts'
 import { YjsWriteOnce } from './write-once.ts'
+import { entryUpdate } from './written-entries.ts'
 
 export const yjsEngine: Engine = {
   name: 'yjs',
@@ -45,6 +46,7 @@ export const yjsEngine: Engine = {
     return true
   },
   trim,
+  entry: entryUpdate,
   writeOnce: (root, updates) => new YjsWriteOnce(root, updates),
   merge: (updates) => merge(updates),
   diff: (update, version) => merge([update], readVersion(version)),

@@ -258,3 +258,20 @@ function varUint(value: number): number[] {
   for (; rest >= 128; rest = Math.floor(rest / 128)) bytes.push((rest % 128) | 128)
   return [...bytes, rest]
 }
+
+test('an entry that is written without a document is what Yjs would write', () => {
+  const doc = new Y.Doc()
+  const value = ['', '@', { accepted: true, by: 'ann', n: 1.5, list: [null, -3, 'ü'] }]
+  const replica = 0xfeedbeef
+  for (const written of [0, 1]) {
+    const update = engine.entry(factsRoot, `@ann000:${written + 1}`, value, { replica, written })
+    engine.validate(update, { updateBytesMax: 1000 })
+    Y.applyUpdate(doc, update)
+    const same = new Y.Doc()
+    same.clientID = replica
+    if (written === 0) same.getMap(factsRoot).set('@ann000:1', value)
+    if (written === 0) expect(update).toEqual(Y.encodeStateAsUpdate(same))
+  }
+  expect(doc.getMap(factsRoot).toJSON()).toEqual({ '@ann000:1': value, '@ann000:2': value })
+  expect(doc.store.pendingStructs).toBeNull()
+})
