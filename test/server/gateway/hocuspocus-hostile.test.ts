@@ -215,14 +215,17 @@ test('who asks again and again without reading is not answered again and again',
   const sentBefore = client.messages.length
   const asked = [encode('a/large', 0, 0, Uint8Array.of(0)), encode('a/large', 3)]
   const received = (): Promise<number> => metric(relay.url, 'received_bytes_total')
-  const all = (await received()) + 2_000 * (asked[0]!.length + asked[1]!.length)
-  for (let i = 0; i < 2_000; i++) for (const frame of asked) client.socket.send(frame)
-  await until('all has come', async () => (await received()) >= all)
+  const rounds = 40
+  for (let i = 0; i < rounds; i++) {
+    const all = (await received()) + asked[0]!.length + asked[1]!.length
+    for (const frame of asked) client.socket.send(frame)
+    await until('it has come', async () => (await received()) >= all)
+  }
   client.socket.resume()
   await client.heard()
   const answers = client.messages.slice(sentBefore).filter((text) => text.endsWith('step 2')).length
-  // 2.5 MB each.
-  expect(answers).toBeLessThan(100)
+  // 2.5 MB each: as many as sockets and their buffers hold.
+  expect(answers).toBeLessThan(rounds / 2)
   expect(client.closeCode).toBe(null)
 })
 
