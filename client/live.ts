@@ -139,7 +139,7 @@ class Live<Row extends object> implements LiveQuery<Row> {
     if (isConnected(before) && !isConnected(state)) this.#drop()
     if (state.kind === 'connecting' && before.kind !== 'connecting') void this.#connect()
     this.#retry.at(retryAtOf(state))
-    if (before.kind !== state.kind || before.error !== state.error) this.#changed()
+    if (!this.#closed && (before.kind !== state.kind || before.error !== state.error)) this.#changed()
   }
 
   /** Never rejects. */
