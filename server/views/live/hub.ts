@@ -32,8 +32,8 @@ import { type Dependencies, isTouched, type Touch } from './touch.ts'
 export const liveHubLimits = {
   /** Between the beginnings of two runs of one query. */
   intervalMs: 100,
-  /** At the same time. */
-  runsMax: 4,
+  /** At the same time: whoever asks once is not to wait for them all. */
+  runsMax: 2,
   /** Of all results as they are now. */
   resultBytesMax: 256 * 1024 * 1024,
   /** Of all results as they were. */

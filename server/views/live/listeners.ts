@@ -38,17 +38,17 @@ interface Entry<Rights> {
 
 export class LiveListeners<Rights> {
   private readonly entries = new Map<number, Entry<Rights>>()
+  private readonly onRuns: (count: number) => void
   private port: LivePort<Rights> | null = null
   private count = 0
-  private runCount = 0
+
+  /** `onRuns`: queries were run so many times since it was told last. */
+  constructor(onRuns: (count: number) => void = () => undefined) {
+    this.onRuns = onRuns
+  }
 
   get size(): number {
     return this.entries.size
-  }
-
-  /** Of queries, since the start. */
-  get runs(): number {
-    return this.runCount
   }
 
   /** A thread that runs queries; null: there is none now. */
@@ -88,7 +88,7 @@ export class LiveListeners<Rights> {
       case 'live-end':
         return this.end(message.listeners, message.code, message.message)
       case 'live-runs':
-        this.runCount += message.count
+        return this.onRuns(message.count)
     }
   }
 

@@ -9,6 +9,7 @@ import { createHash } from 'node:crypto'
 import { TidemarkError } from '../../../core/protocol/errors.ts'
 import type { Logger } from '../../logger.ts'
 import { type Sql, SqlError } from '../sql/sql.ts'
+import { nextOf } from '../versions.ts'
 import { dependenciesOf, type Named } from './dependencies.ts'
 import { LiveHub, type LiveHubLimits } from './hub.ts'
 import { Listening } from './listening.ts'
@@ -88,7 +89,15 @@ export class LiveViews<Rights> {
   /** Written by this node. `uncertain`: it may have been, or may yet be. */
   touched(touches: readonly Touch[], uncertain: boolean): void {
     if (uncertain) this.doubtedMs = performance.now()
-    this.hub.touched(touches)
+    this.tell(touches)
+  }
+
+  /** Null: everything may have changed. */
+  private tell(touches: readonly Touch[] | null): void {
+    // Tables that are being built are read by nobody.
+    const served = touches?.filter(({ schema }) => !schema.endsWith(nextOf('')))
+    if (served === undefined) this.hub.touched(null)
+    else if (served.length > 0) this.hub.touched(served)
   }
 
   /** There may be other tables than before. */
@@ -109,7 +118,7 @@ export class LiveViews<Rights> {
     this.listening = new Listening({
       url: databaseUrl,
       isOwn: (from) => from === node && performance.now() - this.doubtedMs > doubtMs,
-      onTouched: (touches) => this.hub.touched(touches),
+      onTouched: (touches) => this.tell(touches),
       logger,
     })
     this.listening.start()
