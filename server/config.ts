@@ -133,6 +133,7 @@ const schema = z.object({
     .optional(),
   DATABASE_CONNECTIONS_MAX: wholeNumber(2, 1_000, 8),
   VIEWS_MEMORY_MB: wholeNumber(128, 65_536, 1024),
+  VIEWS_PORT: wholeNumber(0, 65_535, 0),
 })
 
 export type Config = z.infer<typeof schema>

@@ -170,6 +170,7 @@ export class Server {
         dataFolder: config.REDIS_URL === undefined ? join(config.DATA_DIR, 'views') : null,
         connectionsMax: config.DATABASE_CONNECTIONS_MAX,
         memoryMb: config.VIEWS_MEMORY_MB,
+        port: config.VIEWS_PORT,
       },
       logger,
       metrics,

@@ -12,6 +12,8 @@ export interface ViewsSettings {
   /** Null: several nodes share the log, so there has to be a `databaseUrl`. */
   readonly dataFolder: string | null
   readonly connectionsMax: number
+  /** Where PGlite takes psql and friends, on 127.0.0.1; 0: nowhere. */
+  readonly port: number
   /** Of the thread's heap, where adapters run. */
   readonly memoryMb: number
 }

@@ -99,10 +99,10 @@ async function main(): Promise<void> {
   port.close()
 }
 
-function sqlOf({ databaseUrl, dataFolder, connectionsMax }: ViewsSettings): Sql {
+function sqlOf({ databaseUrl, dataFolder, connectionsMax, port: viewsPort }: ViewsSettings): Sql {
   if (databaseUrl !== null) return new PostgresSql({ url: databaseUrl, connectionsMax, logger })
   if (dataFolder === null) throw new Error('nowhere to put the views')
-  return new EmbeddedSql({ folder: dataFolder, logger })
+  return new EmbeddedSql({ folder: dataFolder, port: viewsPort, logger })
 }
 
 /** Resolves when the tables are somewhere else, or at the end. */

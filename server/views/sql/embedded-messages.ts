@@ -3,6 +3,8 @@ import type { BatchOptions, Result, SqlErrorDetails, Statement } from './sql.ts'
 
 export interface WorkerSettings {
   readonly database: string
+  /** Of 127.0.0.1, for psql and friends (socket/port.ts); 0 for none. */
+  readonly port: number
 }
 
 export type ToWorker =
@@ -15,4 +17,5 @@ export type FromWorker =
   | { readonly type: 'done'; readonly results: readonly Result[] }
   | { readonly type: 'refused'; readonly message: string; readonly details: SqlErrorDetails }
   | { readonly type: 'upkeep_failed'; readonly reason: string }
+  | { readonly type: 'port_failed'; readonly reason: string }
   | { readonly type: 'closed' }

@@ -32,6 +32,8 @@ import { assertWithinLimits } from './transaction.ts'
 export interface EmbeddedSqlOptions {
   /** Made when it is not there. */
   readonly folder: string
+  /** Of 127.0.0.1, where psql and friends find it. 0 or none: nowhere. */
+  readonly port?: number
   readonly logger: Logger
 }
 
@@ -61,6 +63,7 @@ const workerUrl = import.meta.url.endsWith('.ts')
 
 export class EmbeddedSql implements Sql {
   private readonly folderPath: string
+  private readonly port: number
   private readonly logger: Logger
   private state: State = { at: 'idle' }
   private folder: EmbeddedFolder | null = null
@@ -72,7 +75,8 @@ export class EmbeddedSql implements Sql {
   private reason: string | null = null
   private closing = false
 
-  constructor({ folder, logger }: EmbeddedSqlOptions) {
+  constructor({ folder, logger, port = 0 }: EmbeddedSqlOptions) {
+    this.port = port
     this.folderPath = folder
     this.logger = logger
   }
@@ -151,7 +155,7 @@ export class EmbeddedSql implements Sql {
         await this.folder.putAway()
         this.sayAnew(this.reason ?? 'it did not open')
       }
-      const worker = await launchWorker(this.folder.database)
+      const worker = await launchWorker({ database: this.folder.database, port: this.port })
       worker.on('message', (message: FromWorker) => this.onMessage(message))
       worker.on('error', (error) => this.lose(worker, error.message))
       worker.on('exit', () => this.lose(worker, 'PGlite ended'))
@@ -170,6 +174,8 @@ export class EmbeddedSql implements Sql {
   private onMessage(message: FromWorker): void {
     if (message.type === 'upkeep_failed')
       this.logger.warn({ reason: message.reason }, 'the embedded database of the views was not vacuumed')
+    if (message.type === 'port_failed')
+      this.logger.error({ port: this.port, reason: message.reason }, 'VIEWS_PORT cannot be opened')
     if (message.type !== 'done' && message.type !== 'refused') return
     const job = this.take()
     if (message.type === 'done') job?.resolve(message.results)
@@ -236,8 +242,7 @@ const unavailable = (message: string): SqlError =>
 const post = (worker: Worker, message: ToWorker): void => worker.postMessage(message)
 
 /** Resolves when PGlite has opened the database. */
-async function launchWorker(database: string): Promise<Worker> {
-  const workerData: WorkerSettings = { database }
+async function launchWorker(workerData: WorkerSettings): Promise<Worker> {
   const worker = new Worker(workerUrl, { workerData, stdout: true, stderr: true })
   // PostgreSQL's own lines; unread they would fill memory.
   worker.stdout.resume()

@@ -6,6 +6,7 @@
  */
 import { parentPort, workerData } from 'node:worker_threads'
 import { PGlite, protocol } from '@electric-sql/pglite'
+import { ViewsPort } from '../socket/port.ts'
 import type { FromWorker, ToWorker, WorkerSettings } from './embedded-messages.ts'
 import { batchesBetweenUpkeep, upkeep } from './embedded-upkeep.ts'
 import { type Parameter, type Result, SqlError, type Statement } from './sql.ts'
@@ -26,13 +27,21 @@ try {
   process.exit(1)
 }
 
+/** Null: nobody else is to connect. */
+const viewsPort = settings.port === 0 ? null : new ViewsPort(database)
+viewsPort
+  ?.listen(settings.port)
+  .catch((error: unknown) =>
+    say({ type: 'port_failed', reason: error instanceof Error ? error.message : String(error) }),
+  )
+
 port.on('message', (message: ToWorker) => {
   switch (message.type) {
     case 'batch':
       void answer(message).then(keepUp)
       return
     case 'close':
-      void database.close().then(
+      void close().then(
         () => say({ type: 'closed' }),
         () => process.exit(1),
       )
@@ -41,6 +50,11 @@ port.on('message', (message: ToWorker) => {
       message satisfies never
   }
 })
+
+async function close(): Promise<void> {
+  await viewsPort?.close()
+  await database.close()
+}
 
 async function answer({ statements, options }: Extract<ToWorker, { type: 'batch' }>): Promise<void> {
   try {

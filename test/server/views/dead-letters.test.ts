@@ -11,6 +11,7 @@ import * as Y from 'yjs'
 import type { DocumentId } from '../../../core/document-id.ts'
 import { createEmbeddedLog } from '../../../server/log/lmdb/embedded-log.ts'
 import type { Log } from '../../../server/log/log.ts'
+import { Metrics } from '../../../server/metrics.ts'
 import type { Letters, ViewsStatus } from '../../../server/views/operations.ts'
 import { Views } from '../../../server/views/views.ts'
 import { Culprits } from '../../../server/views/watched.ts'
@@ -78,10 +79,16 @@ async function start(): Promise<Views> {
       databaseUrl: postgres.url,
       dataFolder: join(folder, 'views'),
       connectionsMax: 4,
+      queries: {
+        readerUrl: null,
+        afterTimeoutMs: 1_000,
+        limits: { timeoutMs: 1_000, rowsMax: 100, bytesMax: 10_000, runningMax: 1, perUserMax: 1 },
+      },
       memoryMb: 128,
+      port: 0,
     },
     logger: silentLogger,
-    metrics: { watchViews: () => undefined },
+    metrics: new Metrics(),
     projectionMsMax: 500,
   })
   await views.start()
