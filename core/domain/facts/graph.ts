@@ -4,19 +4,31 @@
  *
  * Order, duplication and grouping in which facts are given do not matter: ready are those all of whose causes are there.
  *
- * Ready facts stand at their seq in a list for each actor. A map of all keys would do, but a fact takes five look-ups, and in a
- * map of 100,000 each costs more than all else that is done with a fact here.
+ * Facts stand by actor and seq. A map of all keys would do, but a fact takes five look-ups, and in a map of 100,000 each costs
+ * more than all else that is done with a fact here. Of an actor's facts that are not ready only the first waits for something in
+ * particular; the others are behind it. (Documents give facts actor by actor, so that most wait at first.)
  */
 import { actorLength, type Fact, type FactKey, isDecisionKey, keyEnd, keyOf, seqIn } from './fact.ts'
 
+/** Called with a fact that is ready, and those that it names as seen, in a list that is used again. */
+export type OnReady = (fact: Fact, seen: readonly Fact[]) => void
+
+interface Actor {
+  /** By seq, without gap; with gaps in a graph that has another beneath. */
+  readonly ready: Fact[]
+  /** By seq. */
+  readonly waiting: Map<number, Fact>
+}
+
 export class FactGraph {
-  private readonly actors = new Map<string, Fact[]>()
+  private readonly actors = new Map<string, Actor>()
   /** By their intent. */
   private readonly decisions = new Map<FactKey, Fact>()
-  private readyCount = 0
-  /** By the first key that is missing. */
+  private readonly waitingDecisions = new Map<FactKey, Fact>()
+  /** Decisions, and the first that waits of each actor, by the first key that is missing. */
   private readonly waiting = new Map<FactKey, Fact[]>()
-  private readonly waitingKeys = new Set<FactKey>()
+  private readyCount = 0
+  private waitingCount = 0
   private readonly beneath: FactGraph | null
   /** Those that the fact that was settled last names as seen. */
   private readonly seen: Fact[] = []
@@ -32,7 +44,7 @@ export class FactGraph {
 
   /** Those that wait included. */
   get total(): number {
-    return this.readyCount + this.waitingKeys.size
+    return this.readyCount + this.waitingCount
   }
 
   /** A ready one. */
@@ -40,84 +52,105 @@ export class FactGraph {
     return this.find(key, 0, key.length)
   }
 
-  /** One that is ready, with its Lamport clock. */
-  adopt(fact: Fact): void {
-    this.readyCount++
-    if (fact.isDecision) {
-      this.decisions.set(fact.intent, fact)
-      return
-    }
-    let facts = this.actors.get(fact.actor)
-    if (facts === undefined) {
-      facts = []
-      this.actors.set(fact.actor, facts)
-    }
-    facts[fact.seq] = fact
-  }
-
   has(key: FactKey): boolean {
-    return this.waitingKeys.has(key) || this.findHere(key, 0, key.length) !== undefined
+    if (isDecisionKey(key)) return this.decisions.has(key.slice(1)) || this.waitingDecisions.has(key.slice(1))
+    const actor = this.actors.get(key.slice(0, actorLength))
+    const seq = seqIn(key, 0, key.length)
+    return actor !== undefined && (actor.ready[seq] !== undefined || actor.waiting.has(seq))
   }
 
   /** All, ready or not. */
   *all(): Iterable<Fact> {
-    for (const facts of this.actors.values()) for (const fact of facts) if (fact !== undefined) yield fact
+    for (const { ready, waiting } of this.actors.values()) {
+      for (const fact of ready) if (fact !== undefined) yield fact
+      yield* waiting.values()
+    }
     yield* this.decisions.values()
-    for (const facts of this.waiting.values()) yield* facts
+    yield* this.waitingDecisions.values()
   }
 
   /** Those that wait, each with what it waits for. */
   *missing(): Iterable<{ readonly fact: Fact; readonly missing: FactKey }> {
     for (const [missing, facts] of this.waiting) for (const fact of facts) yield { fact, missing }
+    for (const { waiting } of this.actors.values())
+      for (const fact of waiting.values())
+        if (!this.hasPrevious(fact)) yield { fact, missing: keyOf(fact.actor, fact.seq - 1) }
   }
 
-  /**
-   * Calls `onReady` with each fact that is ready now, causes first, and with those that it names as seen (a list that is used
-   * again). One that is known already changes nothing.
-   */
-  add(fact: Fact, onReady: (fact: Fact, seen: readonly Fact[]) => void): void {
-    if (this.isKnown(fact)) return
-    const queue = [fact]
-    for (let next = queue.pop(); next !== undefined; next = queue.pop()) {
+  /** One that is ready, with its Lamport clock. */
+  adopt(fact: Fact): void {
+    this.readyCount++
+    if (fact.isDecision) this.decisions.set(fact.intent, fact)
+    else this.actorOf(fact).ready[fact.seq] = fact
+  }
+
+  /** Tells of each fact that is ready now, causes first. One that is known already changes nothing. */
+  add(fact: Fact, onReady: OnReady): void {
+    if (fact.isDecision) {
+      if (this.decisions.has(fact.intent) || this.waitingDecisions.has(fact.intent)) return
+    } else {
+      const { ready, waiting } = this.actorOf(fact)
+      if (ready[fact.seq] !== undefined || (waiting.size > 0 && waiting.has(fact.seq))) return
+      if (!this.hasPrevious(fact)) {
+        this.keep(waiting, fact.seq, fact)
+        return
+      }
+    }
+    let others: Fact[] | null = null
+    for (let next: Fact | undefined = fact; next !== undefined; next = others?.pop()) {
       const missing = this.settle(next)
       if (missing !== null) {
         this.wait(next, missing)
         continue
       }
-      if (this.waitingKeys.size > 0) this.waitingKeys.delete(next.key)
       this.adopt(next)
       onReady(next, this.seen)
-      const waiting = this.waiting.size === 0 ? undefined : this.waiting.get(next.key)
-      if (waiting === undefined) continue
-      this.waiting.delete(next.key)
-      queue.push(...waiting)
+      if (this.waitingCount > 0) others = this.stirred(next, others ?? [])
     }
   }
 
-  private isKnown(fact: Fact): boolean {
-    const ready = fact.isDecision ? this.decisions.has(fact.intent) : this.actors.get(fact.actor)?.[fact.seq]
-    return Boolean(ready) || (this.waitingKeys.size > 0 && this.waitingKeys.has(fact.key))
+  /** Those that may be ready now that this one is. */
+  private stirred(fact: Fact, others: Fact[]): Fact[] {
+    if (fact.isDecision) this.forget(this.waitingDecisions, fact.intent)
+    else {
+      const { waiting } = this.actorOf(fact)
+      this.forget(waiting, fact.seq)
+      const following = waiting.get(fact.seq + 1)
+      if (following !== undefined) others.push(following)
+    }
+    const waiting = this.waiting.get(fact.key)
+    if (waiting === undefined) return others
+    this.waiting.delete(fact.key)
+    others.push(...waiting)
+    return others
   }
 
   private wait(fact: Fact, missing: FactKey): void {
-    this.waitingKeys.add(fact.key)
     const others = this.waiting.get(missing)
     if (others === undefined) this.waiting.set(missing, [fact])
     else others.push(fact)
+    if (fact.isDecision) this.keep(this.waitingDecisions, fact.intent, fact)
+    else this.keep(this.actorOf(fact).waiting, fact.seq, fact)
   }
 
-  /** Sets its Lamport clock and `seen`; or gives the first key that is missing. */
+  private keep<Key>(waiting: Map<Key, Fact>, key: Key, fact: Fact): void {
+    if (waiting.has(key)) return
+    waiting.set(key, fact)
+    this.waitingCount++
+  }
+
+  private forget<Key>(waiting: Map<Key, Fact>, key: Key): void {
+    if (waiting.delete(key)) this.waitingCount--
+  }
+
+  /** Sets its Lamport clock and `seen`; or gives the first key that is missing. The actor's last one is there. */
   private settle(fact: Fact): FactKey | null {
     let highest = 0
     if (fact.isDecision) {
       const intent = this.get(fact.intent)
       if (intent === undefined) return fact.intent
       highest = intent.lamport
-    } else if (fact.seq > 0) {
-      const previous = this.at(fact.actor, fact.seq - 1)
-      if (previous === undefined) return keyOf(fact.actor, fact.seq - 1)
-      highest = previous.lamport
-    }
+    } else if (fact.seq > 0) highest = this.at(fact.actor, fact.seq - 1)!.lamport
     if (this.seen.length > 0) this.seen.length = 0
     const { seen } = fact
     for (let from = 0; from < seen.length; ) {
@@ -132,18 +165,31 @@ export class FactGraph {
     return null
   }
 
-  /** By the key between these places of a text. */
-  private find(text: string, from: number, to: number): Fact | undefined {
-    return this.findHere(text, from, to) ?? this.beneath?.find(text, from, to)
+  private hasPrevious({ actor, seq }: Fact): boolean {
+    return seq === 0 || this.at(actor, seq - 1) !== undefined
   }
 
-  private findHere(text: string, from: number, to: number): Fact | undefined {
-    if (isDecisionKey(text, from)) return this.decisions.get(text.slice(from + 1, to))
+  private actorOf({ actor }: Fact): Actor {
+    let known = this.actors.get(actor)
+    if (known === undefined) {
+      known = { ready: [], waiting: new Map() }
+      this.actors.set(actor, known)
+    }
+    return known
+  }
+
+  /** By the key between these places of a text. */
+  private find(text: string, from: number, to: number): Fact | undefined {
+    if (isDecisionKey(text, from)) return this.decisionOn(text.slice(from + 1, to))
     const seq = seqIn(text, from, to)
-    return seq === -1 ? undefined : this.actors.get(text.slice(from, from + actorLength))?.[seq]
+    return seq === -1 ? undefined : this.at(text.slice(from, from + actorLength), seq)
+  }
+
+  private decisionOn(intent: FactKey): Fact | undefined {
+    return this.decisions.get(intent) ?? this.beneath?.decisionOn(intent)
   }
 
   private at(actor: string, seq: number): Fact | undefined {
-    return this.actors.get(actor)?.[seq] ?? this.beneath?.at(actor, seq)
+    return this.actors.get(actor)?.ready[seq] ?? this.beneath?.at(actor, seq)
   }
 }
