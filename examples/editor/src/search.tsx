@@ -24,8 +24,8 @@ const sql = `
     from notes, asked where search @@ query
     order by rank desc, document limit 20
   )
-  select document, title, ts_headline('simple', left(text, 100000), query,
-    'StartSel=${before}, StopSel=${after}, MaxFragments=2, MaxWords=22, MinWords=8, FragmentDelimiter= … ') as snippet
+  select document, title, ts_headline('simple', replace(left(text, 100000), chr(10), ' · '), query,
+    'StartSel=${before}, StopSel=${after}, MaxFragments=2, MaxWords=22, MinWords=8, FragmentDelimiter=" … "') as snippet
   from found, asked order by rank desc, document`
 
 /** Beginnings of words, all of which must be there. */
