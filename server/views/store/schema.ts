@@ -8,6 +8,8 @@
  *   dead_letters   documents that an adapter could not project, or the database refused
  *   adapters       which version a schema was made by, and when: a schema's cursors are named after both
  *   rebuilds       how the last rebuild of each adapter ended
+ *   decisions      on intents, from before they are in the log (server/arbiter)
+ *   claims         what accepted intents have taken, so that nobody else does
  *   logins         with which role and password this database's queries connect (roles.ts); for the owner's eyes only
  *
  * The format has a number. What is older is brought up to it, step by step; what is newer is refused: a node of an older
@@ -44,6 +46,12 @@ const steps: readonly string[] = [
      documents bigint not null, differing bigint not null, sample json not null);`,
   `${matchesSql}
    create table tidemark.logins (role text primary key, password text not null);`,
+  `create table tidemark.decisions (
+     document text not null, intent text not null, update bytea not null, at timestamptz not null default now(),
+     primary key (document, intent));
+   create index on tidemark.decisions (at);
+   create table tidemark.claims (
+     resource text primary key, document text not null, entity text not null, intent text not null);`,
 ]
 
 // Two nodes that start at once make one schema. Any number does, as long as nobody else uses it.

@@ -1,0 +1,249 @@
+/**
+ * Decides intents: of the documents in the parts that this node holds, in the order of the log.
+ *
+ *   fold ─▶ undecided ─▶ judge ─▶ settle (SQL, many at once) ─▶ append ─▶ the log ─▶ fold: decided
+ *
+ * - One intent of an entity at a time is on its way, since the next one is judged by what the first came to; entities and documents do not
+ *   wait for each other.
+ * - Nothing is decided twice: what was settled is what is appended, by whoever comes to it, with the same bytes; and a decision that
+ *   is in the log already adds nothing.
+ * - What could not be settled or appended is tried again, with what the document says by then. Nothing is lost by a death: an
+ *   intent without a decision is found again by whoever takes the part.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { DocumentId } from '../../core/document-id.ts'
+import { decided } from '../../core/domain/facts/author.ts'
+import { type Fact, type FactKey, factsRoot } from '../../core/domain/facts/fact.ts'
+import type { DocumentFold } from '../../core/domain/fold/document-fold.ts'
+import type { Decision } from '../../core/domain/fold/kind.ts'
+import type { Engine } from '../../core/engine/engine.ts'
+import type { Logger } from '../logger.ts'
+import { partOf } from '../views/parts.ts'
+import { type DecisionStore, Fenced, type Judged } from './decision-store.ts'
+
+export interface Claims {
+  /** At most one holder has each, over all documents. */
+  readonly takes: readonly string[]
+  readonly frees: readonly string[]
+}
+
+/** Of an adapter: what an intent takes and frees when it is accepted. Null: nothing. */
+export type ClaimsOf = (intent: Fact, read: (field: string) => unknown) => Claims | null
+
+export interface ArbiterParts {
+  readonly store: Pick<DecisionStore, 'settle'>
+  readonly engine: Pick<Engine, 'entry'>
+  /** Resolves when the update is in the document's log. */
+  readonly append: (document: DocumentId, update: Uint8Array) => Promise<void>
+  /** Undefined: the part is another node's. */
+  readonly fenceOf: (part: number) => number | undefined
+  readonly logger: Logger
+  /** Draws the number of a replica. */
+  readonly draw?: () => number
+}
+
+interface Waiting {
+  readonly fold: DocumentFold
+  readonly claimsOf: ClaimsOf | null
+  /** By entity: the intent that is on its way. */
+  readonly underWay: Map<string, FactKey>
+}
+
+interface Writer {
+  readonly replica: number
+  written: number
+}
+
+const batchMax = 500
+const writersMax = 10_000
+const retryMsMax = 5_000
+
+export class Arbiter {
+  private readonly parts: ArbiterParts
+  private readonly closing = new AbortController()
+  /** Documents with intents, in the order in which they came. */
+  private readonly waiting = new Map<DocumentId, Waiting>()
+  private readonly writers = new Map<DocumentId, Writer>()
+  private running: Promise<void> | null = null
+  private failures = 0
+  /** Decisions that are in the log, since the start. */
+  decidedCount = 0
+
+  constructor(parts: ArbiterParts) {
+    this.parts = parts
+  }
+
+  /** Documents with intents that are not decided. */
+  get size(): number {
+    return this.waiting.size
+  }
+
+  /** The document says something new. The fold is kept as long as it has intents. */
+  consider(document: DocumentId, fold: DocumentFold, claimsOf: ClaimsOf | null = null): void {
+    const intents = fold.undecided()
+    if (intents.length === 0) {
+      this.waiting.delete(document)
+      return
+    }
+    const known = this.waiting.get(document)
+    const underWay = known?.underWay ?? new Map<string, FactKey>()
+    const open = new Set(intents.map(({ key }) => key))
+    for (const [entity, intent] of underWay) if (!open.has(intent)) underWay.delete(entity)
+    this.waiting.set(document, { fold, claimsOf, underWay })
+    this.run()
+  }
+
+  /** The document is gone, or not this node's any more. */
+  forget(document: DocumentId): void {
+    this.waiting.delete(document)
+  }
+
+  /** Waits for what is on its way. */
+  async close(): Promise<void> {
+    this.closing.abort()
+    await this.running
+  }
+
+  private run(): void {
+    if (this.running !== null || this.closing.signal.aborted) return
+    this.running = this.decideAll().finally(() => {
+      this.running = null
+    })
+  }
+
+  /** Until nothing is left that could be judged now. Never rejects. */
+  private async decideAll(): Promise<void> {
+    const { signal } = this.closing
+    // What comes in the same turn goes together.
+    await new Promise((resolve) => setImmediate(resolve))
+    while (!signal.aborted) {
+      const judged = this.judge()
+      if (judged.length === 0) return
+      try {
+        await this.settle(judged)
+        this.failures = 0
+      } catch (error) {
+        for (const { document, entity } of judged) {
+          this.waiting.get(document)?.underWay.delete(entity)
+          // What it counted may not have come to be.
+          this.writers.delete(document)
+        }
+        if (error instanceof Fenced) {
+          for (const { document } of judged) this.forget(document)
+          continue
+        }
+        if (this.failures++ === 0) this.parts.logger.warn({ err: error }, 'intents wait to be decided')
+        const waitMs = Math.min(retryMsMax, 50 * 2 ** this.failures) * (0.5 + Math.random() / 2)
+        // Aborted: the end, seen by the loop.
+        await sleep(waitMs, undefined, { signal }).catch(() => undefined)
+      }
+    }
+  }
+
+  private judge(): Judged[] {
+    const judged: Judged[] = []
+    for (const [document, waiting] of this.waiting) {
+      if (judged.length >= batchMax) break
+      if (this.parts.fenceOf(partOf(document)) === undefined) {
+        this.waiting.delete(document)
+        continue
+      }
+      judged.push(...this.judgeOne(document, waiting))
+    }
+    return judged
+  }
+
+  private judgeOne(document: DocumentId, { fold, claimsOf, underWay }: Waiting): Judged[] {
+    const judged: Judged[] = []
+    for (const intent of fold.undecided()) {
+      if (underWay.has(intent.entity)) continue
+      underWay.set(intent.entity, intent.key)
+      const decision = this.word(document, fold, intent)
+      if (decision === null) continue
+      const { entity, key } = intent
+      const claims =
+        decision.accepted && claimsOf !== null ? claimsOf(intent, (field) => fold.read(entity, field)) : null
+      const writer = this.writerOf(document)
+      const { written } = writer
+      const say = (said: Decision): Uint8Array => {
+        const entry = decided(fold, intent, said)
+        return this.parts.engine.entry(factsRoot, entry.key, entry.value!, {
+          replica: writer.replica,
+          written,
+        })
+      }
+      // One of them comes to be.
+      writer.written++
+      const refusal = claims === null ? null : say({ accepted: false, reason: 'claimed' })
+      judged.push({
+        document,
+        entity,
+        intent: key,
+        update: say(decision),
+        claims: claims === null ? null : { ...claims, refusal: refusal! },
+      })
+    }
+    return judged
+  }
+
+  /** Rules are somebody else's code. Null: it threw, and the intent stays undecided. */
+  private word(document: DocumentId, fold: DocumentFold, intent: Fact): Decision | null {
+    try {
+      return fold.judge(intent)
+    } catch (error) {
+      this.parts.logger.error({ document, intent: intent.key, err: error }, 'an intent could not be judged')
+      return null
+    }
+  }
+
+  private async settle(judged: readonly Judged[]): Promise<void> {
+    const { store, append, fenceOf } = this.parts
+    const fences = new Map<number, number>()
+    for (const { document } of judged) {
+      const part = partOf(document)
+      const fence = fenceOf(part)
+      if (fence === undefined) throw new Fenced('Another node decides')
+      fences.set(part, fence)
+    }
+    const offered = new Map(judged.map((each) => [`${each.intent} ${each.document}`, each]))
+    const settled = await store.settle(judged, fences)
+    const byDocument = new Map<DocumentId, Uint8Array[]>()
+    for (const { document, intent, update } of settled) {
+      const own = offered.get(`${intent} ${document}`)!
+      // Somebody settled it before: what this writer counted did not come to be.
+      if (!isEqual(update, own.update) && !isEqual(update, own.claims?.refusal)) this.writers.delete(document)
+      byDocument.set(document, [...(byDocument.get(document) ?? []), update])
+    }
+    const appending = [...byDocument].map(async ([document, updates]) => {
+      try {
+        // In order: each is the writer's next.
+        for (const update of updates) await append(document, update)
+        this.decidedCount += updates.length
+      } catch (error) {
+        this.writers.delete(document)
+        throw error
+      }
+    })
+    const failed = (await Promise.allSettled(appending)).find((one) => one.status === 'rejected')
+    if (failed !== undefined) throw failed.reason
+  }
+
+  private writerOf(document: DocumentId): Writer {
+    let writer = this.writers.get(document)
+    if (writer === undefined) {
+      const { draw = () => Math.floor(Math.random() * 2 ** 32) } = this.parts
+      writer = { replica: draw(), written: 0 }
+      this.writers.set(document, writer)
+      if (this.writers.size > writersMax)
+        for (const oldest of this.writers.keys()) {
+          this.writers.delete(oldest)
+          break
+        }
+    }
+    return writer
+  }
+}
+
+function isEqual(one: Uint8Array, other: Uint8Array | undefined): boolean {
+  return other !== undefined && Buffer.compare(one, other) === 0
+}

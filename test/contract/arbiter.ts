@@ -1,0 +1,307 @@
+/**
+ * What the arbiter promises, over real SQL: one decision for each intent, in the log exactly once, with the same bytes, however often
+ * it dies and whoever takes over; and of what only one can have, one has it.
+ */
+import fc from 'fast-check'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import * as Y from 'yjs'
+import type { DocumentId } from '../../core/document-id.ts'
+import { registration, written } from '../../core/domain/facts/author.ts'
+import { factsRoot } from '../../core/domain/facts/fact.ts'
+import { DocumentFold, type FactEntry } from '../../core/domain/fold/document-fold.ts'
+import type { FieldsOfDocument } from '../../core/domain/fold/fields.ts'
+import { workflow } from '../../core/domain/kinds/workflow.ts'
+import { engines } from '../../core/engine/engines.ts'
+import { followEntries } from '../../core/engine/yjs/written-entries.ts'
+import { Arbiter, type ClaimsOf } from '../../server/arbiter/arbiter.ts'
+import { DecisionStore, Fenced, type Judged, type Settled } from '../../server/arbiter/decision-store.ts'
+import { partCount, partOf } from '../../server/views/parts.ts'
+import type { Sql } from '../../server/views/sql/sql.ts'
+import { installTidemark } from '../../server/views/store/schema.ts'
+import { silentLogger } from '../support/silent-logger.ts'
+import { until } from '../support/wait.ts'
+
+const fields = {
+  fields: {
+    state: workflow({
+      states: ['open', 'sold', 'cancelled'],
+      initial: 'open',
+      transitions: {
+        sell: { from: 'open', to: 'sold', consistency: 'decided' },
+        cancel: { from: ['open', 'sold'], to: 'cancelled', consistency: 'decided' },
+        reopen: { from: ['sold', 'cancelled'], to: 'open', consistency: 'decided' },
+      },
+    }),
+  },
+} satisfies FieldsOfDocument
+
+/** A document and its log, as far as the arbiter sees them. */
+class Deal {
+  readonly id: DocumentId
+  readonly updates: Uint8Array[] = []
+  private readonly doc = new Y.Doc()
+  private readonly source = new DocumentFold(fields)
+  private readonly seqs = new Map<string, number>()
+
+  constructor(id: string) {
+    this.id = id as DocumentId
+    followEntries(this.doc, factsRoot, (entries) => this.source.apply(entries))
+  }
+
+  append(update: Uint8Array): void {
+    this.updates.push(update)
+    Y.applyUpdate(this.doc, update)
+  }
+
+  ask(actor: string, transition: string): string {
+    const seq = this.seqs.get(actor) ?? 1
+    if (seq === 1) this.write(registration(actor, actor))
+    this.seqs.set(actor, seq + 1)
+    // Of whatever version there is now, by people who know of it.
+    const { version } = this.source.read('', 'state') as { version: string }
+    const entry = written(this.source, actor, seq, {
+      entity: '',
+      type: `state.${transition}`,
+      payload: version === '' ? {} : { at: version },
+    })
+    this.write(entry)
+    return entry.key
+  }
+
+  /** As the projector would have it after reading the log anew. */
+  fold(): DocumentFold {
+    const fold = new DocumentFold(fields)
+    followEntries(this.doc, factsRoot, (entries) => fold.apply(entries))()
+    fold.takeChanges()
+    return fold
+  }
+
+  private write({ key, value }: FactEntry): void {
+    const other = new Y.Doc()
+    other.getMap(factsRoot).set(key, value)
+    this.append(Y.encodeStateAsUpdate(other))
+  }
+}
+
+/** Everybody sells the same harvest. */
+const harvest: ClaimsOf = ({ type }) =>
+  type === 'state.sell' ? { takes: ['harvest/1'], frees: [] } : { takes: [], frees: ['harvest/1'] }
+
+export function arbiterContract(open: () => Promise<Sql>): void {
+  describe('the arbiter', () => {
+    let sql: Sql
+    let store: DecisionStore
+    let fence = 1
+    const fences = new Map(Array.from({ length: partCount }, (_, part) => [part, 1]))
+
+    beforeAll(async () => {
+      sql = await open()
+      await sql.start()
+      await until(
+        'the database is up',
+        () =>
+          sql.batch([{ text: 'select 1' }]).then(
+            () => true,
+            () => false,
+          ),
+        100_000,
+      )
+      await installTidemark(sql)
+      await sql.batch([
+        {
+          text: `insert into tidemark.parts (part, fence) select p, 1 from generate_series(0, ${partCount - 1}) p`,
+        },
+      ])
+      store = new DecisionStore(sql)
+    }, 120_000)
+    afterAll(() => sql.close())
+    beforeEach(async () => {
+      fence = 1
+      await sql.batch([
+        { text: 'truncate tidemark.decisions, tidemark.claims' },
+        { text: 'update tidemark.parts set fence = 1' },
+      ])
+    })
+
+    function arbiterOf(
+      deals: readonly Deal[],
+      options: { settle?: DecisionStore['settle']; onAppend?: () => void; claims?: ClaimsOf } = {},
+    ) {
+      const {
+        settle = (...each) => store.settle(...each),
+        onAppend = () => undefined,
+        claims = null,
+      } = options
+      const arbiter = new Arbiter({
+        store: { settle },
+        engine: engines.yjs,
+        fenceOf: (part) => (fences.has(part) ? fence : undefined),
+        logger: silentLogger,
+        append: async (id, update) => {
+          onAppend()
+          const deal = deals.find((each) => each.id === id)!
+          deal.append(update)
+          arbiter.consider(id, deal.fold(), claims)
+        },
+      })
+      const considerAll = (): void => {
+        for (const deal of deals) arbiter.consider(deal.id, deal.fold(), claims)
+      }
+      return { arbiter, considerAll }
+    }
+
+    const outcomes = (deal: Deal): string[] =>
+      deal
+        .fold()
+        .facts('')
+        .filter(({ isDecision }) => !isDecision)
+        .map(({ outcome }) => outcome.status)
+
+    test('decides what is undecided, one after the other, each by what the last came to', async () => {
+      const deal = new Deal('deals/1')
+      const keys = [deal.ask('ann000', 'sell'), deal.ask('ben000', 'cancel'), deal.ask('cyd000', 'reopen')]
+      const { arbiter, considerAll } = arbiterOf([deal])
+      considerAll()
+      await until('decided', () => arbiter.size === 0)
+      // All three saw the start: the first one is accepted, and moves on from there.
+      expect(keys.map((key) => deal.fold().fact(key)?.outcome.status)).toEqual([
+        'effective',
+        'rejected',
+        'rejected',
+      ])
+      // Nothing can be opened again that is open: that needs nobody's word.
+      expect(arbiter.decidedCount).toBe(2)
+      await arbiter.close()
+    })
+
+    test('of what only one can have, one has it; when it is freed, the next', async () => {
+      const deals = Array.from({ length: 20 }, (_, i) => new Deal(`deals/${i}`))
+      const first = deals.map((deal) => deal.ask('ann000', 'sell'))
+      const { arbiter, considerAll } = arbiterOf(deals, { claims: harvest })
+      considerAll()
+      await until('decided', () => arbiter.size === 0)
+      const won = deals.filter((deal, i) => deal.fold().fact(first[i]!)?.outcome.status === 'effective')
+      expect(won).toHaveLength(1)
+      for (const [i, deal] of deals.entries())
+        if (deal !== won[0])
+          expect(deal.fold().fact(first[i]!)?.outcome).toMatchObject({
+            status: 'rejected',
+            reason: 'claimed',
+          })
+
+      won[0]!.ask('ann000', 'cancel')
+      considerAll()
+      await until('decided', () => arbiter.size === 0)
+      const other = deals.find((deal) => deal !== won[0])!
+      const second = other.ask('ann000', 'sell')
+      considerAll()
+      await until('decided', () => arbiter.size === 0)
+      expect(other.fold().fact(second)?.outcome.status).toBe('effective')
+      await arbiter.close()
+    })
+
+    test('whoever was paused, and holds the part no more, settles nothing', async () => {
+      const deal = new Deal('deals/1')
+      deal.ask('ann000', 'sell')
+      await sql.batch([{ text: 'update tidemark.parts set fence = 2' }])
+      const { arbiter, considerAll } = arbiterOf([deal])
+      considerAll()
+      await until('given up', () => arbiter.size === 0)
+      expect(outcomes(deal)).toEqual(['pending'])
+      fence = 2
+      considerAll()
+      await until('decided', () => outcomes(deal)[0] === 'effective')
+      await arbiter.close()
+      await expect(store.settle([], new Map([[partOf(deal.id), 1]]))).rejects.toThrow(Fenced)
+    })
+
+    test('a decision that never reached the log gets there, with the same bytes, whoever takes over', async () => {
+      const deal = new Deal('deals/1')
+      deal.ask('ann000', 'sell')
+      let settled: Settled[] = []
+      const dies = arbiterOf([deal], {
+        settle: async (judged, given) => {
+          settled = await store.settle(judged, given)
+          // Killed here: nothing was appended.
+          throw new Fenced('dead')
+        },
+      })
+      dies.considerAll()
+      await until('dead', () => dies.arbiter.size === 0)
+      expect(outcomes(deal)).toEqual(['pending'])
+      const next = arbiterOf([deal])
+      next.considerAll()
+      await until('decided', () => next.arbiter.size === 0)
+      expect(deal.updates.at(-1)).toEqual(settled[0]!.update)
+      await next.arbiter.close()
+    })
+
+    test('deaths at any step, two at once and repetitions leave one decision for each intent', async () => {
+      const asks = fc.array(
+        fc.tuple(
+          fc.nat({ max: 2 }),
+          fc.constantFrom('ann000', 'ben000'),
+          fc.constantFrom('sell', 'cancel', 'reopen'),
+        ),
+        { minLength: 1, maxLength: 12 },
+      )
+      const deaths = fc.array(fc.constantFrom('before', 'after', 'append', 'none'), { maxLength: 5 })
+      let run = 0
+      await fc.assert(
+        fc.asyncProperty(asks, deaths, async (history, lives) => {
+          run++
+          await sql.batch([{ text: 'truncate tidemark.decisions, tidemark.claims' }])
+          const deals = Array.from({ length: 3 }, (_, i) => new Deal(`deals/${run}-${i}`))
+          for (const [i, actor, transition] of history) deals[i]!.ask(actor, transition)
+          const asked = deals.flatMap((deal) =>
+            deal
+              .fold()
+              .undecided()
+              .map(({ key }) => `@${key} of ${deal.id}`),
+          )
+          const arbiters = [...lives, 'none', 'none'].map((life) => {
+            let left = 1 + (run % 3)
+            const settle = async (judged: readonly Judged[], given: ReadonlyMap<number, number>) => {
+              if (life === 'before') throw new Fenced('dead')
+              const settled = await store.settle(judged, given)
+              if (life === 'after') throw new Fenced('dead')
+              return settled
+            }
+            return arbiterOf(deals, {
+              claims: harvest,
+              settle,
+              onAppend: () => {
+                if (life === 'append' && left-- <= 0) throw new Fenced('dead')
+              },
+            })
+          })
+          for (const [i, { arbiter, considerAll }] of arbiters.entries()) {
+            considerAll()
+            // The last two go on at once.
+            if (i < arbiters.length - 2) await until('dead or done', () => arbiter.size === 0)
+          }
+          await until('all decided', () => deals.every((deal) => !outcomes(deal).includes('pending')))
+          for (const { arbiter } of arbiters) await arbiter.close()
+          const holders: string[] = []
+          for (const deal of deals) {
+            const state = engines.yjs.open([...deal.updates, ...deal.updates]).state.map(factsRoot)
+            const keys = [...state.written()]
+            expect(keys.filter((key) => !state.isIntact(key))).toEqual([])
+            expect(deal.fold().reports()).toEqual([])
+            if ((deal.fold().read('', 'state') as { state: string }).state === 'sold') holders.push(deal.id)
+          }
+          const decisions = deals.flatMap((deal) =>
+            deal
+              .fold()
+              .facts('')
+              .filter(({ isDecision }) => isDecision)
+              .map(({ key }) => `${key} of ${deal.id}`),
+          )
+          expect(decisions.sort()).toEqual(asked.sort())
+          expect(holders.length).toBeLessThanOrEqual(1)
+        }),
+        { numRuns: 25 },
+      )
+    }, 60_000)
+  })
+}
