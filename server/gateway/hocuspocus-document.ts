@@ -6,23 +6,21 @@
  *
  * - Its client waits for no answer: what comes while it opens, or while a new token is judged, waits in a row, whose bytes
  *   the connection counts.
- * - A step 1 is answered with ours, then with step 2. A status is sent for each frame with edits once they are durable.
  * - What ends a document tells its client why, in the two ways that there are (`end`). What only a new connection can mend
  *   ends the connection, since the provider opens a document anew with the next one and not before.
  */
 import { type DocumentId, parseDocumentId } from '../../core/document-id.ts'
-import { engines } from '../../core/engine/engines.ts'
-import { noOffset } from '../../core/offset.ts'
 import { type ErrorCode, isRetryable, TidemarkError } from '../../core/protocol/error-codes.ts'
 import { type ClientMessage, documentNameOf, type Scope } from '../../core/protocol/hocuspocus.ts'
 import type { Identity } from '../access/access.ts'
+import { Rate } from '../room/rate.ts'
 import type { Room } from '../room/room.ts'
 import { Session, type UnnamedUpdates } from '../room/session.ts'
 import { assertReadable, type DoorContext, toldOf } from './door.ts'
 import { HocuspocusDialect, type HocuspocusDialects } from './hocuspocus-dialect.ts'
+import { HocuspocusSync } from './hocuspocus-sync.ts'
 import { MessageRow } from './message-row.ts'
 import type { SocketLine } from './socket-line.ts'
-import { SyncStatuses } from './sync-statuses.ts'
 
 /** The connection, as its documents see it. */
 export interface Documents {
@@ -36,24 +34,24 @@ export interface Documents {
   waiting(bytes: number): void
   /** It has ended. */
   unbind(document: HocuspocusDocument): void
-  /** Only a new connection helps. */
-  close(code: ErrorCode, reason: string): void
-  /** Only a new token helps, which a new connection brings. */
-  reset(code: ErrorCode, reason: string): void
+  /** Only a new connection helps, perhaps with a new token. */
+  reconnect(code: ErrorCode, reason: string): void
 }
 
 interface Entered {
   readonly room: Room
   readonly session: Session
-  readonly dialect: HocuspocusDialect
+  readonly sync: HocuspocusSync
 }
 
 /** What a new connection would not mend: the next one would fail alike, and all documents of the socket with it. */
 const endsAlone: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['document_unreadable', 'rate_limited'])
-/** Before its token ends, its client is asked for another. */
+/** So long before its token ends its client is asked for another; with less left, after half of it. */
 const tokenRequestBeforeMs = 60_000
+/** Stateless messages of one session, which go to all others: as many as ten seconds of these at once. */
+const broadcastLimits = { sessionMessagesPerSecondMax: 100, sessionBytesPerSecondMax: 256 * 1024 }
 
-export class HocuspocusDocument implements UnnamedUpdates {
+export class HocuspocusDocument {
   readonly address: string
   readonly document: DocumentId
   private ownToken = ''
@@ -61,7 +59,6 @@ export class HocuspocusDocument implements UnnamedUpdates {
   private readonly among: Documents
   private readonly dialects: HocuspocusDialects
   private readonly context: DoorContext
-  private readonly statuses = new SyncStatuses(engines.yjs)
   /** For what is said before it is in a room. */
   private readonly greeting: HocuspocusDialect
   /** Its client is of 4.x. */
@@ -69,9 +66,8 @@ export class HocuspocusDocument implements UnnamedUpdates {
   private closed = false
   private entered: Entered | null = null
   private readonly row: MessageRow<ClientMessage>
-  /** A step 1 that waits for the socket to take more, and whether the provider counts anew with it. */
-  private pending: { readonly version: Uint8Array; readonly restarted: boolean } | null = null
-  private tokenRequested = false
+  private tokenRequestMs = 0
+  private broadcastRate: Rate | null = null
   private renewing = false
   private tellWaits = false
 
@@ -138,6 +134,7 @@ export class HocuspocusDocument implements UnnamedUpdates {
     // What was said after it may have ended the socket.
     if (this.closed) return
     if (introduced) this.tellScope(identity)
+    this.planTokenRequest(identity)
     const { room } = this.enter(identity)
     await room.opened
     await this.line.writable()
@@ -150,9 +147,10 @@ export class HocuspocusDocument implements UnnamedUpdates {
       const dialect = this.dialects.of(room, this.address)
       const close = (code: ErrorCode, reason: string): void => this.end(code, reason)
       const options = { dialect, socket, flow, drain, limits, close, identity, document: this.document }
-      const session = new Session({ ...options, echo: false, unnamed: this })
-      this.entered = { room, session, dialect }
-      return session
+      const begin = (unnamed: UnnamedUpdates): Session => new Session({ ...options, echo: false, unnamed })
+      const sync = new HocuspocusSync(room, dialect, this.line, begin)
+      this.entered = { room, session: sync.session, sync }
+      return sync.session
     })
     if (this.entered === null) throw new Error('not in a room')
     return this.entered as Entered
@@ -181,80 +179,35 @@ export class HocuspocusDocument implements UnnamedUpdates {
   private dispatch(message: ClientMessage): void {
     if (message.kind === 'auth') return this.authenticate(message.token, message.client)
     if (this.entered === null) return
-    const { room, session } = this.entered
+    const { room, session, sync } = this.entered
     switch (message.kind) {
       case 'sync-step-1':
-        return this.answer(message.version)
+        sync.answer(message.version).catch((error: unknown) => this.fail(error))
+        return
       case 'sync-step-2':
-        return this.submit(message.update, true)
+        return this.submit(sync, message.update, true)
       case 'update':
-        return this.submit(message.update, false)
+        return this.submit(sync, message.update, false)
       case 'awareness':
         return room.presence.receive(session, message.awareness)
       case 'query-awareness':
         return this.tellPresence()
       case 'stateless':
-        return room.broadcast.send(session, message.payload)
+        return this.broadcast(this.entered, message.payload)
       case 'close':
         return this.leave()
     }
   }
 
-  /** To the latest step 1, once the socket takes more: whoever asks and does not read is not answered. */
-  private answer(version: Uint8Array): void {
-    const waits = this.pending !== null
-    const restarted = this.statuses.restarted(version)
-    // Those that were not sent in time come last, and are older.
-    if (!waits || restarted) this.pending = { version, restarted }
-    if (waits) return
-    this.line
-      .writable()
-      .then(async () => {
-        const { pending } = this
-        this.pending = null
-        if (this.closed || this.entered === null || pending === null) return
-        const { room, session, dialect } = this.entered
-        if (pending.restarted) this.askBack(this.entered)
-        const answer = dialect.syncStep2.bind(dialect)
-        await room.join(session, { version: pending.version, offset: noOffset }, answer)
-      })
-      .catch((error: unknown) => this.fail(error))
+  private submit(sync: HocuspocusSync, update: Uint8Array, whole: boolean): void {
+    if (!sync.submit(update, whole)) this.context.metrics.refused('read_only')
   }
 
-  private askBack({ room, session, dialect }: Entered): void {
-    session.write(dialect.frame({ kind: 'sync-step-1', version: room.version() }), Date.now())
-  }
-
-  private submit(update: Uint8Array, whole: boolean): void {
-    const { statuses } = this
-    const { room, session, dialect } = this.entered!
-    let durable: boolean
-    try {
-      durable = !room.submit(session, update, whole)
-    } catch (error) {
-      this.line.write(dialect.frame({ kind: 'sync-status', applied: false }))
-      const { code } = toldOf(error)
-      // A reader goes on reading. Anything else: what comes after it would lean on what is missing.
-      if (code !== 'read_only') throw error
-      this.context.metrics.refused(code)
-      return whole ? statuses.wholeRefused() : statuses.updateRefused(update)
-    }
-    if (whole) statuses.wholeTaken(durable)
-    else statuses.updateTaken(update, durable)
-    if (statuses.owing) room.owe(session)
-  }
-
-  settled(): void {
-    this.statuses.settled()
-    if (this.entered !== null && this.statuses.owing) this.entered.room.owe(this.entered.session)
-  }
-
-  delivered(): void {
-    const count = this.statuses.take()
-    if (count === 0 || this.entered === null) return
-    const status = this.entered.dialect.frame({ kind: 'sync-status', applied: true })
-    const frames = count === 1 ? status : Buffer.concat(Array<Uint8Array>(count).fill(status))
-    this.entered.session.write(frames, Date.now())
+  private broadcast({ room, session }: Entered, payload: string): void {
+    this.broadcastRate ??= new Rate(broadcastLimits, Date.now())
+    if (this.broadcastRate.take(payload.length, Date.now()) > 0)
+      throw new TidemarkError('rate_limited', 'Too many stateless messages')
+    room.broadcast.send(session, payload)
   }
 
   /** To one that asked; once, however often it does while its socket is full. */
@@ -284,15 +237,17 @@ export class HocuspocusDocument implements UnnamedUpdates {
     if (identity === null || identity.expiresMs === null) return
     if (nowMs >= identity.expiresMs) {
       if (identity.renewable) this.askAgain()
-      else this.among.reset('token_expired', 'The token has expired')
-    } else if (
-      !identity.renewable &&
-      !this.tokenRequested &&
-      nowMs >= identity.expiresMs - tokenRequestBeforeMs
-    ) {
-      this.tokenRequested = true
+      else this.among.reconnect('token_expired', 'The token has expired')
+    } else if (!identity.renewable && nowMs >= this.tokenRequestMs) {
+      this.planTokenRequest(identity)
       this.line.write(this.greeting.frame({ kind: 'token-request' }))
     }
+  }
+
+  /** Asked again and again when nothing better comes, but ever later. */
+  private planTokenRequest({ expiresMs }: Identity): void {
+    const leftMs = (expiresMs ?? 0) - Date.now()
+    this.tokenRequestMs = Date.now() + Math.max(leftMs - tokenRequestBeforeMs, leftMs / 2)
   }
 
   private askAgain(): void {
@@ -315,14 +270,13 @@ export class HocuspocusDocument implements UnnamedUpdates {
   /** `asked`: its client waits to hear what it may do. */
   private renewed(identity: Identity, asked: boolean): void {
     if (this.closed || this.entered === null) return
-    const { session } = this.entered
+    const { session, sync } = this.entered
     assertReadable(identity, this.document)
     const before = session.mayWrite
     session.renew(identity)
-    this.tokenRequested = false
+    this.planTokenRequest(identity)
     if (asked || session.mayWrite !== before) this.tellScope(identity)
-    // It has shown edits that were refused: now they are asked for.
-    if (session.mayWrite && !before && this.statuses.askAnew()) this.askBack(this.entered)
+    if (session.mayWrite && !before) sync.mayWrite()
   }
 
   private tellScope(identity: Identity): void {
@@ -339,7 +293,7 @@ export class HocuspocusDocument implements UnnamedUpdates {
    */
   end(code: ErrorCode, reason: string): void {
     if (this.closed) return
-    if (isRetryable(code) && !endsAlone.has(code)) return this.among.close(code, reason)
+    if (isRetryable(code) && !endsAlone.has(code)) return this.among.reconnect(code, reason)
     const told = `${code}: ${reason}`
     this.leave()
     this.context.metrics.refused(code)

@@ -14,6 +14,7 @@
  */
 import type { Socket } from 'node:net'
 import type { WebSocket } from 'ws'
+import { isRetryable } from '../../core/protocol/error-codes.ts'
 import { type ErrorCode, errorTable, TidemarkError } from '../../core/protocol/errors.ts'
 import {
   type ClientMessage,
@@ -47,6 +48,9 @@ const opensInFlightMax = 8
 const silenceMsMax = 15_000
 /** "Come again": 2.x stays away after the code that the table has for a token that is over. */
 const resetCloseCode = 4205
+/** 2.x is back at once, so one whose connection ends as soon as it began is kept waiting, twice as long at most. */
+const youngMs = 5_000
+const reconnectMsMin = 500
 
 export function acceptHocuspocus(arrival: Arrival, context: HocuspocusContext): Connection {
   return new HocuspocusConnection(arrival, context)
@@ -64,6 +68,7 @@ class HocuspocusConnection implements Connection, Documents {
   private readonly leaving = new Set<HocuspocusDocument>()
   /** Counted among the sessions of these users. */
   private readonly subjects = new Set<string>()
+  private readonly openedMs = Date.now()
   private known = false
   /** Frames that were read already when a stranger's document began to be judged. */
   private judging: Buffer[] | null = null
@@ -206,11 +211,6 @@ class HocuspocusConnection implements Connection, Documents {
     if (!this.known) this.judged()
   }
 
-  /** A new connection brings a new token. */
-  reset(code: ErrorCode, reason: string): void {
-    this.end(code, reason, resetCloseCode)
-  }
-
   private all(): readonly HocuspocusDocument[] {
     return this.leaving.size === 0
       ? [...this.documents.values()]
@@ -249,14 +249,21 @@ class HocuspocusConnection implements Connection, Documents {
   }
 
   close(code: ErrorCode, reason: string): void {
-    this.end(code, reason, errorTable[code].closeCode)
-  }
-
-  private end(code: ErrorCode, reason: string, closeCode: number): void {
     if (this.ending) return
     this.context.metrics.refused(code)
     this.leave()
-    closeSocket(this.ws, code, reason, closeCode)
+    closeSocket(this.ws, code, reason)
+  }
+
+  reconnect(code: ErrorCode, reason: string): void {
+    if (this.ending) return
+    this.context.metrics.refused(code)
+    this.leave()
+    const closeCode = isRetryable(code) ? errorTable[code].closeCode : resetCloseCode
+    const young = Date.now() - this.openedMs < youngMs
+    const waitMs = young ? reconnectMsMin + Math.random() * reconnectMsMin : 0
+    const closing = setTimeout(() => closeSocket(this.ws, code, reason, closeCode), waitMs)
+    this.ws.once('close', () => clearTimeout(closing))
   }
 
   /** From here on nothing is sent but the close, and nothing that comes is looked at. */

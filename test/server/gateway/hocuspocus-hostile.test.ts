@@ -175,6 +175,17 @@ test('no more documents than a socket may have', async () => {
   await client.open('l/one more', jwt)
 })
 
+test('who sends too many stateless messages loses the document, and the others have heard so many', async () => {
+  const [client, listener] = [await connect('s/flood'), await connect('s/flood')]
+  for (let i = 0; i < 1_500; i++) client.send('s/flood', 5, `message ${i}`)
+  await client.heard()
+  expect(client.of('s/flood').at(-1)).toMatch(/^denied rate_limited: /)
+  await listener.heard()
+  const heard = listener.of('s/flood').filter((text) => text.startsWith('stateless')).length
+  expect(heard).toBeGreaterThanOrEqual(1_000)
+  expect(heard).toBeLessThan(1_500)
+})
+
 describe('somebody unknown', () => {
   test('may say so much and no more', async () => {
     const client = await connect()

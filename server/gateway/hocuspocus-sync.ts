@@ -1,0 +1,100 @@
+/**
+ * Edits of one Hocuspocus session, both ways.
+ *
+ *   step 1 ─▶ our step 1, then step 2      once the socket takes more: whoever asks and does not read is not answered
+ *   update, step 2 ─▶ the room ─▶ a status once it is durable (sync-statuses.ts)
+ */
+import { engines } from '../../core/engine/engines.ts'
+import { noOffset } from '../../core/offset.ts'
+import { TidemarkError } from '../../core/protocol/error-codes.ts'
+import type { Room } from '../room/room.ts'
+import type { Session, UnnamedUpdates } from '../room/session.ts'
+import type { HocuspocusDialect } from './hocuspocus-dialect.ts'
+import type { SocketLine } from './socket-line.ts'
+import { SyncStatuses } from './sync-statuses.ts'
+
+export class HocuspocusSync implements UnnamedUpdates {
+  readonly session: Session
+  private readonly room: Room
+  private readonly dialect: HocuspocusDialect
+  private readonly line: SocketLine
+  private readonly statuses = new SyncStatuses(engines.yjs)
+  /** A step 1 that waits for the socket to take more, and whether the provider counts anew with it. */
+  private pending: { readonly version: Uint8Array; readonly restarted: boolean } | null = null
+
+  constructor(
+    room: Room,
+    dialect: HocuspocusDialect,
+    line: SocketLine,
+    begin: (unnamed: UnnamedUpdates) => Session,
+  ) {
+    this.room = room
+    this.dialect = dialect
+    this.line = line
+    this.session = begin(this)
+  }
+
+  /** To the latest step 1. Throws `malformed_frame`, rejects as `Room.join`. */
+  answer(version: Uint8Array): Promise<void> {
+    engines.yjs.validateVersion(version)
+    return this.answerLatest(version)
+  }
+
+  private async answerLatest(version: Uint8Array): Promise<void> {
+    const waits = this.pending !== null
+    const restarted = this.statuses.restarted(version)
+    // Those that were not sent in time come last, and are older.
+    if (!waits || restarted) this.pending = { version, restarted }
+    if (waits) return
+    await this.line.writable()
+    const { pending, session, room, dialect } = this
+    this.pending = null
+    if (pending === null || session.state === 'closed') return
+    if (pending.restarted) this.askBack()
+    await room.join(session, { version: pending.version, offset: noOffset }, (joined) =>
+      dialect.syncStep2(joined),
+    )
+  }
+
+  /** Throws as `Room.submit`, once the refusal was told; a reader goes on. False when that was refused. */
+  submit(update: Uint8Array, whole: boolean): boolean {
+    const { statuses, room, session } = this
+    let durable: boolean
+    try {
+      durable = !room.submit(session, update, whole)
+    } catch (error) {
+      this.line.write(this.dialect.frame({ kind: 'sync-status', applied: false }))
+      // After anything else, what comes next would lean on what is missing.
+      if (!(error instanceof TidemarkError) || error.code !== 'read_only') throw error
+      if (whole) statuses.wholeRefused()
+      else statuses.updateRefused(update)
+      return false
+    }
+    if (whole) statuses.wholeTaken(durable)
+    else statuses.updateTaken(update, durable)
+    if (statuses.owing) room.owe(session)
+    return true
+  }
+
+  /** It may write now: edits that it has shown, and that were refused, are asked for. */
+  mayWrite(): void {
+    if (this.statuses.askAnew()) this.askBack()
+  }
+
+  private askBack(): void {
+    this.session.write(this.dialect.frame({ kind: 'sync-step-1', version: this.room.version() }), Date.now())
+  }
+
+  settled(): void {
+    this.statuses.settled()
+    if (this.statuses.owing) this.room.owe(this.session)
+  }
+
+  delivered(): void {
+    const count = this.statuses.take()
+    if (count === 0) return
+    const status = this.dialect.frame({ kind: 'sync-status', applied: true })
+    const frames = count === 1 ? status : Buffer.concat(Array<Uint8Array>(count).fill(status))
+    this.session.write(frames, Date.now())
+  }
+}
