@@ -33,7 +33,7 @@ interface Draft {
 }
 
 /** In the order in which they were written; each actor's first says whose it is. */
-export function marketFacts(facts: number, actorCount: number): FactEntry[] {
+export function marketFacts(facts: number, actorCount: number, draft = draftOf): FactEntry[] {
   const random = numbers(42)
   const names = Array.from(
     { length: actorCount },
@@ -50,7 +50,7 @@ export function marketFacts(facts: number, actorCount: number): FactEntry[] {
       fold.apply(entries.slice(heard[who]!))
       heard[who] = entries.length
     }
-    const entry = written(fold, names[who]!, ++seqs[who]!, draftOf(random))
+    const entry = written(fold, names[who]!, ++seqs[who]!, draft(random))
     fold.apply([entry])
     entries.push(entry)
   }
@@ -58,34 +58,33 @@ export function marketFacts(facts: number, actorCount: number): FactEntry[] {
 }
 
 export function draftOf(random: () => number): Draft {
-  const entity = entities[random() % entities.length]!
-  const value = random() % 10_000
   switch (random() % 6) {
     case 0:
-      return { entity, type: 'price.set', payload: value }
+      return { entity: entityOf(random), type: 'price.set', payload: random() % 10_000 }
     case 1:
-      return { entity, type: 'stock.add', payload: (value % 100) - 50 }
+      return { entity: entityOf(random), type: 'stock.add', payload: (random() % 100) - 50 }
     case 2:
-      return { entity, type: 'tags.add', payload: `tag-${value % 40}` }
+      return { entity: entityOf(random), type: 'tags.add', payload: `tag-${random() % 40}` }
     case 3:
-      return {
-        entity,
-        type: 'visits.set',
-        payload: {
-          customer: `customers/${value}`,
-          result: 'ordered',
-          note: 'Asked for delivery before noon',
-          minutes: 25,
-        },
-      }
+      return visitOf(random)
     default:
-      return {
-        entity,
-        type: 'bids.bid',
-        payload: { price: value, tonnes: value % 40, delivery: '2026-08-14' },
-      }
+      return bidOf(random)
   }
 }
+
+export function bidOf(random: () => number): Draft {
+  const value = random() % 10_000
+  const payload = { price: value, tonnes: value % 40, delivery: '2026-08-14' }
+  return { entity: entityOf(random), type: 'bids.bid', payload }
+}
+
+export function visitOf(random: () => number): Draft {
+  const customer = `customers/${random() % 10_000}`
+  const payload = { customer, result: 'ordered', note: 'Asked for delivery before noon', minutes: 25 }
+  return { entity: entityOf(random), type: 'visits.set', payload }
+}
+
+const entityOf = (random: () => number): string => entities[random() % entities.length]!
 
 /** Whole numbers, the same for the same seed. */
 export function numbers(seed: number): () => number {

@@ -13,7 +13,7 @@ import { DocumentFold, type FactEntry } from '../../core/domain/fold/document-fo
 import type { Value } from '../../core/engine/live-document.ts'
 import { compact } from '../../core/engine/yjs/compact.ts'
 import { median } from '../harness/statistics.ts'
-import { draftOf, entities, fields, marketFacts, numbers } from './facts.ts'
+import { bidOf, draftOf, entities, fields, marketFacts, numbers, visitOf } from './facts.ts'
 import type { FoldSpec, LoadCase, LoadResult } from './spec.ts'
 
 export async function fold(spec: FoldSpec): Promise<LoadResult> {
@@ -23,7 +23,14 @@ export async function fold(spec: FoldSpec): Promise<LoadResult> {
     case 'fold':
       return { cases: [folded(spec)], errors: [] }
     case 'bytes':
-      return { cases: spec.actorCounts.map((actors) => bytes(spec, actors)), errors: [] }
+      return {
+        cases: spec.actorCounts.flatMap((actors) => [
+          bytes('bids', marketFacts(spec.facts, actors, bidOf), actors),
+          bytes('visits', marketFacts(spec.facts, actors, visitOf), actors),
+          bytes('all', marketFacts(spec.facts, actors), actors),
+        ]),
+        errors: [],
+      }
   }
 }
 
@@ -138,8 +145,7 @@ function speeds<T>(
   return { cold: perSecond[0]!, warm: median(perSecond.slice(1)), ofCpu: median(perCpuSecond.slice(1)) }
 }
 
-function bytes({ facts }: FoldSpec, actors: number): LoadCase {
-  const entries = marketFacts(facts, actors)
+function bytes(what: string, entries: readonly FactEntry[], actors: number): LoadCase {
   const documents = new Map<string, Y.Doc>()
   const updates: Uint8Array[] = []
   const random = numbers(actors)
@@ -161,7 +167,7 @@ function bytes({ facts }: FoldSpec, actors: number): LoadCase {
   const payload = sum((value) => value[2]!)
   const said = sum((value) => value.slice(0, 3))
   return {
-    name: `${actors} ${actors === 1 ? 'actor' : 'actors'}`,
+    name: `${what}, ${actors} ${actors === 1 ? 'actor' : 'actors'}`,
     figures: {
       bytesPerFact: stored / entries.length,
       payloadBytes: payload / entries.length,
