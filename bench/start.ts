@@ -5,6 +5,7 @@
 import { cpSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { cpuMs } from './harness/cpu.ts'
 import { interleaveEach, judge, type Question, rowsOf, type Settings } from './harness/question.ts'
 import { type RunningServer, type StartOptions, startServer } from './harness/servers.ts'
 import { median } from './harness/statistics.ts'
@@ -65,6 +66,7 @@ async function ask(name: (typeof names)[number], folder: string, settings: Setti
   }
   const times: number[] = []
   const listeningTimes: number[] = []
+  const cpuTimes: number[] = []
   const errors: string[] = []
   for (let i = 0; i < (settings.quick ? 2 : 5); i++) {
     const server = await startServer(name === 'raw-each' ? name : 'embedded', options)
@@ -74,11 +76,16 @@ async function ask(name: (typeof names)[number], folder: string, settings: Setti
       if (!isAcked) errors.push('the edit was not acknowledged')
       times.push(performance.now() - server.spawnedMs)
       listeningTimes.push(listeningMs)
+      cpuTimes.push(cpuMs(server.serverPid))
     } finally {
       await server.stop()
     }
   }
-  const figures = { startMs: median(times), listeningMs: median(listeningTimes) }
+  const figures = {
+    startMs: median(times),
+    listeningMs: median(listeningTimes),
+    serverCpuMs: median(cpuTimes),
+  }
   return { cases: [{ name: '', figures }], errors }
 }
 

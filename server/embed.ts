@@ -31,7 +31,7 @@ export async function startServer(
   // A folder `adapters` of the program is none of the relay's, unless it says so.
   const config = { ...readConfig({ ...settings }), ADAPTERS: settings['ADAPTERS'] ?? '' }
   const ownLogger = logger ?? pino({ level: config.LOG_LEVEL })
-  const server = new Server(config, openLog(config, ownLogger), ownLogger)
+  const server = new Server(config, await openLog(config, ownLogger), ownLogger)
   try {
     return { url: await server.start(), close: () => server.close() }
   } catch (error) {

@@ -10,7 +10,7 @@ const exitMsMax = 9_500
 async function main(): Promise<string> {
   const config = readConfig()
   const logger = pino({ level: config.LOG_LEVEL })
-  const log = openLog(config, logger)
+  const log = await openLog(config, logger)
   const server = new Server(config, log, logger)
 
   let ending = false

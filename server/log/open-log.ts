@@ -1,6 +1,8 @@
 /**
  * The log that the configuration asks for, not yet started: Redis or the embedded one, and over either the
  * tier of cold documents, also without a store: it knows a cold document when it meets one.
+ *
+ * The client of Redis is loaded where it is asked for: that takes a sixth of the program's start.
  */
 import type { Config } from '../config.ts'
 import type { Logger } from '../logger.ts'
@@ -9,11 +11,10 @@ import { TieredLog } from './cold/tiered-log.ts'
 import { createEmbeddedLog } from './lmdb/embedded-log.ts'
 import type { Log } from './log.ts'
 import { lastTimeMs } from './metadata.ts'
-import { createRedisLog } from './redis/redis-log.ts'
 
-export function openLog(config: Config, logger: Logger): TieredLog {
+export async function openLog(config: Config, logger: Logger): Promise<TieredLog> {
   return new TieredLog({
-    log: warmLog(config, logger),
+    log: await warmLog(config, logger),
     store: config.SNAPSHOT_STORE === undefined ? null : openStore(config.SNAPSHOT_STORE),
     lastTimeMs,
     logger,
@@ -25,7 +26,10 @@ export function openLog(config: Config, logger: Logger): TieredLog {
   })
 }
 
-function warmLog(config: Config, logger: Logger): Log {
-  if (config.REDIS_URL !== undefined) return createRedisLog({ url: config.REDIS_URL, logger })
+async function warmLog(config: Config, logger: Logger): Promise<Log> {
+  if (config.REDIS_URL !== undefined) {
+    const { createRedisLog } = await import('./redis/redis-log.ts')
+    return createRedisLog({ url: config.REDIS_URL, logger })
+  }
   return createEmbeddedLog({ directory: config.DATA_DIR, logger })
 }
