@@ -25,6 +25,13 @@ const webAddress = z
     'an http:// or https:// URL',
   )
 
+const databaseAddress = z
+  .string()
+  .refine(
+    (value) => /^postgres(ql)?:\/\//.test(value) && URL.canParse(value),
+    'a postgres:// or postgresql:// URL',
+  )
+
 const listOf = (value: string): string[] => value.split(',').map((part) => part.trim())
 
 const kib = 1024
@@ -124,15 +131,17 @@ const schema = z.object({
   DOCUMENTS_PER_SOCKET_MAX: wholeNumber(1, 100_000, 1_000),
   // Views
   ADAPTERS: z.string().default('./adapters'),
-  DATABASE_URL: z
-    .string()
-    .refine(
-      (value) => /^postgres(ql)?:\/\//.test(value) && URL.canParse(value),
-      'a postgres:// or postgresql:// URL',
-    )
-    .optional(),
+  DATABASE_URL: databaseAddress.optional(),
   DATABASE_CONNECTIONS_MAX: wholeNumber(2, 1_000, 8),
   VIEWS_MEMORY_MB: wholeNumber(128, 65_536, 1024),
+  // Queries
+  DATABASE_READER_URL: databaseAddress.optional(),
+  VIEWS_QUERY_TIMEOUT_MS: wholeNumber(100, 600_000, 10_000),
+  VIEWS_QUERY_ROWS_MAX: wholeNumber(1, 100_000, 1_000),
+  VIEWS_QUERY_BYTES_MAX: wholeNumber(kib, 256 * mib, 8 * mib),
+  VIEWS_QUERIES_MAX: wholeNumber(1, 1_000, 8),
+  VIEWS_QUERIES_PER_USER_MAX: wholeNumber(1, 1_000, 8),
+  VIEWS_AFTER_TIMEOUT_MS: wholeNumber(0, 600_000, 5_000),
   VIEWS_PORT: wholeNumber(0, 65_535, 0),
 })
 
@@ -162,6 +171,7 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env): Config
 const secrets = [
   'REDIS_URL',
   'DATABASE_URL',
+  'DATABASE_READER_URL',
   'SNAPSHOT_STORE',
   'JWT_SECRET',
   'AUTHORIZE_URL',

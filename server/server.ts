@@ -125,6 +125,7 @@ export class Server {
       json: (updates, signal) => this.readers.json(engine, updates, signal),
       compactSoon: (document) => void this.compactor.compactNow(document),
       views: (operation) => this.views.operate(operation),
+      query: { ask: (ask, signal) => this.views.queries.ask(ask, signal) },
       limits: { updateBytesMax: config.UPDATE_BYTES_MAX },
     })
     const pages = pageRoutes(editorFolder)
@@ -169,6 +170,17 @@ export class Server {
         databaseUrl: config.DATABASE_URL ?? null,
         dataFolder: config.REDIS_URL === undefined ? join(config.DATA_DIR, 'views') : null,
         connectionsMax: config.DATABASE_CONNECTIONS_MAX,
+        queries: {
+          readerUrl: config.DATABASE_READER_URL ?? null,
+          afterTimeoutMs: config.VIEWS_AFTER_TIMEOUT_MS,
+          limits: {
+            timeoutMs: config.VIEWS_QUERY_TIMEOUT_MS,
+            rowsMax: config.VIEWS_QUERY_ROWS_MAX,
+            bytesMax: config.VIEWS_QUERY_BYTES_MAX,
+            runningMax: config.VIEWS_QUERIES_MAX,
+            perUserMax: config.VIEWS_QUERIES_PER_USER_MAX,
+          },
+        },
         memoryMb: config.VIEWS_MEMORY_MB,
         port: config.VIEWS_PORT,
       },

@@ -48,6 +48,11 @@ export interface Definition<Tables, Pattern extends string> {
   readonly documents: Pattern
   /** Makes the tables, and what belongs to them: indexes, generated columns, policies. Those of `fields` are there before. */
   readonly sql?: string
+  /**
+   * Roles that `sql` names in policies and grants. Who has some of them in the token asks as the first. a to z, 0 to 9
+   * and _, at most 40.
+   */
+  readonly roles?: readonly string[]
   /** Whose rules hold offline too, kept as facts; they have tables of their own (fields/tables.ts). */
   readonly fields?: Fields
   /** Fields of entities within a document: `lines/7` has those of `lines`. */
@@ -69,6 +74,7 @@ export interface Adapter {
   readonly version: number
   readonly documents: string
   readonly sql: string
+  readonly roles: readonly string[]
   /** All of them, in the order in which the SQL makes them. */
   readonly tables: readonly string[]
   /** Those that `document` fills. */
@@ -90,6 +96,7 @@ export interface FactsAdapter {
 }
 
 const versionMax = 2 ** 31 - 1
+const reservedRole = /^(pg_.*|tidemark.*|public|none|postgres)$/
 const reserved = /^(pg_.*|information_schema|public|tidemark)$/
 /** Global, since an adapter may have been made by another copy of this module. */
 const brand = Symbol.for('tidemark.adapter')
@@ -110,6 +117,7 @@ export function defineAdapter<
     upcast,
     document,
     entries = {},
+    roles = [],
     sql = fields === undefined ? undefined : '',
   } = definition as Partial<Definition<Tables, Pattern>>
   const refuse = (why: string): never => {
@@ -122,6 +130,10 @@ export function defineAdapter<
     return refuse('its version must be an integer from 1')
   if (typeof documents !== 'string') return refuse('it must say which documents it takes, like "notes/:id"')
   if (typeof sql !== 'string') return refuse('it must have the SQL that makes its tables')
+  if (!Array.isArray(roles)) return refuse('"roles" must be a list of names')
+  for (const role of roles as readonly unknown[])
+    if (typeof role !== 'string' || !/^[a-z][a-z0-9_]{0,39}$/.test(role) || reservedRole.test(role))
+      return refuse(`the role ${JSON.stringify(role)} is not free, or not of a to z, 0 to 9 and _`)
   const pattern = orRefuse(() => parsePattern(documents))
   const ownTables = orRefuse(() => tablesIn(sql))
   if (!isObject(entries)) return refuse('"entries" must be an object with tables')
@@ -160,6 +172,7 @@ export function defineAdapter<
     name,
     version: version!,
     documents,
+    roles: [...roles],
     sql: factTables === undefined ? sql : `${factTables.sql}\n${sql}`,
     tables,
     documentTables,

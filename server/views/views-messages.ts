@@ -1,5 +1,7 @@
 import type { ErrorCode } from '../../core/protocol/error-codes.ts'
 import type { Answered, Operation } from './operations.ts'
+import type { QueryFromRelay, QueryFromViews } from './query/messages.ts'
+import type { QuerySettings } from './query/queries-in-thread.ts'
 import type { RebuildFigures } from './rebuild/rebuild.ts'
 import type { Refused } from './watched.ts'
 
@@ -12,6 +14,7 @@ export interface ViewsSettings {
   /** Null: several nodes share the log, so there has to be a `databaseUrl`. */
   readonly dataFolder: string | null
   readonly connectionsMax: number
+  readonly queries: QuerySettings
   /** Where PGlite takes psql and friends, on 127.0.0.1; 0: nowhere. */
   readonly port: number
   /** Of the thread's heap, where adapters run. */
@@ -31,6 +34,7 @@ export type FromRelay =
   | { readonly kind: 'wake' }
   | { readonly kind: 'close' }
   | { readonly kind: 'operate'; readonly id: number; readonly operation: Operation }
+  | QueryFromRelay
 
 export type FromViews =
   /** Adapters are loaded: none, or those that are projected from now on. */
@@ -50,6 +54,7 @@ export type FromViews =
     }
   | { readonly kind: 'figures'; readonly figures: ViewsFigures }
   | { readonly kind: 'operated'; readonly id: number; readonly answered: Answered }
+  | QueryFromViews
   | { readonly kind: 'inoperable'; readonly id: number; readonly code: ErrorCode; readonly reason: string }
 
 export interface ViewsFigures {

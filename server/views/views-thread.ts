@@ -17,6 +17,8 @@ import { isAnswer, RemoteLog } from './log-port.ts'
 import { type OperationsParts, operate } from './operations.ts'
 import { Pending } from './pending.ts'
 import { Projector } from './projector.ts'
+import { isQuery, type QueryFromRelay } from './query/messages.ts'
+import { QueriesInThread } from './query/queries-in-thread.ts'
 import { Rebuild } from './rebuild/rebuild.ts'
 import { EmbeddedSql } from './sql/embedded-sql.ts'
 import { PostgresSql } from './sql/postgres-sql.ts'
@@ -54,6 +56,7 @@ const log = new RemoteLog(port)
 const closing = new AbortController()
 let projector: Projector | null = null
 let rebuild: Rebuild | null = null
+let queries: QueriesInThread | null = null
 /** Null until adapters are loaded. */
 let operations: OperationsParts | null = null
 
@@ -80,6 +83,14 @@ async function main(): Promise<void> {
   if (adapters.length === 0 || isHomeless) return port.close()
   const sql = sqlOf(settings)
   await sql.start()
+  queries = new QueriesInThread({
+    sql,
+    databaseUrl,
+    settings: settings.queries,
+    adapters,
+    logger,
+    tell: (message, transfer) => port.postMessage(message, transfer),
+  })
   operations = { sql, adapters, rebuilding: () => rebuild?.figures ?? [] }
   let failures = 0
   while (!closing.signal.aborted) {
@@ -95,6 +106,7 @@ async function main(): Promise<void> {
       await sleep(waitMs, undefined, { signal: closing.signal }).catch(() => undefined)
     }
   }
+  await queries.close()
   await sql.close()
   port.close()
 }
@@ -108,7 +120,9 @@ function sqlOf({ databaseUrl, dataFolder, connectionsMax, port: viewsPort }: Vie
 /** Resolves when the tables are somewhere else, or at the end. */
 async function projectUntilMoved(sql: Sql, adapters: readonly Adapter[]): Promise<void> {
   await installTidemark(sql)
+  await queries?.makeRoles()
   const { placed, outdated } = await place(sql, adapters)
+  await queries?.open(placed.map(({ schema }) => schema))
   if (outdated.length > 0) {
     for (const { name, version } of outdated)
       logger.warn(
@@ -169,6 +183,12 @@ async function projectUntilMoved(sql: Sql, adapters: readonly Adapter[]): Promis
 
 const visitedDocuments = (): LiveDocuments => new LiveDocuments(log, engines.yjs, { documentsMax: 1 })
 
+function asked(message: QueryFromRelay): void {
+  if (queries !== null) return queries.heard(message)
+  const { id } = message
+  tell({ kind: 'query-refusal', id, code: 'views_unavailable', message: 'The views are starting' })
+}
+
 /** Never rejects. */
 async function operated({ id, operation }: Extract<FromRelay, { kind: 'operate' }>): Promise<void> {
   try {
@@ -188,6 +208,7 @@ port.on('message', (message: FromRelay | { readonly kind: 'answer' | 'failure' }
   if (isAnswer(message)) log.answered(message)
   else if (message.kind === 'wake') projector?.wake()
   else if (message.kind === 'operate') void operated(message)
+  else if (isQuery(message)) asked(message)
   else closing.abort()
 })
 

@@ -17,6 +17,8 @@ import type { Metrics } from '../metrics.ts'
 import { AdapterLoadError } from './adapters.ts'
 import { answer, isCall } from './log-port.ts'
 import type { Answered, Operation } from './operations.ts'
+import { isQuery } from './query/messages.ts'
+import { RemoteQueries } from './query/remote-queries.ts'
 import type { FromViews, ThreadData, ViewsFigures, ViewsSettings } from './views-messages.ts'
 import { Culprits, runningIn, watchedMemory } from './watched.ts'
 
@@ -47,6 +49,7 @@ const none: ViewsFigures = { pending: 0, projected: 0, dead: 0, unavailable: fal
 
 export class Views {
   private facts: readonly DocumentPattern[] = []
+  readonly queries = new RemoteQueries()
   private readonly options: ViewsOptions
   private readonly closing = new AbortController()
   private worker: Worker | null = null
@@ -176,6 +179,7 @@ export class Views {
     const resourceLimits = { maxOldGenerationSizeMb: settings.memoryMb }
     const worker = new Worker(threadUrl, { workerData, resourceLimits })
     this.worker = worker
+    this.queries.attach(worker)
     let reason = 'it ended the thread'
     const guard = this.guard(worker, watched, () => {
       reason = `it took more than ${this.projectionMsMax} ms`
@@ -183,11 +187,11 @@ export class Views {
     return new Promise((resolve, reject) => {
       worker.on('message', (message: FromViews) => {
         if (isCall(message)) void answer(message, log, worker)
+        else if (isQuery(message)) this.queries.heard(message)
         else if (message.kind === 'ready') {
           this.facts = message.facts.map(parsePattern)
           resolve(message.adapters)
-        }
-        else if (message.kind === 'broken') reject(new AdapterLoadError(message.message))
+        } else if (message.kind === 'broken') reject(new AdapterLoadError(message.message))
         else if (message.kind === 'figures') this.figures = message.figures
         else if (message.kind === 'log') logger[message.level](message.fields, message.message)
         else if (message.kind === 'operated') this.operating.get(message.id)?.(message.answered)
@@ -203,6 +207,7 @@ export class Views {
       this.exited = new Promise((done) => {
         worker.once('exit', () => {
           clearInterval(guard)
+          if (this.worker === worker) this.queries.attach(null)
           this.blame(watched, reason)
           if (this.worker === worker) this.worker = null
           this.figures = { ...none, unavailable: this.figures.unavailable }

@@ -18,6 +18,7 @@ import { documentRoutes } from './document-routes.ts'
 import { historyRoutes } from './history-routes.ts'
 import { description } from './openapi.ts'
 import { noSuchRoute, problemSchema, sendProblem } from './problem.ts'
+import { queryRoutes } from './query-routes.ts'
 import { octets } from './schemas.ts'
 import { sessionRoutes } from './session-routes.ts'
 import { updateRoutes } from './update-routes.ts'
@@ -58,6 +59,7 @@ async function v1(api: FastifyInstance, context: ApiContext): Promise<void> {
   updateRoutes(api, context)
   historyRoutes(api, context)
   sessionRoutes(api, context)
+  queryRoutes(api, context)
   viewsRoutes(api, context)
   api.get('/openapi.json', { schema: { hide: true, querystring: { type: 'object', properties: {} } } }, () =>
     api.swagger(),

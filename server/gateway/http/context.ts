@@ -13,6 +13,7 @@ import type { Rooms } from '../../room/rooms.ts'
 import { newSessionId } from '../../room/session.ts'
 import type { Answered, Operation } from '../../views/operations.ts'
 import { type Caller, type DocumentCaller, Guard, type GuardLimits } from './guard.ts'
+import type { QuerySource } from './query-source.ts'
 
 export interface ApiLimits extends GuardLimits {
   readonly updateBytesMax: number
@@ -36,6 +37,7 @@ export interface ApiParts {
   readonly compactSoon: (document: DocumentId) => void
   /** Rejects as `Views.operate`. */
   readonly views: (operation: Operation) => Promise<Answered>
+  readonly query: QuerySource
   readonly limits: Partial<ApiLimits> & Pick<ApiLimits, 'updateBytesMax'>
 }
 

@@ -97,6 +97,22 @@ export async function installLogin(sql: Sql, declared: readonly string[]): Promi
   return { role, password }
 }
 
+/** A login that was made by hand: it can become each role of queries, and nothing that could do more. */
+export async function assertLogin(owner: Sql, reader: Sql, declared: readonly string[]): Promise<void> {
+  const [session] = await reader.batch([{ text: 'select session_user' }])
+  const name = session?.rows[0]?.[0] ?? ''
+  const login = (await find(owner, [name])).get(name)
+  if (login === undefined)
+    throw new TablesRefused(`DATABASE_READER_URL leads to another server: no role "${name}"`)
+  const roles = [readerRole, adminRole, ...declared]
+  const missing = roles.filter((role) => !login.memberOf.includes(role))
+  if (missing.length > 0)
+    throw new TablesRefused(`The user of DATABASE_READER_URL is no member of ${missing.join(', ')}`)
+  // That is what it is for.
+  const powers = login.powers.split(', ').filter((power) => power !== 'can log in')
+  assertHarmless({ ...login, powers: powers.join(', ') }, roles)
+}
+
 async function find(sql: Sql, names: readonly string[]): Promise<Map<string, Found>> {
   const [result] = await sql.batch([{ text: rolesSql, parameters: [textArray(names)] }])
   return new Map(

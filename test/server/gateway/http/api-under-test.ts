@@ -112,6 +112,11 @@ export async function startApi(options: ApiUnderTestOptions = {}): Promise<ApiUn
       json:
         options.json ?? (async (updates) => new TextEncoder().encode(JSON.stringify(engine.toJson(updates)))),
       compactSoon: (document) => compactions.push(document),
+      query: {
+        ask: async () => {
+          throw new TidemarkError('views_unavailable', 'There are none here')
+        },
+      },
       views: async () => {
         throw new TidemarkError('views_unavailable', 'There are none here')
       },

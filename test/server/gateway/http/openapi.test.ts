@@ -22,6 +22,7 @@ const routes = [
   'POST /v1/documents/{id}/quarantine/{offset}/release',
   'POST /v1/documents/{id}/quarantine/{offset}/discard',
   'POST /v1/sessions/end',
+  'POST /v1/query',
   'GET /v1/views',
   'POST /v1/views/rebuild',
   'POST /v1/views/{adapter}/rebuild',
