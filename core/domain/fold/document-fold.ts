@@ -6,7 +6,7 @@
 import type { State, Value } from '../../engine/live-document.ts'
 import { compareFacts, decodeFact, type Fact, type FactKey } from '../facts/fact.ts'
 import { FactGraph } from '../facts/graph.ts'
-import { effective, isSame, type Outcome } from '../facts/outcome.ts'
+import { awaitsDecision, effective, isSame, type Outcome } from '../facts/outcome.ts'
 import { EntityFold, type Surroundings } from './entity-fold.ts'
 import { Dictionary, type FieldsOfDocument } from './fields.ts'
 import type { AnyKind, Decision } from './kind.ts'
@@ -139,12 +139,12 @@ export class DocumentFold {
   }
 
   /**
-   * Intents that wait for the server's word, in their order, as of the last `takeChanges`. Proposals are not among them: those
-   * wait for an owner.
+   * Intents that wait for the server's word, in their order, as of the last `takeChanges`. What waits for something
+   * else is not among them: a proposal for its owner, a move for the one that it follows.
    */
   undecided(): Fact[] {
     const intents = [...this.pending].filter(
-      (fact) => fact.outcome.reason !== 'proposal' && this.kindOf(fact)?.judge !== undefined,
+      (fact) => awaitsDecision(fact.outcome) && this.kindOf(fact)?.judge !== undefined,
     )
     return intents.sort(compareFacts)
   }
