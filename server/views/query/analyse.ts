@@ -146,6 +146,11 @@ class Finding {
     }
   }
 
+  /** Syntax to this parser, a function to a server that is older. */
+  private call(name: string): void {
+    add(this.functions, { schema: null, name })
+  }
+
   private note(kind: string, value: Tree, names: Names): void {
     switch (kind) {
       case 'RangeVar': {
@@ -171,6 +176,18 @@ class Finding {
       case 'SortBy':
         if (value['useOp'] !== undefined) add(this.operators, nameIn(value['useOp']))
         return
+      case 'JsonFuncExpr':
+        return this.call(String(value['op']).replace(/_OP$/, '').toLowerCase())
+      case 'JsonTable':
+      case 'JsonObjectAgg':
+      case 'JsonArrayAgg':
+      case 'JsonObjectConstructor':
+      case 'JsonArrayConstructor':
+      case 'JsonArrayQueryConstructor':
+      case 'JsonParseExpr':
+      case 'JsonScalarExpr':
+      case 'JsonSerializeExpr':
+        return this.call(jsonNames[kind] ?? kind)
       case 'ParamRef':
         this.parameterCount = Math.max(this.parameterCount, Number(value['number'] ?? 0))
         if (!(Number(value['number']) >= 1)) throw refused('parameters are $1, $2 and so on')
@@ -205,6 +222,18 @@ export function keyOf({ schema, name }: SqlName): string {
 
 export function refused(why: string): TidemarkError {
   return new TidemarkError('query_refused', `Not a query: ${why}`)
+}
+
+const jsonNames: Readonly<Record<string, string>> = {
+  JsonTable: 'json_table',
+  JsonObjectAgg: 'json_objectagg',
+  JsonArrayAgg: 'json_arrayagg',
+  JsonObjectConstructor: 'json_object',
+  JsonArrayConstructor: 'json_array',
+  JsonArrayQueryConstructor: 'json_array',
+  JsonParseExpr: 'json',
+  JsonScalarExpr: 'json_scalar',
+  JsonSerializeExpr: 'json_serialize',
 }
 
 const isTree = (value: unknown): value is Tree =>

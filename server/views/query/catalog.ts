@@ -154,7 +154,10 @@ export class Catalog {
           extension: extension ?? '',
         }))
       const isElsewhere = name.schema !== null && !schemas.includes(name.schema)
-      const may = !isElsewhere && isType(name) && candidates.every((each) => isCallable(name.name, each))
+      const isKnown = candidates.length > 0
+      // What is no function may be a type, in which a cast is written as a call.
+      const may =
+        !isElsewhere && (isKnown || isType(name)) && candidates.every((each) => isCallable(name.name, each))
       this.verdicts.set(`f${keyOf(name)}`, may ? null : `the function "${name.name}"`)
     }
     const changing = new Set((signs?.rows ?? []).map(([name]) => name))
@@ -179,12 +182,12 @@ function isCallable(name: string, { schema, isVolatile, isInternal, extension }:
   return schema !== 'public' && !isVolatile
 }
 
-/** By name only: which type it is in which schema, the role's rights say. */
+/** By name only: which type it is in which schema, the role's rights say. `_x` is how an array of x is named, too. */
 function isType({ schema, name }: SqlName): boolean {
-  return (
-    !internalTypes.includes(name) &&
-    (schema === null || !/^(pg_(?!catalog$)|information_schema$|tidemark$)/.test(schema))
-  )
+  const element = name.replace(/^_+/, '')
+  // Rows of the catalog have columns of all those types.
+  if (internalTypes.includes(element) || (element.startsWith('pg_') && element !== 'pg_lsn')) return false
+  return schema === null || !/^(pg_(?!catalog$)|information_schema$|tidemark$)/.test(schema)
 }
 
 /** Their input looks names up, or they are handles of something. */

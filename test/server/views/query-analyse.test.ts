@@ -78,6 +78,20 @@ describe('finds', () => {
     expect(names(found.types)).toEqual(['pg_catalog.interval', 's.t2', 't1', 't3', 't4'])
   })
 
+  test('what is syntax here and a function to older servers', async () => {
+    const found = await analyse(
+      "select json_value(a, '$'), json_object(1: 2), json_array(select 1), json_arrayagg(x), json_scalar(1) from json_table('[]', '$' columns (x int))",
+    )
+    expect(names(found.functions)).toEqual([
+      'json_array',
+      'json_arrayagg',
+      'json_object',
+      'json_scalar',
+      'json_table',
+      'json_value',
+    ])
+  })
+
   test('how many parameters there are, and the statement without what is around it', async () => {
     const found = await analyse('  /* größer */ select $2::int, \'ß$7\', "$8" ;  -- and no more')
     expect(found.parameterCount).toBe(2)
