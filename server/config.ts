@@ -134,6 +134,7 @@ const schema = z.object({
   DATABASE_URL: databaseAddress.optional(),
   DATABASE_CONNECTIONS_MAX: wholeNumber(2, 1_000, 8),
   VIEWS_MEMORY_MB: wholeNumber(128, 65_536, 1024),
+  VIEWS_PORT: wholeNumber(0, 65_535, 0),
   // Queries
   DATABASE_READER_URL: databaseAddress.optional(),
   VIEWS_QUERY_TIMEOUT_MS: wholeNumber(100, 600_000, 10_000),
@@ -142,7 +143,8 @@ const schema = z.object({
   VIEWS_QUERIES_MAX: wholeNumber(1, 1_000, 8),
   VIEWS_QUERIES_PER_USER_MAX: wholeNumber(1, 1_000, 8),
   VIEWS_AFTER_TIMEOUT_MS: wholeNumber(0, 600_000, 5_000),
-  VIEWS_PORT: wholeNumber(0, 65_535, 0),
+  // Live queries
+  VIEWS_LIVE_MAX: wholeNumber(0, 100_000, 1_000),
 })
 
 export type Config = z.infer<typeof schema>

@@ -31,7 +31,9 @@ export class Metrics {
   private readonly compactionSeconds: Histogram
   private readonly coldDocuments: Counter<'result'>
   private readonly webhooks: Counter<'result'>
+  private readonly liveRuns: Counter
   private webhookLagSeconds = (): number => 0
+  private liveQueries = (): number => 0
   private views: () => ViewsFigures = () => noViews
   private readonly counter = <L extends string = string>(
     name: string,
@@ -81,6 +83,8 @@ export class Metrics {
     this.gauge('views_unavailable', '1 while the database of the views cannot be reached', () =>
       Number(this.views().unavailable),
     )
+    this.gauge('live_queries', 'Live queries that are listened to', () => this.liveQueries())
+    this.liveRuns = this.counter('live_runs_total', 'Runs of live queries')
     this.coldDocuments = this.counter('cold_documents_total', 'Idle documents by what became of them', [
       'result',
     ])
@@ -152,6 +156,14 @@ export class Metrics {
 
   watchViews(figures: () => ViewsFigures): void {
     this.views = figures
+  }
+
+  watchLive(queries: () => number): void {
+    this.liveQueries = queries
+  }
+
+  liveRan(count: number): void {
+    this.liveRuns.inc(count)
   }
 
   announced(result: 'delivered' | 'failed' | 'dropped'): void {

@@ -22,6 +22,7 @@ import { Metrics } from './metrics.ts'
 import { ImageBudget } from './room/image.ts'
 import { Rooms } from './room/rooms.ts'
 import { Tick } from './room/tick.ts'
+import { rightsOf } from './views/query/rights.ts'
 import { Views } from './views/views.ts'
 import { createWebhooks, type Webhooks } from './webhooks/webhooks.ts'
 
@@ -126,7 +127,14 @@ export class Server {
       compactSoon: (document) => void this.compactor.compactNow(document),
       views: (operation) => this.views.operate(operation),
       query: { ask: (ask, signal) => this.views.queries.ask(ask, signal) },
-      limits: { updateBytesMax: config.UPDATE_BYTES_MAX },
+      live: {
+        open: (identity, asked, has, sink) => {
+          const rights = rightsOf(identity)
+          const opened = this.views.live.open({ ...asked, rights }, has, sink)
+          return { ...opened, become: (now) => opened.become(rightsOf(now)) }
+        },
+      },
+      limits: { updateBytesMax: config.UPDATE_BYTES_MAX, listenersMax: config.VIEWS_LIVE_MAX },
     })
     const pages = pageRoutes(editorFolder)
     this.gateway = new Gateway({
@@ -135,6 +143,7 @@ export class Server {
       // A frame is an update and its few bytes of header.
       frameBytesMax: config.UPDATE_BYTES_MAX + 64,
       documentsPerSocketMax: config.DOCUMENTS_PER_SOCKET_MAX,
+      listenersMax: config.VIEWS_LIVE_MAX,
       durability: () => log.durability,
       admission: {
         sessionsMax: config.SESSIONS_MAX,

@@ -1,7 +1,9 @@
 import type { ErrorCode } from '../../core/protocol/error-codes.ts'
+import type { LiveFromRelay, LiveFromViews } from './live/messages.ts'
 import type { Answered, Operation } from './operations.ts'
 import type { QueryFromRelay, QueryFromViews } from './query/messages.ts'
 import type { QuerySettings } from './query/queries-in-thread.ts'
+import type { QueryRights } from './query/rights.ts'
 import type { RebuildFigures } from './rebuild/rebuild.ts'
 import type { Refused } from './watched.ts'
 
@@ -14,9 +16,9 @@ export interface ViewsSettings {
   /** Null: several nodes share the log, so there has to be a `databaseUrl`. */
   readonly dataFolder: string | null
   readonly connectionsMax: number
-  readonly queries: QuerySettings
   /** Where PGlite takes psql and friends, on 127.0.0.1; 0: nowhere. */
   readonly port: number
+  readonly queries: QuerySettings
   /** Of the thread's heap, where adapters run. */
   readonly memoryMb: number
 }
@@ -35,6 +37,7 @@ export type FromRelay =
   | { readonly kind: 'close' }
   | { readonly kind: 'operate'; readonly id: number; readonly operation: Operation }
   | QueryFromRelay
+  | LiveFromRelay<QueryRights>
 
 export type FromViews =
   /** Adapters are loaded: none, or those that are projected from now on. */
@@ -56,6 +59,7 @@ export type FromViews =
   | { readonly kind: 'operated'; readonly id: number; readonly answered: Answered }
   | QueryFromViews
   | { readonly kind: 'inoperable'; readonly id: number; readonly code: ErrorCode; readonly reason: string }
+  | LiveFromViews
 
 export interface ViewsFigures {
   /** Documents that wait to be projected, or are being projected. */

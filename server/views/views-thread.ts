@@ -5,6 +5,7 @@
  *                         ▲  (again while the        └─ somebody else swapped ────────────────────▶ place …
  *                         └── database is away)
  */
+import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parentPort, workerData } from 'node:worker_threads'
 import type { Adapter } from '../../core/domain/adapter.ts'
@@ -12,13 +13,17 @@ import { engines } from '../../core/engine/engines.ts'
 import { TidemarkError } from '../../core/protocol/errors.ts'
 import type { Logger } from '../logger.ts'
 import { AdapterLoadError, loadAdapters } from './adapters.ts'
+import { LiveViews } from './live/live-views.ts'
+import { isLive } from './live/messages.ts'
 import { LiveDocuments } from './live-documents.ts'
 import { isAnswer, RemoteLog } from './log-port.ts'
 import { type OperationsParts, operate } from './operations.ts'
 import { Pending } from './pending.ts'
 import { Projector } from './projector.ts'
+import { analyse } from './query/analyse.ts'
 import { isQuery, type QueryFromRelay } from './query/messages.ts'
 import { QueriesInThread } from './query/queries-in-thread.ts'
+import type { QueryRights } from './query/rights.ts'
 import { Rebuild } from './rebuild/rebuild.ts'
 import { EmbeddedSql } from './sql/embedded-sql.ts'
 import { PostgresSql } from './sql/postgres-sql.ts'
@@ -27,7 +32,7 @@ import { SqlRowStore } from './sql-row-store.ts'
 import { installTidemark } from './store/schema.ts'
 import { TablesRefused } from './store/tables.ts'
 import { Writer } from './store/writer.ts'
-import { isNext, place } from './versions.ts'
+import { isNext, type Placed, place } from './versions.ts'
 import type { FromRelay, FromViews, ThreadData, ViewsSettings } from './views-messages.ts'
 import { Watched } from './watched.ts'
 
@@ -59,6 +64,11 @@ let rebuild: Rebuild | null = null
 let queries: QueriesInThread | null = null
 /** Null until adapters are loaded. */
 let operations: OperationsParts | null = null
+/** Null until adapters are loaded. */
+let live: LiveViews<QueryRights> | null = null
+/** As other nodes know this thread. */
+const node = randomUUID()
+let placement = ''
 
 /** Errors do not pass between threads as they are. */
 function plain(fields: object): object {
@@ -82,6 +92,8 @@ async function main(): Promise<void> {
   tell({ kind: 'ready', adapters: isHomeless ? [] : adapters.map(({ name }) => name), facts })
   if (adapters.length === 0 || isHomeless) return port.close()
   const sql = sqlOf(settings)
+  // At once: whoever listens is told to this thread as soon as it is ready.
+  live = liveOver(sql, databaseUrl)
   await sql.start()
   queries = new QueriesInThread({
     sql,
@@ -106,9 +118,31 @@ async function main(): Promise<void> {
       await sleep(waitMs, undefined, { signal: closing.signal }).catch(() => undefined)
     }
   }
+  await live.close()
   await queries.close()
   await sql.close()
   port.close()
+}
+
+function liveOver(sql: Sql, databaseUrl: string | null): LiveViews<QueryRights> {
+  const asked = (): QueriesInThread => {
+    if (queries === null) throw new TidemarkError('views_unavailable', 'The views are starting')
+    return queries
+  }
+  return new LiveViews({
+    run: async ({ sql, params, rights }, signal) =>
+      asked().run({ sql, params, rights, cursor: null }, signal),
+    named: async (text) => ({
+      tables: await asked().tablesOf(text),
+      functions: (await analyse(text)).functions,
+    }),
+    subjectOf: ({ subject }) => subject,
+    sql,
+    databaseUrl,
+    node,
+    tell: (message, transfer) => port.postMessage(message, transfer),
+    logger,
+  })
 }
 
 function sqlOf({ databaseUrl, dataFolder, connectionsMax, port: viewsPort }: ViewsSettings): Sql {
@@ -132,7 +166,11 @@ async function projectUntilMoved(sql: Sql, adapters: readonly Adapter[]): Promis
     // Aborted: the end, seen by the loop.
     return sleep(asideMs, undefined, { signal: closing.signal }).catch(() => undefined)
   }
-  const writer = new Writer(sql)
+  notePlaced(placed)
+  const writer = new Writer(sql, {
+    onTouched: (touches, uncertain) => live?.touched(touches, uncertain),
+    notifyAs: threadData.settings.databaseUrl === null ? null : node,
+  })
   for (const { schema, tables } of placed) writer.know(schema, tables)
   const pending = new Pending()
   const moved = new AbortController()
@@ -181,6 +219,13 @@ async function projectUntilMoved(sql: Sql, adapters: readonly Adapter[]): Promis
   }
 }
 
+/** Tables that are served may be others than before. */
+function notePlaced(placed: readonly Placed[]): void {
+  const now = placed.map(({ schema, version, made }) => `${schema} ${version} ${made}`).join()
+  if (now !== placement) live?.replaced()
+  placement = now
+}
+
 const visitedDocuments = (): LiveDocuments => new LiveDocuments(log, engines.yjs, { documentsMax: 1 })
 
 function asked(message: QueryFromRelay): void {
@@ -209,6 +254,7 @@ port.on('message', (message: FromRelay | { readonly kind: 'answer' | 'failure' }
   else if (message.kind === 'wake') projector?.wake()
   else if (message.kind === 'operate') void operated(message)
   else if (isQuery(message)) asked(message)
+  else if (isLive(message)) live?.heard(message)
   else closing.abort()
 })
 

@@ -15,10 +15,13 @@ import type { Log } from '../log/log.ts'
 import type { Logger } from '../logger.ts'
 import type { Metrics } from '../metrics.ts'
 import { AdapterLoadError } from './adapters.ts'
+import { LiveListeners } from './live/listeners.ts'
+import { isLive } from './live/messages.ts'
 import { answer, isCall } from './log-port.ts'
 import type { Answered, Operation } from './operations.ts'
 import { isQuery } from './query/messages.ts'
 import { RemoteQueries } from './query/remote-queries.ts'
+import type { QueryRights } from './query/rights.ts'
 import type { FromViews, ThreadData, ViewsFigures, ViewsSettings } from './views-messages.ts'
 import { Culprits, runningIn, watchedMemory } from './watched.ts'
 
@@ -26,7 +29,7 @@ export interface ViewsOptions {
   readonly log: Pick<Log, 'load' | 'changes'>
   readonly settings: ViewsSettings
   readonly logger: Logger
-  readonly metrics: Pick<Metrics, 'watchViews'>
+  readonly metrics: Pick<Metrics, 'watchViews' | 'watchLive' | 'liveRan'>
   /** How long an adapter may take for one document, before its thread is ended. */
   readonly projectionMsMax?: number
 }
@@ -49,6 +52,7 @@ const none: ViewsFigures = { pending: 0, projected: 0, dead: 0, unavailable: fal
 
 export class Views {
   private facts: readonly DocumentPattern[] = []
+  readonly live: LiveListeners<QueryRights>
   readonly queries = new RemoteQueries()
   private readonly options: ViewsOptions
   private readonly closing = new AbortController()
@@ -68,6 +72,8 @@ export class Views {
     this.options = options
     this.projectionMsMax = options.projectionMsMax ?? projectionMsMax
     options.metrics.watchViews(() => this.figures)
+    this.live = new LiveListeners((count) => options.metrics.liveRan(count))
+    options.metrics.watchLive(() => this.live.size)
   }
 
   /** The log is started before, and closed after it. Throws `AdapterLoadError`. */
@@ -92,6 +98,7 @@ export class Views {
 
   async close(): Promise<void> {
     this.closing.abort()
+    this.live.close('shutting_down', 'The server is shutting down')
     if (this.waking !== null) clearTimeout(this.waking)
     this.worker?.postMessage({ kind: 'close' })
     const late = sleep(closeMsMax, undefined, { ref: false }).then(() => this.worker?.terminate())
@@ -188,7 +195,9 @@ export class Views {
       worker.on('message', (message: FromViews) => {
         if (isCall(message)) void answer(message, log, worker)
         else if (isQuery(message)) this.queries.heard(message)
+        else if (isLive(message)) this.live.heard(message)
         else if (message.kind === 'ready') {
+          if (message.adapters.length > 0) this.live.attach(worker)
           this.facts = message.facts.map(parsePattern)
           resolve(message.adapters)
         } else if (message.kind === 'broken') reject(new AdapterLoadError(message.message))
@@ -209,7 +218,10 @@ export class Views {
           clearInterval(guard)
           if (this.worker === worker) this.queries.attach(null)
           this.blame(watched, reason)
-          if (this.worker === worker) this.worker = null
+          if (this.worker === worker) {
+            this.worker = null
+            this.live.attach(null)
+          }
           this.figures = { ...none, unavailable: this.figures.unavailable }
           for (const tell of [...this.operating.values()]) tell(unavailable('The views ended'))
           reject(new Error('the thread of the views ended before it was ready'))

@@ -16,6 +16,7 @@ import { type ApiContext, type ApiParts, contextOf } from './context.ts'
 import { crossOrigin } from './cross-origin.ts'
 import { documentRoutes } from './document-routes.ts'
 import { historyRoutes } from './history-routes.ts'
+import { liveRoutes } from './live-routes.ts'
 import { description } from './openapi.ts'
 import { noSuchRoute, problemSchema, sendProblem } from './problem.ts'
 import { queryRoutes } from './query-routes.ts'
@@ -59,6 +60,7 @@ async function v1(api: FastifyInstance, context: ApiContext): Promise<void> {
   updateRoutes(api, context)
   historyRoutes(api, context)
   sessionRoutes(api, context)
+  liveRoutes(api, context)
   queryRoutes(api, context)
   viewsRoutes(api, context)
   api.get('/openapi.json', { schema: { hide: true, querystring: { type: 'object', properties: {} } } }, () =>

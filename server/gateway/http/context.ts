@@ -13,9 +13,10 @@ import type { Rooms } from '../../room/rooms.ts'
 import { newSessionId } from '../../room/session.ts'
 import type { Answered, Operation } from '../../views/operations.ts'
 import { type Caller, type DocumentCaller, Guard, type GuardLimits } from './guard.ts'
+import type { LiveLimits, LiveSource } from './live-source.ts'
 import type { QuerySource } from './query-source.ts'
 
-export interface ApiLimits extends GuardLimits {
+export interface ApiLimits extends GuardLimits, LiveLimits {
   readonly updateBytesMax: number
   /** Documents that are read whole at the same time; more wait. */
   readonly readsMax: number
@@ -38,6 +39,7 @@ export interface ApiParts {
   /** Rejects as `Views.operate`. */
   readonly views: (operation: Operation) => Promise<Answered>
   readonly query: QuerySource
+  readonly live: LiveSource
   readonly limits: Partial<ApiLimits> & Pick<ApiLimits, 'updateBytesMax'>
 }
 
@@ -56,6 +58,8 @@ export function contextOf(parts: ApiParts): ApiContext {
     bodyBytesMax: Math.max(64 * mib, 2 * parts.limits.updateBytesMax),
     readsMax: 4,
     sendMsMax: 30_000,
+    listenersMax: 1_000,
+    listenersPerUserMax: 50,
     ...parts.limits,
   }
   return {

@@ -9,7 +9,8 @@ import type { Gatekeeper } from '../../access/access.ts'
 
 const allowed = {
   'access-control-allow-methods': 'GET, HEAD, PUT, POST, DELETE',
-  'access-control-allow-headers': 'authorization, content-type, idempotency-key, if-none-match',
+  'access-control-allow-headers':
+    'authorization, content-type, idempotency-key, if-none-match, last-event-id',
   'access-control-max-age': '600',
 }
 const exposed = 'ETag, Location, Retry-After, Tidemark-Offset, Tidemark-Epoch, Tidemark-Scope'

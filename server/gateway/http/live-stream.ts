@@ -28,6 +28,8 @@ export interface LiveStreamOptions {
   /** The socket took everything. */
   readonly onDrained: () => void
   readonly onEnded: () => void
+  /** Told to it, after its answer began. */
+  readonly onRefused: (code: ErrorCode) => void
 }
 
 export class LiveStream implements LiveSink {
@@ -71,7 +73,9 @@ export class LiveStream implements LiveSink {
     const { state } = this
     this.over()
     if (state === 'opening') this.settle.reject(new TidemarkError(code, message))
-    else if (state === 'open') this.options.response.end(errorEvent(code, message))
+    if (state !== 'open') return
+    this.options.response.end(errorEvent(code, message))
+    this.options.onRefused(code)
   }
 
   heartbeat(): void {

@@ -42,6 +42,7 @@ export interface ApiUnderTestOptions {
   readonly limits?: Partial<ApiParts['limits']>
   readonly logger?: Logger
   readonly json?: ApiParts['json']
+  readonly live?: ApiParts['live']
 }
 
 export async function startApi(options: ApiUnderTestOptions = {}): Promise<ApiUnderTest> {
@@ -119,6 +120,11 @@ export async function startApi(options: ApiUnderTestOptions = {}): Promise<ApiUn
       },
       views: async () => {
         throw new TidemarkError('views_unavailable', 'There are none here')
+      },
+      live: options.live ?? {
+        open() {
+          throw new TidemarkError('views_unavailable', 'There are none here')
+        },
       },
       limits: { updateBytesMax: config.UPDATE_BYTES_MAX, ...options.limits },
     }),

@@ -22,6 +22,8 @@ const routes = [
   'POST /v1/documents/{id}/quarantine/{offset}/release',
   'POST /v1/documents/{id}/quarantine/{offset}/discard',
   'POST /v1/sessions/end',
+  'GET /v1/live',
+  'POST /v1/live',
   'POST /v1/query',
   'GET /v1/views',
   'POST /v1/views/rebuild',
