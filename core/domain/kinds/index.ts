@@ -4,7 +4,30 @@ export { isTooFarAhead, type LastWriteState, lastWrite, timeOf } from './last-wr
 export { type MultiValue, type MultiValueState, multiValue, type Side } from './multi-value.ts'
 export type { Asked, Offer, OfferStatus, Standing } from './offer-book.ts'
 export { type OfferQuestion, type OfferRules, type Offers, offers } from './offers.ts'
+export { type OwnerOptions, type OwnerSeen, owner, type Proposal } from './owner.ts'
+export {
+  amountMax,
+  type QuantityOptions,
+  type QuantitySeen,
+  type QuantitySeen,
+  quantity,
+  quantity,
+  type RightsSeen,
+  rightsOf,
+} from './quantity.ts'
 export { reference } from './reference.ts'
 export { type RegisterState, register } from './register.ts'
 export { type SetElement, type SetState, set } from './set.ts'
 export { fieldOfRoot, text, textRoot } from './text.ts'
+export {
+  type Guard,
+  type Machine,
+  type Move,
+  type Move,
+  type MoveOptions,
+  type Transition,
+  type WorkflowSeen,
+  type WorkflowSeen,
+  workflow,
+  workflow,
+} from './workflow.ts'

@@ -183,7 +183,7 @@ export function quantity({ min = 0, max: ceiling, roles = {} }: QuantityOptions 
       give: operation('decided', hasTerms(['amount'], ['to', 'of', 'epoch'])),
       callIn: operation('decided', hasTerms(['actor'], ['to', 'epoch'])),
     },
-    mutators: mutators(bounds),
+    mutators: mutators(bounds, roles),
     create: () => noStock(bounds),
     apply(state, name, fact, context) {
       if (name === 'take') spend(state, 'stock', fact, context)

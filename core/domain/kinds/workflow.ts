@@ -16,6 +16,7 @@
  * move wins (a history that the machine does not have).
  */
 import type { Value } from '../../engine/live-document.ts'
+import type { NewFact } from '../facts/author.ts'
 import { type Draft, refusal } from '../facts/draft.ts'
 import { type FactKey, parseKey } from '../facts/fact.ts'
 import type { DocumentFold } from '../fold/document-fold.ts'
@@ -67,7 +68,7 @@ export interface WorkflowSeen<States extends string, Names extends string> {
 }
 
 export interface MoveOptions {
-  /** Who does it, for advice on roles and guards. */
+  /** Who does it, for advice on roles and guards; whoever needs a role acts in it. */
   readonly person?: Person
   /** On top of this pending one rather than of the actual version. */
   readonly at?: FactKey
@@ -121,8 +122,9 @@ export function workflow<const States extends string, const Names extends string
         const against = person && objection(name, fold, entity, person)
         if (against) return refusal(against, describe(claims))
         const version = versionOf(from)
-        const seen = version === '' ? {} : { at: version }
-        return { entity, type: `${field}.${name}`, payload: seen, about: version === '' ? [] : [version] }
+        const payload = version === '' ? {} : { at: version }
+        const about = version === '' ? [] : [version]
+        return { entity, type: `${field}.${name}`, payload, about, ...inRoles(transitions[name], person) }
       },
     },
     create: () => noClaims(initial),
@@ -195,6 +197,13 @@ function followsTip(claim: Claim, tip: Claim): boolean {
   let parent = claim.parent!
   while (parent.standing === 'undecided' || parent.standing === 'waiting') parent = parent.parent!
   return parent === tip
+}
+
+/** Those of its author's roles that it needs. */
+function inRoles(transition: Transition<string>, person: Person | undefined): Pick<NewFact, 'roles'> {
+  const needed = transition.consistency === 'decided' ? (transition.roles ?? []) : []
+  const roles = needed.filter((role) => person?.roles.includes(role))
+  return roles.length === 0 ? {} : { roles }
 }
 
 const sourcesOf = <States extends string>({ from }: Transition<States>): readonly States[] =>

@@ -302,11 +302,16 @@ describe('with room for 100', () => {
 test('the judge asks for roles, and for actors that are there', () => {
   const guarded = quantity({ roles: { supply: ['manager'] } })
   const a = new JudgedWriter({ fields: { stock: guarded } }, 'alice0')
-  const supply = a.write(guarded.mutators.supply(a.at('stock'), 5))
-  const fact = a.fold.fact(supply)!
-  expect(guarded.judge(a.fold, fact)).toEqual({ accepted: false, reason: 'not_allowed' })
-  expect(guarded.judge(a.fold, fact, { subject: 'ann', roles: ['manager'] })).toEqual({ accepted: true })
-  const stranger = a.write(guarded.mutators.callIn(a.at('stock'), 'zzzzzz'))
+  const { supply, callIn } = guarded.mutators
+  const manager = { subject: 'ann', roles: ['clerk', 'manager'] }
+  expect(supply(a.at('stock'), 5, null, { subject: 'bob', roles: [] })).toMatchObject({
+    reason: 'not_allowed',
+  })
+  const inNoRole = a.write(supply(a.at('stock'), 5))
+  const asManager = a.write(supply(a.at('stock'), 5, null, manager))
+  expect(a.judge(inNoRole)).toEqual({ accepted: false, reason: 'not_allowed' })
+  expect(a.judge(asManager)).toEqual({ accepted: true })
+  const stranger = a.write(callIn(a.at('stock'), 'zzzzzz'))
   expect(a.judge(stranger)).toEqual({
     accepted: false,
     reason: 'unknown_actor',
@@ -450,7 +455,8 @@ describe('in random histories', () => {
           if (taken.has(key) && !(actor in epochs)) expect(outcome.status, key).toBe('effective')
         }
       }),
-      { numRuns: 100 },
+      // To find the smallest history that fails takes long, and is worth half a minute.
+      { numRuns: 100, interruptAfterTimeLimit: 30_000, markInterruptAsFailure: true },
     )
     for (const name of [
       'take effective',

@@ -182,12 +182,13 @@ test('the judge asks for the role, then for the guard; the mutator says the same
   expect(move({ subject: 'bob', roles: [] })).toMatchObject({ reason: 'not_allowed' })
   expect(isRefusal(move(manager))).toBe(false)
   const b = new Writer('bbbbbb', ...a.entries)
-  const intent = b.move('reopen')
-  expect(b.judge(intent)).toEqual({ accepted: false, reason: 'not_allowed' })
-  expect(b.judge(intent, manager)).toEqual({ accepted: true })
+  const inNoRole = b.move('reopen')
+  const intent = b.move('reopen', { person: manager })
+  expect(b.judge(inNoRole)).toEqual({ accepted: false, reason: 'not_allowed' })
+  expect(b.judge(intent)).toEqual({ accepted: true })
   a.writeRaw({ entity: '', type: 'price.set', payload: 0 })
   b.meet(a)
-  expect(b.judge(intent, manager)).toEqual({ accepted: false, reason: 'guard' })
+  expect(b.judge(intent)).toEqual({ accepted: false, reason: 'guard' })
   expect(move(manager)).toEqual({
     reason: 'guard',
     detail: { state: 'cancelled', version: 'aaaaaa:1', next: ['note', 'reopen'] },
