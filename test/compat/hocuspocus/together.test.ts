@@ -88,13 +88,12 @@ describe.each(versions)('@hocuspocus/provider %s', (version) => {
     await until('saved', () => hocuspocus.every(({ saved }) => saved))
     y[0].provider.awareness.setLocalStateField('user', { name: 'Yves' })
     hocuspocus[1].provider.awareness.setLocalStateField('user', { name: 'Hoku' })
-    const names = ({ getStates }: { getStates(): Map<number, Record<string, unknown>> }): string =>
-      JSON.stringify([...getStates().values()])
+    const seenBy = ({ awareness }: { awareness: { getStates(): unknown } }): string =>
+      JSON.stringify([...(awareness.getStates() as Map<number, unknown>).values()])
     await until('both are seen', () =>
-      [hocuspocus[0].provider.awareness, y[1].provider.awareness].every((awareness) => {
-        const seen = names({ getStates: () => awareness.getStates() as Map<number, Record<string, unknown>> })
-        return seen.includes('Yves') && seen.includes('Hoku')
-      }),
+      [hocuspocus[0].provider, y[1].provider].every((provider) =>
+        ['Yves', 'Hoku'].every((name) => seenBy(provider).includes(name)),
+      ),
     )
   })
 })

@@ -35,7 +35,12 @@ const release = (): void => {
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'tidemark-'))
-  const config = readConfig({ DATA_DIR: folder, PORT: '0', ADAPTERS: './no-adapters' })
+  const config = readConfig({
+    DATA_DIR: folder,
+    PORT: '0',
+    ADAPTERS: './no-adapters',
+    SESSION_BUFFER_BYTES_MAX: String(64 * 1024),
+  })
   const log = createEmbeddedLog({ directory: folder, logger: silentLogger })
   const load = log.load.bind(log)
   const slow: Log['load'] = async (document, after) => {
@@ -142,4 +147,27 @@ test('a document that is not there any more when its client comes back is opened
   await client.open('w/again')
   client.send('w/again', 0, 2, update('x'))
   await until('stored', () => client.of('w/again').includes('status 1'))
+})
+
+test('who falls behind in some documents of a socket gets all of them when it reads again', async () => {
+  const [slow, writer] = [await connect(), await connect()]
+  const ids = ['w/behind-1', 'w/behind-2']
+  for (const id of ids) for (const client of [slow, writer]) await client.open(id)
+  slow.socket.pause()
+  const docs = ids.map(() => new Y.Doc())
+  for (const [i, doc] of docs.entries()) {
+    doc.on('update', (bytes: Uint8Array) => writer.send(ids[i]!, 0, 2, bytes))
+    // More than the kernel and the session's buffer take.
+    for (let k = 0; k < 8; k++) doc.getText('t').insert(0, 'x'.repeat(mib))
+  }
+  const stored = (id: string): number => writer.of(id).filter((text) => text === 'status 1').length
+  await until('all is stored', () => ids.every((id) => stored(id) === 8))
+  expect(await metric(http, 'sessions_behind_total')).toBeGreaterThan(0)
+  slow.socket.resume()
+  const got = new Y.Doc()
+  let applied = 0
+  await until('it has all', () => {
+    for (; applied < slow.updates.length; applied++) Y.applyUpdate(got, slow.updates[applied]!)
+    return got.getText('t').length === 2 * 8 * mib
+  })
 })
