@@ -114,7 +114,7 @@ export function owner({ fields, roles = [] }: OwnerOptions = {}) {
         reignsOf(state, context)[intent.epoch + 1]?.by === fact.key && intent.epoch === state.epoch
       if (decision.accepted && begins) {
         state.holder = to
-        state.epoch++
+        state.epoch = intent.epoch + 1
         return context.settle(intent, { status: 'effective', by: fact.key })
       }
       const reason = decision.accepted ? 'stale' : (decision.reason ?? 'refused')

@@ -127,7 +127,7 @@ export function quantity({ min = 0, max: ceiling, roles = {} }: QuantityOptions 
     fact: Fact,
     context: FoldContext,
   ): string | null {
-    const { amount, to, of = 'stock', actor } = termsOf(intent)
+    const { amount, to, of = 'stock', actor, epoch = 0 } = termsOf(intent)
     switch (name) {
       case 'supply': {
         if (max !== null && state.free.room < amount) return 'insufficient_room'
@@ -150,7 +150,7 @@ export function quantity({ min = 0, max: ceiling, roles = {} }: QuantityOptions 
         const { stock = 0, room = 0 } = (decision.data ?? {}) as { stock?: number; room?: number }
         const left = { stock: Math.min(stock, account.stock), room: Math.min(room, account.room) }
         account.stock = account.room = 0
-        account.epoch++
+        account.epoch = epoch + 1
         const target = targetOf(state, to)
         target.stock += left.stock
         target.room += left.room

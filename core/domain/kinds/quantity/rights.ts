@@ -106,7 +106,7 @@ export function epochOf(
 export function ends(state: QuantityState, intent: Fact, decision: Fact, context: FoldContext): boolean {
   const { actor, epoch = 0 } = termsOf(intent)
   state.cuts ??= cutsOf(context)
-  return state.cuts.get(actor)?.[epoch]?.by === decision.key && lookAt(state, actor).epoch === epoch
+  return state.cuts.get(actor)?.[epoch]?.by === decision.key
 }
 
 function cutsOf(context: FoldContext): Map<string, Cut[]> {
