@@ -75,6 +75,7 @@ interface Feed {
   queue: readonly DocumentId[]
   /** The batch that is being written. Rejects when it was not; its documents are given back then. */
   writing: Promise<void>
+  isWriting: boolean
 }
 
 export interface ProjectorCounts {
@@ -214,7 +215,8 @@ export class Projector {
     }
     const hasSome = feed.queue.length > 0
     if (hasSome) await this.next(feed)
-    else await this.writeCursors(feed)
+    // The other feed does not wait for a batch of this one.
+    else if (!feed.isWriting) await this.writeCursors(feed)
     return more || hasSome
   }
 
@@ -248,7 +250,11 @@ export class Projector {
       feed.queue = feed.queue.slice(batch.documents.length + batch.unread.length)
       for (const document of batch.unread) this.giveBack(feed, document)
       await this.written(feed)
-      feed.writing = this.write(feed, batch)
+      feed.isWriting = true
+      feed.writing = this.write(feed, batch).finally(() => {
+        feed.isWriting = false
+        this.wake()
+      })
       // Told to whoever waits for it.
       feed.writing.catch(() => undefined)
     } catch (error) {
@@ -367,6 +373,7 @@ const feedOf = (pending: Pending, documents: LiveDocuments): Feed => ({
   writtenCursors: new Map(),
   queue: [],
   writing: Promise.resolve(),
+  isWriting: false,
 })
 
 function movedCursors({ pending, writtenCursors }: Feed): Map<number, number> {

@@ -18,6 +18,7 @@ import { LiveDocuments } from '../../../server/views/live-documents.ts'
 import { partCount } from '../../../server/views/parts.ts'
 import { Pending } from '../../../server/views/pending.ts'
 import { Projector } from '../../../server/views/projector.ts'
+import type { RowStore } from '../../../server/views/row-store.ts'
 import { silentLogger } from '../../support/silent-logger.ts'
 import { until } from '../../support/wait.ts'
 import { RowsInMemory } from './rows-in-memory.ts'
@@ -178,6 +179,51 @@ test('woken while it is at work, it looks again at once', async () => {
   projector.start()
   await until('the second one', () => store.table('facts').length === 2)
   expect(edited).toBe(true)
+})
+
+test('a document that tables are being filled with is edited: it is written again after that, not before', async () => {
+  await say('deals/0', () => undefined)
+  const doc = new Y.Doc()
+  await say('deals/1', (each) => each.getMap('facts').set('a', 1), doc)
+  const { last } = await lastChange()
+  const written: { readonly document: string; readonly offset: number; readonly isBack: boolean }[] = []
+  let isFilling = false
+  let open = (): void => undefined
+  const gate = new Promise<void>((resolve) => {
+    open = resolve
+  })
+  const held = { cursor: last, behind: { from: 0, until: last } }
+  const store: RowStore = {
+    claim: async () => ({
+      parts: new Map(Array.from({ length: partCount }, (_, part) => [part, held])),
+      retries: [],
+    }),
+    progressOf: async () => new Map(),
+    write: async (projected, _dead, _cursors, behind) => {
+      if (behind !== undefined && projected.length > 0) {
+        isFilling = true
+        await gate
+      }
+      for (const { document, progress } of projected)
+        written.push({ document, offset: progress.offset, isBack: behind !== undefined })
+    },
+    release: async () => undefined,
+  }
+  const rows = new RowsInMemory(partCount)
+  rows.holder = () => store
+  const projector = started(rows)
+  await until('it is being filled', () => isFilling)
+  await say('deals/1', (each) => each.getMap('facts').set('b', 1), doc)
+  await say('deals/2', (each) => each.getMap('facts').set('a', 1))
+  projector.wake()
+  await until('another one is written', () => written.some(({ document }) => document === 'deals/2'))
+  expect(written.some(({ document }) => document === 'deals/1')).toBe(false)
+  open()
+  await until('it is written', () =>
+    written.some(({ document, offset }) => document === 'deals/1' && offset === 2),
+  )
+  const offsets = written.filter(({ document }) => document === 'deals/1').map(({ offset }) => offset)
+  expect(offsets).toEqual(offsets.toSorted((one, other) => one - other))
 })
 
 type Step =
