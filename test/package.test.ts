@@ -38,7 +38,7 @@ afterAll(() => rmSync(app, { recursive: true, force: true }))
 const program = `
 import { createClient, createMemoryStorage, TidemarkError } from 'tidemark/client'
 import { mountDevtools } from 'tidemark/client/devtools'
-import { useDocument, usePresence, useStatus } from 'tidemark/client/react'
+import { useDocument, useLive, usePresence, useQuery, useStatus } from 'tidemark/client/react'
 import { startServer } from 'tidemark/server'
 const server = await startServer({ HOST: '127.0.0.1', PORT: '0', DATA_DIR: './data', LOG_LEVEL: 'silent' })
 const client = createClient({ url: server.url, storage: 'memory' })
@@ -46,18 +46,27 @@ const handle = client.open('notes/first')
 handle.doc.getText('t').insert(0, 'hello')
 await handle.saved()
 const pending: number = handle.pending
+const query = await client.query<{ one: number }>('select 1 as one').catch((error: TidemarkError) => error.code)
+const live = await client.live<{ one: number }>('select 1 as one')
 await client.close()
 await server.close()
 console.log(JSON.stringify({
-  pending,
-  functions: [mountDevtools, useDocument, usePresence, useStatus, createMemoryStorage, TidemarkError].map((each) => typeof each),
+  pending, query, live: live.state,
+  functions: [mountDevtools, useDocument, useLive, usePresence, useQuery, useStatus, createMemoryStorage, TidemarkError].map((each) => typeof each),
 }))
 `
 
+const withoutTypes = (text: string): string => text.replaceAll(/: (number|TidemarkError)\b|<\{.*?\}>/g, '')
+
 test('an app imports the client, the hooks, the devtools and the server, and they work together', () => {
-  writeFileSync(join(app, 'app.mjs'), program.replace(': number', ''))
+  writeFileSync(join(app, 'app.mjs'), withoutTypes(program))
   const output = execFileSync(process.execPath, ['app.mjs'], { cwd: app, encoding: 'utf8' })
-  expect(JSON.parse(output)).toEqual({ pending: 0, functions: Array(6).fill('function') })
+  expect(JSON.parse(output)).toEqual({
+    pending: 0,
+    query: 'views_unavailable',
+    live: 'closed',
+    functions: Array(8).fill('function'),
+  })
 })
 
 test.each(['nodenext', 'bundler'])(
