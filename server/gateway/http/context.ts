@@ -60,6 +60,7 @@ export function contextOf(parts: ApiParts): ApiContext {
     sendMsMax: 30_000,
     listenersMax: 1_000,
     listenersPerUserMax: 50,
+    heartbeatMs: 15_000,
     ...parts.limits,
   }
   return {

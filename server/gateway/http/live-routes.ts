@@ -17,7 +17,7 @@ import { tokenOf } from '../request.ts'
 import type { ApiContext } from './context.ts'
 import { Guard } from './guard.ts'
 import type { LiveAsked, LiveOpened } from './live-source.ts'
-import { heartbeatMs, LiveStream } from './live-stream.ts'
+import { LiveStream } from './live-stream.ts'
 import { problems } from './schemas.ts'
 
 const beatMs = 1_000
@@ -210,7 +210,7 @@ class LiveStreams {
       if (identity.renewable) this.renew(listening)
       else return stream.end('token_expired', 'The token has expired')
     }
-    if (nowMs - beatenMs < heartbeatMs) return
+    if (nowMs - beatenMs < this.context.limits.heartbeatMs) return
     listening.beatenMs = nowMs
     stream.heartbeat()
   }

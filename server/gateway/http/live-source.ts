@@ -27,4 +27,6 @@ export interface LiveLimits {
   /** Listeners on this node. */
   readonly listenersMax: number
   readonly listenersPerUserMax: number
+  /** Something is sent at least so often, within a second. */
+  readonly heartbeatMs: number
 }

@@ -15,7 +15,6 @@ import { type ErrorCode, TidemarkError } from '../../../core/protocol/errors.ts'
 import type { LiveSink } from '../../views/live/listeners.ts'
 import { errorEvent } from '../../views/live/result.ts'
 
-export const heartbeatMs = 15_000
 /** Each client another, so that they do not come back together. */
 const retryMs = (): number => Math.round(1_000 + 2_000 * Math.random())
 

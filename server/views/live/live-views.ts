@@ -127,8 +127,9 @@ export class LiveViews<Rights> {
   private async run(query: LiveQuery<Rights>, signal: AbortSignal): Promise<Answer> {
     const answer = await this.told(() => this.parts.run(query, signal))
     if (answer.cursor === null) return answer
-    const rows = answer.rows.length
-    throw new TidemarkError('query_refused', `A live query has at most ${rows} rows: give it a limit`)
+    const fitting = answer.rows.length
+    const reason = `A live query is one answer, and only ${fitting} of its rows fit into it: give it a limit`
+    throw new TidemarkError('query_refused', reason)
   }
 
   private async told<T>(work: () => Promise<T>): Promise<T> {

@@ -296,6 +296,32 @@ describe('a run that fails', () => {
     expect(reader.ended).toBe(null)
   })
 
+  test('is tried again while others are in the way, and nobody is told', async () => {
+    const world = new World({ failuresMax: 2 })
+    world.write(['a'])
+    world.failure = new TidemarkError('rate_limited', 'Too many')
+    const reader = world.open(1)
+    await until('it tries', () => world.runs > 5)
+    world.failure = null
+    await until('the rows', () => reader.rows !== null)
+    expect(reader.ended).toBe(null)
+  })
+
+  test('that takes too long ends it at once, unless it was fast enough before', async () => {
+    const world = new World({ failuresMax: 1_000 })
+    const [first, second] = [world.open(1), new Reader()]
+    await until('the rows', () => first.rows !== null)
+    world.ready(1)
+    world.failure = new TidemarkError('query_timeout', 'Too slow')
+    world.readers.set(2, second)
+    world.open(2, { rights: 'other' })
+    await until('it ends', () => second.ended?.code === 'query_timeout')
+    world.write(['b'])
+    await until('it tries again', () => world.runs >= 4)
+    world.failure = null
+    await until('the rows', () => first.values?.[0] === 'b')
+  })
+
   test('ends it after some times when something else is wrong', async () => {
     const world = new World({ failuresMax: 2 })
     const reader = world.open(1)

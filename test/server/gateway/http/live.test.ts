@@ -186,8 +186,15 @@ describe('who listens', () => {
     )
     const much = await open()
     await until('the problem', () => much.problem !== null)
-    expect(much.problem?.detail).toMatch(/at most 2001 rows/)
+    expect(much.problem?.detail).toMatch(/only 2001 of its rows fit/)
     expect(table.listening).toBe(0)
+  })
+
+  test('hears something while nothing changes', async () => {
+    await start({ limits: { updateBytesMax: 1_000, heartbeatMs: 1 } })
+    const stream = await open()
+    await until('it hears', () => stream.comments > 1)
+    expect(stream.events).toEqual(['rows'])
   })
 
   test('hears of an error as an event, and then the end', async () => {
