@@ -123,15 +123,19 @@ function cutsOf(context: FoldContext): Map<string, Cut[]> {
 
 /** Checks payloads: those of `required` must, those of `optional` may be there, and nothing else. */
 export function hasTerms(required: readonly (keyof Terms)[], optional: readonly (keyof Terms)[] = []) {
+  const isRequired = new Map<string, boolean>()
+  for (const name of optional) isRequired.set(name, false)
+  for (const name of required) isRequired.set(name, true)
   return (payload: Value): boolean => {
     if (typeof payload !== 'object' || payload === null || Array.isArray(payload)) return false
-    const given = Object.entries(payload)
-    if (!given.every(([name, value]) => isTerm(name, value))) return false
-    const names = given.map(([name]) => name) as (keyof Terms)[]
-    return (
-      required.every((name) => names.includes(name)) &&
-      names.every((name) => required.includes(name) || optional.includes(name))
-    )
+    let missing = required.length
+    for (const name of Object.keys(payload)) {
+      const known = isRequired.get(name)
+      if (known === undefined || !isTerm(name, (payload as Readonly<Record<string, Value>>)[name]!))
+        return false
+      if (known) missing--
+    }
+    return missing === 0
   }
 }
 

@@ -178,6 +178,8 @@ describe('a lost device', () => {
     server.learn(alice.entries)
     for (const { fold } of [alice, server]) expect(fold.fact(unknown)!.outcome).toEqual({ status: 'pending' })
     expect(soldAt(server.fold)).toBe(5)
+    server.fold.takeChanges()
+    expect(server.fold.undecided().map(({ key }) => key)).toEqual([unknown])
     server.settle(unknown)
     expect(seen(server.fold)).toMatchObject({ value: 26, free: 25 })
     expect(soldAt(server.fold)).toBe(15)

@@ -164,10 +164,13 @@ describe('on top of what is pending', () => {
     expect(a.outcome(undecided)).toMatchObject({ status: 'rejected', reason: 'stale' })
   })
 
-  test('it cannot be decided by anybody', () => {
+  test('nobody is asked to decide on it, nor could', () => {
     const a = new Writer('aaaaaa')
     a.move('confirm')
-    const deliver = a.move('deliver', { at: a.move('ship') })
+    const ship = a.move('ship')
+    const deliver = a.move('deliver', { at: ship })
+    a.fold.takeChanges()
+    expect(a.fold.undecided().map(({ key }) => key)).toEqual([ship])
     const decision = a.settle(deliver, { accepted: true })
     expect(a.outcome(deliver)).toMatchObject({ status: 'pending', reason: 'follows_pending' })
     expect(a.fold.reports().map(({ key }) => key)).toEqual([decision])
