@@ -110,8 +110,7 @@ export function owner({ fields, roles = [] }: OwnerOptions = {}) {
     decide(state, _name, intent, decision, fact, context) {
       const { to } = intent.payload as { readonly to: string | null }
       // Only the first decision to end an epoch begins the next one.
-      const begins =
-        reignsOf(state, context)[intent.epoch + 1]?.by === fact.key && intent.epoch === state.epoch
+      const begins = reignsOf(state, context)[intent.epoch + 1]?.by === fact.key
       if (decision.accepted && begins) {
         state.holder = to
         state.epoch = intent.epoch + 1

@@ -228,6 +228,8 @@ test('of two hand-overs at the same time one is stale, whoever decides', () => {
     by: late,
     detail: { holder: 'user of bob000', epoch: 2, proposals: [] },
   })
+  bob.meet(ann)
+  expect(bob.outcome(bob.set(7))).toEqual({ status: 'effective' })
 })
 
 test('only the fields that are named belong to the holder', () => {
