@@ -1,14 +1,18 @@
 /** Queries on a real PostgreSQL: the contract, and what only a server with roles has. */
 import { Client } from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { TidemarkError } from '../../../core/protocol/errors.ts'
 import { loginUrl } from '../../../server/views/query/login-url.ts'
+import { QueriesInThread } from '../../../server/views/query/queries-in-thread.ts'
 import { PostgresSql } from '../../../server/views/sql/postgres-sql.ts'
 import { installLogin, installRoles, type Login } from '../../../server/views/store/roles.ts'
-import { installTidemark } from '../../../server/views/store/schema.ts'
+import { installAdapter, installTidemark } from '../../../server/views/store/schema.ts'
 import {
   admin,
+  never,
   prepare,
   queriesOf,
+  queryLimits,
   refusalOf,
   roles,
   rowsOf,
@@ -187,4 +191,71 @@ test('what text a server takes backslashes for does not depend on its settings',
   expect(await rowsOf(queries, `select '\\' as a, '); --' as b`, admin)).toEqual([{ a: '\\', b: '); --' }])
   await under.reader.close()
   await under.owner.close()
+}, 60_000)
+
+test('with a login made by hand; one that could do more is refused', async () => {
+  const url = await newDatabase('byhand')
+  const own = new Client({ connectionString: url })
+  await own.connect()
+  await own.query(`create role modest login; grant create on database byhand to modest`)
+  const ownerUrl = url.replace('tidemark@', 'modest@')
+  const readerUrl = url.replace('tidemark@', 'hand@')
+  const logged: string[] = []
+  const logger = {
+    ...silentLogger,
+    error: ({ err }: { err?: Error }) => void logged.push(String(err?.message)),
+  }
+  const owner = sqlOf(ownerUrl)
+  const queries = (): QueriesInThread =>
+    new QueriesInThread({
+      sql: owner,
+      databaseUrl: ownerUrl,
+      settings: { readerUrl, afterTimeoutMs: 100, limits: queryLimits },
+      adapters: [{ name: 'notes', roles: ['picker'], contextOf: () => null }],
+      logger,
+      tell: () => undefined,
+    })
+  const start = async (): Promise<QueriesInThread> => {
+    const started = queries()
+    await started.makeRoles()
+    await started.open(['notes'])
+    return started
+  }
+  const ask = async (asked: QueriesInThread): Promise<string> => {
+    const query = { sql: 'select count(*)::int as n from notes', params: [], rights: admin, cursor: null }
+    try {
+      return (await asked.run(query, never)).rows.join()
+    } catch (error) {
+      return (error as TidemarkError).code
+    }
+  }
+  await installTidemark(owner)
+  const notes = { name: 'notes', version: 1, sql: 'create table notes (document text primary key)' }
+  await installAdapter(owner, 'notes', { ...notes, entryTables: new Set() })
+
+  // Rows are kept all the same.
+  const shut = await start()
+  expect(await ask(shut)).toBe('views_unavailable')
+  expect(logged.join()).toMatch(/CREATEROLE.*DATABASE_READER_URL/)
+  // As docs/views.md says.
+  await own.query(`
+    do $$ begin create role tidemark_reader; exception when duplicate_object then null; end $$;
+    do $$ begin create role tidemark_admin; exception when duplicate_object then null; end $$;
+    create role picker in role tidemark_reader;
+    create role hand login noinherit;
+    grant tidemark_reader, tidemark_admin to hand;`)
+  const opened = await start()
+  expect(await ask(opened)).toBe('views_unavailable')
+  expect(logged.at(-1)).toMatch(/no member of picker/)
+  await own.query('grant picker, modest to hand')
+  expect(await ask(opened)).toBe('views_unavailable')
+  expect(logged.at(-1)).toMatch(/is a member of modest/)
+  await own.query('revoke modest from hand; alter role hand bypassrls')
+  expect(await ask(opened)).toBe('views_unavailable')
+  expect(logged.at(-1)).toMatch(/bypasses row security/)
+  await own.query('alter role hand nobypassrls')
+  expect(await ask(opened)).toBe('{"n":0}')
+  await Promise.all([shut.close(), opened.close()])
+  await owner.close()
+  await own.end()
 }, 60_000)
