@@ -37,6 +37,8 @@ export interface ProjectorLimits {
   readonly pageMax: number
   /** Between two looks for changes when nothing woke it. */
   readonly pollMs: number
+  /** Between the beginnings of two batches, unless more waits than one takes: each costs as much as many rows. */
+  readonly paceMs: number
   readonly claimMs: number
   readonly backoffMsMax: number
 }
@@ -48,6 +50,7 @@ export const projectorLimits: ProjectorLimits = {
   pendingMax: 100_000,
   pageMax: 1_000,
   pollMs: 100,
+  paceMs: 8,
   claimMs: 2_000,
   backoffMsMax: 10_000,
 }
@@ -96,6 +99,8 @@ export class Projector {
   private endPause: (() => void) | null = null
   private claimedMs = Number.NEGATIVE_INFINITY
   private failures = 0
+  /** What was known at the last look is in the batches that it made. */
+  private hasAll = true
   private readonly counted = { projected: 0, dead: 0, filled: 0 }
   private readonly batches: Batches
   private readonly front: Feed
@@ -147,9 +152,12 @@ export class Projector {
     while (!signal.aborted) {
       try {
         this.woken = false
+        this.hasAll = true
+        const startedMs = performance.now()
         const more = await this.step()
         this.failures = 0
         if (!more && !this.woken) await this.pause(signal)
+        else if (more && this.hasAll) await this.rest(startedMs, signal)
       } catch (error) {
         if (error instanceof StoreError && error.kind === 'moved') return this.parts.onMoved?.()
         if (error instanceof StoreError && error.kind === 'fenced') this.loseParts()
@@ -159,6 +167,13 @@ export class Projector {
         await sleep(waitMs * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => undefined)
       }
     }
+  }
+
+  /** So that what changes meanwhile is written together. What changes alone does not wait. */
+  private async rest(startedMs: number, signal: AbortSignal): Promise<void> {
+    const restMs = startedMs + this.limits.paceMs - performance.now()
+    // Aborted: the end, seen by the loop.
+    if (restMs > 0) await sleep(restMs, undefined, { signal }).catch(() => undefined)
   }
 
   /** Until the next look is due, or something changed. */
@@ -214,9 +229,11 @@ export class Projector {
       )
     }
     const hasSome = feed.queue.length > 0
+    if (more || feed.queue.length >= this.limits.batchDocumentsMax) this.hasAll = false
     if (hasSome) await this.next(feed)
     // The other feed does not wait for a batch of this one.
     else if (!feed.isWriting) await this.writeCursors(feed)
+    if (feed.queue.length > 0) this.hasAll = false
     return more || hasSome
   }
 
