@@ -95,7 +95,7 @@ test('PostgreSQL: killed at every statement of a batch', async () => {
     rmSync(folder, { recursive: true })
     await postgres.stop()
   }
-}, 120_000)
+}, 300_000)
 
 test('PGlite: killed before, within and after batches', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'tidemark-'))
@@ -109,4 +109,4 @@ test('PGlite: killed before, within and after batches', async () => {
   } finally {
     rmSync(folder, { recursive: true })
   }
-}, 180_000)
+}, 300_000)
