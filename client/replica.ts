@@ -15,7 +15,7 @@
  */
 import { Awareness } from 'y-protocols/awareness'
 import * as Y from 'yjs'
-import { type Offset, toOffset } from '../core/offset.ts'
+import type { Offset } from '../core/offset.ts'
 import { TidemarkError } from '../core/protocol/error-codes.ts'
 import type { ClientMessage, Opened } from '../core/protocol/tidemark-v1/messages.ts'
 import { backoffMs } from './connection-state.ts'
@@ -257,11 +257,11 @@ export class Replica {
   } {
     this.#opened = this.pushing.active
     for (const replica of this.#gone.splice(0)) this.#elsewhere.delete(replica)
-    const { epoch, offset } = this.position
-    const version = Y.encodeStateVector(this.doc)
+    // As the server said it; whether it is one, the server judges again.
+    const position = this.position as { readonly epoch: Offset; readonly offset: Offset }
     return {
       replica: this.#opened.replica,
-      have: { epoch: toOffset(epoch), offset: toOffset(offset), version },
+      have: { ...position, version: Y.encodeStateVector(this.doc) },
     }
   }
 
