@@ -36,8 +36,11 @@ export function textQueryOf(typed: string): string {
 
 export function Search({ client, typed }: { readonly client: Client; readonly typed: string }) {
   const query = useSettled(textQueryOf(typed))
-  // What this page has saved a moment ago is to be found, too.
-  const found = useQuery<Found>(client, query === '' ? null : sql, [query], { after: true })
+  // What this page has saved a moment ago is to be found, too; but rather old results than none.
+  const [isBehind, setIsBehind] = useState(false)
+  const options = isBehind ? {} : { after: true as const }
+  const found = useQuery<Found>(client, query === '' ? null : sql, [query], options)
+  if (!isBehind && found.error?.code === 'views_behind') setIsBehind(true)
   if (query === '') return null
   return (
     <section className="results" aria-label="Results" aria-busy={found.state === 'asking'}>
@@ -49,6 +52,7 @@ export function Search({ client, typed }: { readonly client: Client; readonly ty
           </button>
         </p>
       )}
+      {isBehind && <p className="quiet">The newest edits may be missing: the server is behind with them.</p>}
       {found.state === 'answered' && found.rows.length === 0 && (
         <p className="quiet">No document has words that begin like these.</p>
       )}

@@ -31,7 +31,8 @@ export async function tick(client: Client, { document, position, text }: TaskPla
   }
 }
 
-function taskAt(doc: Doc, position: number, text: string): XmlElement | null {
+/** Null when it is not clear which one is meant. */
+export function taskAt(doc: Doc, position: number, text: string): XmlElement | null {
   const items = itemsIn(doc.getXmlFragment(bodyField))
   const there = items[position]
   if (there !== undefined && textOf(there) === text) return there
