@@ -35,7 +35,7 @@ export const liveHubLimits = {
   /** At the same time: whoever asks once is not to wait for them all. */
   runsMax: 2,
   /** Of all results as they are now. */
-  resultBytesMax: 256 * 1024 * 1024,
+  resultBytesMax: 128 * 1024 * 1024,
   /** Of all results as they were. */
   keptBytesMax: 64 * 1024 * 1024,
   keepMs: 60_000,

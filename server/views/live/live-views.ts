@@ -31,8 +31,17 @@ export interface LiveViewsParts<Rights> {
   readonly node: string
   readonly tell: (message: LiveFromViews, transfer: ArrayBuffer[]) => void
   readonly logger: Logger
+  /** Of this thread's heap. */
+  readonly heapMb: number
   readonly limits?: Partial<LiveHubLimits>
 }
+
+const mib = 1024 * 1024
+/** Adapters and queries need the rest of it. A character takes two bytes at most. */
+const limitsOf = (heapMb: number): Pick<LiveHubLimits, 'resultBytesMax' | 'keptBytesMax'> => ({
+  resultBytesMax: (heapMb * mib) / 8,
+  keptBytesMax: (heapMb * mib) / 16,
+})
 
 export interface PagedAnswer extends Answer {
   readonly cursor: string | null
@@ -51,7 +60,7 @@ export class LiveViews<Rights> {
   private runsTold = 0
 
   constructor(parts: LiveViewsParts<Rights>) {
-    const { tell, limits } = parts
+    const { tell, limits, heapMb } = parts
     this.parts = parts
     this.hub = new LiveHub<LiveQuery<Rights>>({
       nameOf: ({ sql, params, key, rights }) => hashOf([sql, params, key, rights]),
@@ -68,7 +77,7 @@ export class LiveViews<Rights> {
         current: (listener) => tell({ kind: 'live-current', listener }, []),
         end: (listeners, code, message) => tell({ kind: 'live-end', listeners, code, message }, []),
       },
-      ...(limits && { limits }),
+      limits: { ...limitsOf(heapMb), ...limits },
     })
     this.telling = setInterval(() => this.tellRuns(), runsToldMs)
     this.telling.unref()

@@ -40,6 +40,7 @@ class Table {
         }
       },
       subjectOf: (rights) => rights,
+      heapMb: 1_024,
       named: async () => ({ tables: [], functions: [] }),
       sql: {
         start: async () => undefined,
