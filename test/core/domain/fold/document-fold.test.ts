@@ -95,6 +95,22 @@ test('a new fact names the heads of its entity, and none that another head follo
   expect(keys(fold.latest(''))).toEqual(['aaaaaa:2'])
 })
 
+test('a new fact names what it is about, also when there are more heads than it has room for', () => {
+  const fold = new DocumentFold(fields)
+  const names = Array.from({ length: 100 }, (_, i) => `a${String(i).padStart(5, '0')}`)
+  fold.apply(start(...names, 'zzzzzz'))
+  fold.apply(names.map((actor, i) => set(new DocumentFold(fields), actor, 1, i)))
+  const namedBy = (about: string[]): string[] => {
+    const { value } = written(fold, 'zzzzzz', 1, { entity: '', type: 'price.set', payload: 1, about })
+    return ((value as unknown[])[3] as string).split(' ')
+  }
+  expect(namedBy([])).toHaveLength(64)
+  expect(namedBy([])).not.toContain('a00000:1')
+  expect(namedBy(['a00000:1', 'zzzzzz:0'])).toHaveLength(64)
+  expect(namedBy(['a00000:1', 'zzzzzz:0'])).toContain('a00000:1')
+  expect(namedBy(['a00000:1', 'zzzzzz:0'])).not.toContain('zzzzzz:0')
+})
+
 test('a decision that looks back is known from the start, any other in its place', () => {
   const fold = new DocumentFold(fields)
   fold.apply(start('aaaaaa'))

@@ -87,6 +87,51 @@ test('a decision that the server should not have made ends nothing twice', () =>
   expect(read(seller!.fold).accepted?.key).toBe(key)
 })
 
+test.each(['accept', 'close'])(
+  'of a wrong server that accepts and closes, what it said first counts: %s',
+  (first) => {
+    const [dealer, seller] = people('deale1', 'sell01')
+    const key = dealer!.write(bid(dealer!.at('offers'), { price: 100 }))
+    seller!.meet(dealer!)
+    const accepting = seller!.write(accept(seller!.at('offers'), key))
+    const closing = seller!.write(close(seller!.at('offers')))
+    for (const intent of first === 'accept' ? [accepting, closing] : [closing, accepting])
+      seller!.decide(intent, () => ({ accepted: true, seen: { deale1: 1 } }))
+    expect(read(seller!.fold).accepted?.key).toBe(first === 'accept' ? key : undefined)
+    expect(statuses(seller!.fold)).toEqual({ [key]: first === 'accept' ? 'accepted' : 'closed' })
+  },
+)
+
+test('what a wrong server claims to have seen, and is there only afterwards, was not chosen', () => {
+  const [dealer, seller] = people('deale1', 'sell01')
+  const key = dealer!.write(bid(dealer!.at('offers'), { price: 100 }))
+  seller!.meet(dealer!)
+  const intent = seller!.write(accept(seller!.at('offers'), key))
+  seller!.decide(intent, () => ({ accepted: true, seen: { deale1: 9 } }))
+  dealer!.meet(seller!)
+  const after = dealer!.writeRaw({ entity: '', type: 'offers.bid', payload: { price: 200 } })
+  expect(statuses(dealer!.fold)).toEqual({ [key]: 'accepted', [after]: 'not_chosen' })
+})
+
+test('an answer that came too late answers nothing', () => {
+  const [d1, d2, s1, s2, server] = people('deale1', 'deale2', 'sell01', 'sell02', 'server')
+  const chosen = d1!.write(bid(d1!.at('offers'), { price: 100 }))
+  const other = d2!.write(bid(d2!.at('offers'), { price: 90 }))
+  s1!.meet(d1!, d2!)
+  s2!.meet(d1!, d2!)
+  const answers = [chosen, other].map((each) => s1!.write(counter(s1!.at('offers'), each, { price: 110 })))
+  const intent = s2!.write(accept(s2!.at('offers'), chosen))
+  server!.meet(s2!)
+  server!.decide(intent, judge)
+  server!.meet(s1!)
+  expect(statuses(server!.fold)).toEqual({
+    [chosen]: 'accepted',
+    [other]: 'not_chosen',
+    [answers[0]!]: 'late',
+    [answers[1]!]: 'late',
+  })
+})
+
 test('a decision that does not say what it had seen ends nothing', () => {
   const [dealer, seller] = people('deale1', 'sell01')
   const key = dealer!.write(bid(dealer!.at('offers'), { price: 100 }))
