@@ -119,7 +119,7 @@ test('an answer that came too late answers nothing', () => {
   const other = d2!.write(bid(d2!.at('offers'), { price: 90 }))
   s1!.meet(d1!, d2!)
   s2!.meet(d1!, d2!)
-  const answers = [chosen, other].map((each) => s1!.write(counter(s1!.at('offers'), each, { price: 110 })))
+  const answers = [other, chosen].map((each) => s1!.write(counter(s1!.at('offers'), each, { price: 110 })))
   const intent = s2!.write(accept(s2!.at('offers'), chosen))
   server!.meet(s2!)
   server!.decide(intent, judge)
