@@ -142,7 +142,6 @@ function liveOver(sql: Sql, databaseUrl: string | null): LiveViews<QueryRights> 
     node,
     tell: (message, transfer) => port.postMessage(message, transfer),
     logger,
-    heapMb: threadData.settings.memoryMb,
   })
 }
 
@@ -169,7 +168,10 @@ async function projectUntilMoved(sql: Sql, adapters: readonly Adapter[]): Promis
   }
   notePlaced(placed)
   const writer = new Writer(sql, {
-    onTouched: (touches, uncertain) => live?.touched(touches, uncertain),
+    onTouched: (touches, uncertain) => {
+      live?.touched(touches, uncertain)
+      queries?.wrote()
+    },
     notifyAs: threadData.settings.databaseUrl === null ? null : node,
   })
   for (const { schema, tables } of placed) writer.know(schema, tables)

@@ -571,6 +571,8 @@ export function viewsQueryContract(open: () => Promise<UnderTest>): void {
       `select pg_logical_emit_message(true, 'a', 'b')`,
       `select pg_export_snapshot()`,
       `select nextval('x')`,
+      `select lastval()`,
+      `select lowrite(1, 'x')`,
       `select txid_current()`,
       `select setseed(0.5)`,
       `select version()`,
