@@ -162,7 +162,7 @@ describe('nobody writes, or becomes somebody else', () => {
     `do $$ begin execute 'set role postgres'; end $$`,
     'discard all',
     `copy notes from '/etc/passwd'`,
-    `copy notes to '/tmp/notes'`,
+    `copy notes to '/var/notes'`,
     `copy notes to program 'cat'`,
     `select pg_read_file('/etc/passwd')`,
     'select lo_create(1)',
