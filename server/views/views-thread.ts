@@ -142,6 +142,7 @@ function liveOver(sql: Sql, databaseUrl: string | null): LiveViews<QueryRights> 
     node,
     tell: (message, transfer) => port.postMessage(message, transfer),
     logger,
+    heapMb: threadData.settings.memoryMb,
   })
 }
 
