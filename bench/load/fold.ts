@@ -12,6 +12,7 @@ import { factsRoot } from '../../core/domain/facts/fact.ts'
 import { DocumentFold, type FactEntry } from '../../core/domain/fold/document-fold.ts'
 import type { Value } from '../../core/engine/live-document.ts'
 import { compact } from '../../core/engine/yjs/compact.ts'
+import { startCpuMeter } from '../harness/cpu.ts'
 import { median } from '../harness/statistics.ts'
 import { bidOf, draftOf, entities, fields, marketFacts, numbers, visitOf } from './facts.ts'
 import type { FoldSpec, LoadCase, LoadResult } from './spec.ts'
@@ -19,9 +20,9 @@ import type { FoldSpec, LoadCase, LoadResult } from './spec.ts'
 export async function fold(spec: FoldSpec): Promise<LoadResult> {
   switch (spec.what) {
     case 'raw':
-      return { cases: [raw(spec)], errors: [] }
+      return { cases: [beside(() => raw(spec))], errors: [] }
     case 'fold':
-      return { cases: [folded(spec)], errors: [] }
+      return { cases: [beside(() => folded(spec))], errors: [] }
     case 'bytes':
       return {
         cases: spec.actorCounts.flatMap((actors) => [
@@ -32,6 +33,14 @@ export async function fold(spec: FoldSpec): Promise<LoadResult> {
         errors: [],
       }
   }
+}
+
+/** Says how much of the machine others used meanwhile. */
+function beside(work: () => LoadCase): LoadCase {
+  const meter = startCpuMeter(process.pid, null)
+  const { name, figures } = work()
+  const { foreignCores } = meter.stop().figures
+  return { name, figures: { ...figures, foreignCores: foreignCores! } }
 }
 
 function raw({ facts, actors, rounds }: FoldSpec): LoadCase {
