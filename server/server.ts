@@ -19,6 +19,7 @@ import { TieredLog } from './log/cold/tiered-log.ts'
 import type { Log } from './log/log.ts'
 import type { Logger } from './logger.ts'
 import { Metrics } from './metrics.ts'
+import { decide } from './room/decide.ts'
 import { ImageBudget } from './room/image.ts'
 import { Rooms } from './room/rooms.ts'
 import { Tick } from './room/tick.ts'
@@ -174,6 +175,7 @@ export class Server {
     this.webhooks = createWebhooks(config, { log, logger, metrics })
     this.views = new Views({
       log,
+      decide: (document, update) => decide(this.rooms, document, update),
       settings: {
         folder: config.ADAPTERS,
         databaseUrl: config.DATABASE_URL ?? null,

@@ -13,6 +13,7 @@
 import type { State, Value } from '../engine/live-document.ts'
 import { AdapterError } from './adapter-error.ts'
 import { type ParametersOf, parsePattern } from './document-pattern.ts'
+import type { Fact } from './facts/fact.ts'
 import { FieldsProjection } from './fields/project-fields.ts'
 import { type ColumnTypes, tablesOf } from './fields/tables.ts'
 import type { Fields, FieldsOfDocument } from './fold/fields.ts'
@@ -61,6 +62,8 @@ export interface Definition<Tables, Pattern extends string> {
   readonly columns?: ColumnTypes
   /** By version: what facts of that version are in the next one. */
   readonly upcast?: FieldsOfDocument['upcast']
+  /** What an intent takes and frees, over all documents, when it is accepted. Pure. */
+  readonly claims?: ClaimsOf
   document?(
     state: State,
     context: Context<ParametersOf<Pattern>>,
@@ -90,8 +93,22 @@ export interface Adapter {
   contextOf(document: string): Context | null
 }
 
+/** An intent as rules over several documents see it. */
+export type Intent = Pick<Fact, 'entity' | 'type' | 'payload' | 'actor'>
+
+/** Resources, by names that the adapter gives them (`harvest/42`). */
+export interface Claims {
+  /** Whoever has one keeps others from it: their intents are rejected, as `claimed`. */
+  readonly takes: readonly string[]
+  readonly frees: readonly string[]
+}
+
+/** Null: nothing. `read` reads fields of the intent's entity. */
+export type ClaimsOf = (intent: Intent, read: (field: string) => unknown) => Claims | null
+
 export interface FactsAdapter {
   readonly fields: FieldsOfDocument
+  readonly claims: ClaimsOf | null
   readonly projection: FieldsProjection
 }
 
@@ -115,6 +132,7 @@ export function defineAdapter<
     collections,
     columns,
     upcast,
+    claims,
     document,
     entries = {},
     roles = [],
@@ -137,8 +155,8 @@ export function defineAdapter<
   const pattern = orRefuse(() => parsePattern(documents))
   const ownTables = orRefuse(() => tablesIn(sql))
   if (!isObject(entries)) return refuse('"entries" must be an object with tables')
-  if (fields === undefined && (collections ?? columns ?? upcast) !== undefined)
-    return refuse('"collections", "columns" and "upcast" go with "fields"')
+  if (fields === undefined && (collections ?? columns ?? upcast ?? claims) !== undefined)
+    return refuse('"collections", "columns", "upcast" and "claims" go with "fields"')
   const facts = orRefuse(() => {
     if (fields === undefined) return null
     const all: FieldsOfDocument = {
@@ -147,7 +165,11 @@ export function defineAdapter<
       ...(collections !== undefined && { collections }),
       ...(upcast !== undefined && { upcast }),
     }
-    return { fields: all, projection: new FieldsProjection(tablesOf(name, all, columns), all) }
+    return {
+      fields: all,
+      claims: claims ?? null,
+      projection: new FieldsProjection(tablesOf(name, all, columns), all),
+    }
   })
   const factTables = facts?.projection.tables
   const tables = [...(factTables?.names ?? []), ...ownTables]

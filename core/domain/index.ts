@@ -12,7 +12,15 @@ export type {
   TreeNode,
   Value,
 } from '../engine/live-document.ts'
-export { type Adapter, type Context, type Definition, defineAdapter } from './adapter.ts'
+export {
+  type Adapter,
+  type Claims,
+  type ClaimsOf,
+  type Context,
+  type Definition,
+  defineAdapter,
+  type Intent,
+} from './adapter.ts'
 export { AdapterError } from './adapter-error.ts'
 export {
   headings,

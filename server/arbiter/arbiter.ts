@@ -12,6 +12,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { DocumentId } from '../../core/document-id.ts'
+import type { ClaimsOf } from '../../core/domain/adapter.ts'
 import { decided } from '../../core/domain/facts/author.ts'
 import { type Fact, type FactKey, factsRoot } from '../../core/domain/facts/fact.ts'
 import type { DocumentFold } from '../../core/domain/fold/document-fold.ts'
@@ -20,15 +21,6 @@ import type { Engine } from '../../core/engine/engine.ts'
 import type { Logger } from '../logger.ts'
 import { partOf } from '../views/parts.ts'
 import { type DecisionStore, Fenced, type Judged } from './decision-store.ts'
-
-export interface Claims {
-  /** At most one holder has each, over all documents. */
-  readonly takes: readonly string[]
-  readonly frees: readonly string[]
-}
-
-/** Of an adapter: what an intent takes and frees when it is accepted. Null: nothing. */
-export type ClaimsOf = (intent: Fact, read: (field: string) => unknown) => Claims | null
 
 export interface ArbiterParts {
   readonly store: Pick<DecisionStore, 'settle'>

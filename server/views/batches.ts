@@ -9,6 +9,7 @@
 import type { DocumentId } from '../../core/document-id.ts'
 import type { Adapter } from '../../core/domain/adapter.ts'
 import { AdapterError } from '../../core/domain/adapter-error.ts'
+import type { DocumentFold } from '../../core/domain/fold/document-fold.ts'
 import { project, projectEntries, type Replacement } from '../../core/domain/project.ts'
 import { TidemarkError } from '../../core/protocol/errors.ts'
 import type { Brought, LiveDocuments, Progress } from './live-documents.ts'
@@ -29,6 +30,8 @@ export interface BatchesParts {
   readonly watched: Watched
   /** Rows after which a batch is full, about. */
   readonly rowsMax: number
+  /** What a document with fields comes to, as of what is written; null when it is gone. */
+  readonly onFolded?: (document: DocumentId, adapter: Adapter, fold: DocumentFold | null) => void
   /** The same of time: a slow adapter must not keep everybody waiting for a whole batch. */
   readonly msMax: number
 }
@@ -117,6 +120,8 @@ export class Batches {
         const replacements = isSame(before, brought.progress)
           ? nothing
           : this.rowsOf(adapter, document, brought)
+        if (adapter.facts !== null && replacements !== nothing)
+          this.parts.onFolded?.(document, adapter, foldOf(adapter, brought))
         const { progress } = brought
         batch.projected.push({ adapter, document, progress, replacements, isNew: before === null })
         for (const replacement of replacements) rows += replacement.rows.length
@@ -151,6 +156,12 @@ export class Batches {
       return
     }
   }
+}
+
+function foldOf(adapter: Adapter, brought: Brought): DocumentFold | null {
+  return brought.kind === 'gone'
+    ? null
+    : (adapter.facts?.projection.fold(brought.state, adapter.name) ?? null)
 }
 
 function isSame(one: Progress | null, other: Progress): boolean {

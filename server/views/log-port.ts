@@ -1,19 +1,26 @@
 /**
- * What a thread needs of the log, over a message port: calls one way, answers the other. Bytes go packed (packed.ts): an
+ * What a thread needs of the relay, over a message port: calls one way, answers the other. To read the log, and to let a decision
+ * into a document. Bytes go packed (packed.ts): an
  * entry's update may be a view of all that its socket had read.
  *
  * A message costs more than what is in most of them (about a tenth of a millisecond, most of it to wake the other thread). So
  * what is called in one turn is one message, and what is answered in one turn is another.
  */
+import type { DocumentId } from '../../core/document-id.ts'
 import { type ErrorCode, TidemarkError } from '../../core/protocol/errors.ts'
 import { type Packed, pack, unpack } from '../compaction/packed.ts'
 import type { Loaded, Log } from '../log/log.ts'
 
 export type ReadLog = Pick<Log, 'load' | 'changes'>
 
+export interface Served extends ReadLog {
+  /** Resolves when the update is in the document's log; it says what the server decided. Rejects as `Room.submit`. */
+  decide(document: DocumentId, update: Uint8Array): Promise<void>
+}
+
 interface Call {
   readonly id: number
-  readonly verb: keyof ReadLog
+  readonly verb: keyof Served
   readonly parameters: readonly unknown[]
 }
 type Answer =
@@ -44,7 +51,7 @@ export function isAnswer(message: { readonly kind: string }): message is Answers
 }
 
 /** Resolves when all are answered. Never rejects. */
-export async function answer({ calls }: Calls, log: ReadLog, port: Port): Promise<void> {
+export async function answer({ calls }: Calls, served: Served, port: Port): Promise<void> {
   let answers: Answer[] = []
   let pieces: Uint8Array[] = []
   const flush = (): void => {
@@ -54,7 +61,7 @@ export async function answer({ calls }: Calls, log: ReadLog, port: Port): Promis
     pieces = []
   }
   const answerOne = async (call: Call): Promise<void> => {
-    const [answered, own] = await answerTo(call, log)
+    const [answered, own] = await answerTo(call, served)
     if (answers.length === 0) setImmediate(flush)
     answers.push(answered)
     for (const piece of own) pieces.push(piece)
@@ -64,11 +71,11 @@ export async function answer({ calls }: Calls, log: ReadLog, port: Port): Promis
 
 async function answerTo(
   { id, verb, parameters }: Call,
-  log: ReadLog,
+  served: Served,
 ): Promise<[Answer, readonly Uint8Array[]]> {
   try {
-    const value = await (log[verb] as (...parameters: readonly unknown[]) => Promise<unknown>).apply(
-      log,
+    const value = await (served[verb] as (...parameters: readonly unknown[]) => Promise<unknown>).apply(
+      served,
       parameters as unknown[],
     )
     if (verb !== 'load') return [{ id, value, pieces: null }, []]
@@ -77,7 +84,7 @@ async function answerTo(
   } catch (error) {
     const told = error instanceof TidemarkError
     const code = told ? error.code : 'internal'
-    const reason = told ? error.message : 'The log could not be read'
+    const reason = told ? error.message : 'The relay could not do it'
     return [{ id, code, reason }, []]
   }
 }
@@ -108,7 +115,7 @@ function putBack({ snapshot, tail, offset }: Loaded, pieces: Uint8Array[]): Load
 }
 
 /** The other end. */
-export class RemoteLog implements ReadLog {
+export class RemoteLog implements Served {
   private readonly port: Port
   private readonly calls = new Map<
     number,
@@ -129,6 +136,10 @@ export class RemoteLog implements ReadLog {
     return this.call('changes', parameters)
   }
 
+  decide(...parameters: Parameters<Served['decide']>): Promise<void> {
+    return this.call('decide', parameters)
+  }
+
   answered({ answers, packed }: Answers): void {
     const pieces = unpack(packed)
     for (const answer of answers) {
@@ -140,7 +151,7 @@ export class RemoteLog implements ReadLog {
     }
   }
 
-  private call<T>(verb: keyof ReadLog, parameters: readonly unknown[]): Promise<T> {
+  private call<T>(verb: keyof Served, parameters: readonly unknown[]): Promise<T> {
     const id = this.count++
     return new Promise<T>((resolve, reject) => {
       this.calls.set(id, { resolve, reject })

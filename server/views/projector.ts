@@ -19,7 +19,7 @@ import type { DocumentId } from '../../core/document-id.ts'
 import type { Adapter } from '../../core/domain/adapter.ts'
 import type { Log } from '../log/log.ts'
 import type { Logger } from '../logger.ts'
-import { type Batch, Batches } from './batches.ts'
+import { type Batch, Batches, type BatchesParts } from './batches.ts'
 import type { LiveDocuments } from './live-documents.ts'
 import { Pending } from './pending.ts'
 import { type DeadLetter, type Held, type RowStore, StoreError } from './row-store.ts'
@@ -65,6 +65,8 @@ export interface ProjectorParts {
   readonly watched?: Watched
   readonly store: RowStore
   readonly logger: Logger
+  /** See `Batches`. */
+  readonly onFolded?: BatchesParts['onFolded']
   /** The store is of no use any more; nothing happens until `close`. */
   readonly onMoved?: () => void
   readonly limits?: Partial<ProjectorLimits>
@@ -118,6 +120,7 @@ export class Projector {
       watched,
       rowsMax: this.limits.batchRowsMax,
       msMax: this.limits.batchMsMax,
+      ...(parts.onFolded !== undefined && { onFolded: parts.onFolded }),
     })
     this.front = feedOf(pending, documents)
     this.back = feedOf(new Pending(), visited)

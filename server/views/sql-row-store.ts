@@ -63,6 +63,11 @@ export class SqlRowStore implements RowStore {
     this.names = options.placed.map(cursorNameOf)
   }
 
+  /** Undefined: another node's. */
+  fenceOf(part: number): number | undefined {
+    return this.held.get(part)?.fence
+  }
+
   /** True for one node at most, if not always for one. */
   holds(part: number): boolean {
     return this.held.has(part)

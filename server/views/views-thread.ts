@@ -11,6 +11,9 @@ import { parentPort, workerData } from 'node:worker_threads'
 import type { Adapter } from '../../core/domain/adapter.ts'
 import { engines } from '../../core/engine/engines.ts'
 import { TidemarkError } from '../../core/protocol/errors.ts'
+import { Arbiter } from '../arbiter/arbiter.ts'
+import { DecisionStore } from '../arbiter/decision-store.ts'
+import { seekUndecided } from '../arbiter/undecided.ts'
 import type { Logger } from '../logger.ts'
 import { AdapterLoadError, loadAdapters } from './adapters.ts'
 import { LiveViews } from './live/live-views.ts'
@@ -180,8 +183,22 @@ async function projectUntilMoved(sql: Sql, adapters: readonly Adapter[]): Promis
   const moved = new AbortController()
   const isAlone = threadData.settings.dataFolder !== null
   const store = new SqlRowStore({ sql, writer, placed, leaseMs, isAlone })
+  const arbiter = new Arbiter({
+    store: new DecisionStore(sql),
+    engine: engines.yjs,
+    append: (document, update) => log.decide(document, update),
+    fenceOf: (part) => store.fenceOf(part),
+    logger,
+  })
   projector = new Projector({
     log,
+    onFolded: (document, adapter, fold) => {
+      // Of tables that are built beside others nothing is decided.
+      const place = placed.find(({ schema }) => schema === adapter.name)
+      if (place === undefined || isNext(place)) return
+      if (fold === null) arbiter.forget(document)
+      else arbiter.consider(document, fold, adapter.facts?.claims ?? null)
+    },
     // One whose tables are rebuilt is here twice, under the names of both schemas.
     adapters: placed.map(({ adapter, schema }) => ({ ...adapter, name: schema })),
     documents: new LiveDocuments(log, engines.yjs),
@@ -203,6 +220,19 @@ async function projectUntilMoved(sql: Sql, adapters: readonly Adapter[]): Promis
     })
   }, figuresMs)
   const end = AbortSignal.any([closing.signal, moved.signal])
+  const undecided = visitedDocuments()
+  const adaptersPlaced = placed.filter((one) => !isNext(one)).map(({ adapter }) => adapter)
+  const seeking = seekUndecided(
+    {
+      sql,
+      adapters: adaptersPlaced,
+      documents: undecided,
+      arbiter,
+      fenceOf: (part) => store.fenceOf(part),
+      logger,
+    },
+    end,
+  )
   try {
     if (placed.some(isNext))
       rebuild = new Rebuild({
@@ -219,6 +249,9 @@ async function projectUntilMoved(sql: Sql, adapters: readonly Adapter[]): Promis
   } finally {
     rebuild = null
     clearInterval(figures)
+    await arbiter.close()
+    await seeking
+    undecided.close()
     await current.close()
   }
 }

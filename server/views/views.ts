@@ -17,7 +17,7 @@ import type { Metrics } from '../metrics.ts'
 import { AdapterLoadError } from './adapters.ts'
 import { LiveListeners } from './live/listeners.ts'
 import { isLive } from './live/messages.ts'
-import { answer, isCall } from './log-port.ts'
+import { answer, isCall, type Served } from './log-port.ts'
 import type { Answered, Operation } from './operations.ts'
 import { isQuery } from './query/messages.ts'
 import { RemoteQueries } from './query/remote-queries.ts'
@@ -27,6 +27,8 @@ import { Culprits, runningIn, watchedMemory } from './watched.ts'
 
 export interface ViewsOptions {
   readonly log: Pick<Log, 'load' | 'changes'>
+  /** Lets a decision into a document; resolves when it is durable. */
+  readonly decide: Served['decide']
   readonly settings: ViewsSettings
   readonly logger: Logger
   readonly metrics: Pick<Metrics, 'watchViews' | 'watchLive' | 'liveRan'>
@@ -180,7 +182,12 @@ export class Views {
 
   /** Resolves with the adapters' names once they are loaded. */
   private launch(): Promise<readonly string[]> {
-    const { settings, log, logger } = this.options
+    const { settings, log, decide, logger } = this.options
+    const served: Served = {
+      load: (...parameters) => log.load(...parameters),
+      changes: (...parameters) => log.changes(...parameters),
+      decide,
+    }
     const watched = watchedMemory()
     const workerData: ThreadData = { settings, watched, refused: this.culprits.refused }
     const resourceLimits = { maxOldGenerationSizeMb: settings.memoryMb }
@@ -193,7 +200,7 @@ export class Views {
     })
     return new Promise((resolve, reject) => {
       worker.on('message', (message: FromViews) => {
-        if (isCall(message)) void answer(message, log, worker)
+        if (isCall(message)) void answer(message, served, worker)
         else if (isQuery(message)) this.queries.heard(message)
         else if (isLive(message)) this.live.heard(message)
         else if (message.kind === 'ready') {

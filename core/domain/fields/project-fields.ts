@@ -33,9 +33,7 @@ export class FieldsProjection {
 
   /** All rows of the document, for `reader`, whose fold is kept. */
   whole(state: State, reader: string): FieldRows[] {
-    const fold = this.foldOf(state, reader)
-    // From here on.
-    fold.takeChanges()
+    const fold = this.newFold(state, reader)
     const entities = fold.names()
     const { collections, facts, conflicts } = this.tables
     return [
@@ -115,10 +113,18 @@ export class FieldsProjection {
     return this.folds.get(state)?.get(reader) ?? null
   }
 
-  private foldOf(state: State, reader: string): DocumentFold {
+  /** One of its own, that nobody else is told of. */
+  foldOf(state: State): DocumentFold {
     const fold = new DocumentFold(this.definition)
     const map = state.map(factsRoot)
     fold.apply([...map.written()].map((key) => entryOf(map, key)))
+    // From here on.
+    fold.takeChanges()
+    return fold
+  }
+
+  private newFold(state: State, reader: string): DocumentFold {
+    const fold = this.foldOf(state)
     const folds = this.folds.get(state) ?? new Map<string, DocumentFold>()
     this.folds.set(state, folds.set(reader, fold))
     return fold

@@ -74,6 +74,7 @@ async function start(): Promise<Views> {
   await views?.close()
   views = new Views({
     log,
+    decide: () => Promise.reject(new Error('not asked')),
     settings: {
       folder: join(folder, 'adapters'),
       databaseUrl: postgres.url,

@@ -5,7 +5,14 @@ import { expect, test } from 'vitest'
 import type { DocumentId } from '../../../core/document-id.ts'
 import { TidemarkError } from '../../../core/protocol/errors.ts'
 import type { Entry, Loaded } from '../../../server/log/log.ts'
-import { answer, isAnswer, isCall, type ReadLog, RemoteLog } from '../../../server/views/log-port.ts'
+import {
+  answer,
+  isAnswer,
+  isCall,
+  type ReadLog,
+  RemoteLog,
+  type Served,
+} from '../../../server/views/log-port.ts'
 
 /** A view into more than itself, as what a socket has read. */
 const view = fc
@@ -23,11 +30,14 @@ const loaded: fc.Arbitrary<Loaded> = fc.record({
   offset: fc.constant(9 as never),
 })
 
+/** The relay's end, of which only the log is asked. */
+const serving = (log: ReadLog): Served => ({ ...log, decide: () => Promise.reject(new Error('not asked')) })
+
 async function over<T>(log: ReadLog, work: (remote: RemoteLog) => Promise<T>): Promise<T> {
   const { port1, port2 } = new MessageChannel()
   const remote = new RemoteLog(port1)
   port1.on('message', (message) => isAnswer(message) && remote.answered(message))
-  port2.on('message', (message) => isCall(message) && void answer(message, log, port2))
+  port2.on('message', (message) => isCall(message) && void answer(message, serving(log), port2))
   try {
     return await work(remote)
   } finally {
@@ -92,7 +102,7 @@ test('what is called in one turn is one message each way, and each gets its own 
   })
   port2.on('message', (message) => {
     messages.push('call')
-    if (isCall(message)) void answer(message, log, port2)
+    if (isCall(message)) void answer(message, serving(log), port2)
   })
   const load = async (document: string): Promise<string> => {
     const { tail } = await remote.load(document as DocumentId)
