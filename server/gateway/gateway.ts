@@ -27,7 +27,7 @@ import { Admission, type AdmissionLimits, retryAfterSeconds } from './admission.
 import { closeSocket } from './close-socket.ts'
 import { type Arrival, assertReadable, type Connection, type DoorContext, toldOf } from './door.ts'
 import { HocuspocusDialects } from './hocuspocus-dialect.ts'
-import { acceptHocuspocus, type HocuspocusContext } from './hocuspocus-door.ts'
+import { acceptHocuspocus, type HocuspocusContext, hocuspocusFrameBytesMax } from './hocuspocus-door.ts'
 import { sendProblem } from './http/problem.ts'
 import {
   type AddressOf,
@@ -90,6 +90,7 @@ export class Gateway {
   private readonly websockets: WebSocketServer
   private readonly peers = new Set<Peer>()
   private readonly tidemarkSockets: WebSocketServer
+  private readonly hocuspocusSockets: WebSocketServer
   private readonly tidemark: TidemarkContext
   private readonly hocuspocus: HocuspocusContext
   private readonly admission: Admission
@@ -117,6 +118,10 @@ export class Gateway {
       options.admission.sessionsMax + (options.listenersMax ?? 0) + socketsBeside
     const websockets = { noServer: true, perMessageDeflate: false, clientTracking: false }
     this.websockets = new WebSocketServer({ ...websockets, maxPayload: options.frameBytesMax })
+    this.hocuspocusSockets = new WebSocketServer({
+      ...websockets,
+      maxPayload: hocuspocusFrameBytesMax(options.frameBytesMax),
+    })
     this.tidemarkSockets = new WebSocketServer({
       ...websockets,
       maxPayload: partBytes,
@@ -204,12 +209,13 @@ export class Gateway {
     const { origin, host } = request.headers
     const token = tokenOf(request)
     const tidemark = offers(request, subprotocol)
+    const hocuspocus = !tidemark && isHocuspocus(request)
     let begin: (arrival: Arrival) => Connection
     try {
       if (!gatekeeper.allowsOrigin(origin, host))
         throw new TidemarkError('origin_forbidden', 'Pages of this origin may not connect')
       if (tidemark) begin = await this.tidemarkDoor(token)
-      else if (isHocuspocus(request)) begin = (arrival) => acceptHocuspocus(arrival, this.hocuspocus)
+      else if (hocuspocus) begin = (arrival) => acceptHocuspocus(arrival, this.hocuspocus)
       else begin = await this.yWebsocketDoor(request, token)
     } catch (error) {
       begin = () => {
@@ -220,7 +226,7 @@ export class Gateway {
     }
     if (socket.destroyed) return
     if (this.draining) return this.turnAway(socket, 'shutting_down')
-    const sockets = tidemark ? this.tidemarkSockets : this.websockets
+    const sockets = tidemark ? this.tidemarkSockets : hocuspocus ? this.hocuspocusSockets : this.websockets
     // The answer and what the door says first leave in one write.
     socket.cork()
     process.nextTick(() => socket.uncork())

@@ -17,6 +17,7 @@ import type { WebSocket } from 'ws'
 import { isRetryable } from '../../core/protocol/error-codes.ts'
 import { type ErrorCode, errorTable, TidemarkError } from '../../core/protocol/errors.ts'
 import {
+  addressBytesMax,
   type ClientMessage,
   decodeClientFrame,
   encodeAddress,
@@ -51,6 +52,10 @@ const resetCloseCode = 4205
 /** 2.x is back at once, so one whose connection ends as soon as it began is kept waiting, twice as long at most. */
 const youngMs = 5_000
 const reconnectMsMin = 500
+
+/** Frames carry an address; and what is too large should end its document, not the socket, where it is not far too large. */
+export const hocuspocusFrameBytesMax = (messageBytesMax: number): number =>
+  2 * messageBytesMax + addressBytesMax
 
 export function acceptHocuspocus(arrival: Arrival, context: HocuspocusContext): Connection {
   return new HocuspocusConnection(arrival, context)

@@ -61,8 +61,9 @@ async function connect(document: string | null = null): Promise<HocuspocusRaw> {
   if (document !== null) await client.open(document, jwt)
   return client
 }
-const update = (text: string): Uint8Array => {
+const update = (text: string, client?: number): Uint8Array => {
   const doc = new Y.Doc()
+  if (client !== undefined) doc.clientID = client
   doc.getText('t').insert(0, text)
   return Y.encodeStateAsUpdate(doc)
 }
@@ -97,7 +98,7 @@ describe('a frame that is not a message closes the socket', () => {
 
   test('one that is larger than any may be', async () => {
     const client = await connect('m/frames')
-    client.send('m/frames', 0, 2, Buffer.alloc(2 * updateBytesMax))
+    client.send('m/frames', 0, 2, Buffer.alloc(3 * updateBytesMax))
     expect(await client.end()).toMatch(/^1009/)
   })
 })
@@ -136,6 +137,16 @@ describe('what cannot be taken ends its document, is not stored, and leaves the 
       client.of('u/four').some((text) => text.startsWith('closed malformed_update: ')),
     )
   })
+})
+
+test('an update at the limit is taken, whatever its document is called', async () => {
+  const address = `${'long/'.repeat(100)}name\0${'s'.repeat(128)}`
+  const client = await connect(address)
+  const overhead = update('x'.repeat(updateBytesMax), 7).length - updateBytesMax
+  const largest = update('x'.repeat(updateBytesMax - overhead), 7)
+  expect(largest.length).toBe(updateBytesMax)
+  client.send(address, 0, 2, largest)
+  await until('taken', () => client.of(address).includes('status 1'))
 })
 
 test('what comes before a token is dropped, whatever it is, and its document opens as ever', async () => {
