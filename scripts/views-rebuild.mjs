@@ -26,10 +26,18 @@ const url = (values.url ?? process.env['URL'] ?? 'http://127.0.0.1:8080').replac
 const token = values.token ?? process.env['TOKEN']
 
 const before = await ask('GET', '')
-const names = positionals.length > 0 ? positionals : before.adapters.map(({ name }) => name)
-for (const name of names) await ask('POST', `/${encodeURIComponent(name)}/rebuild`)
 const endedBefore = new Map(before.adapters.map(({ name, lastRebuild }) => [name, lastRebuild?.ended]))
-const left = new Set(names)
+const paths =
+  positionals.length > 0 ? positionals.map((name) => `/${encodeURIComponent(name)}/rebuild`) : ['/rebuild']
+let begun = before
+for (const path of paths) begun = await ask('POST', path)
+const names = positionals.length > 0 ? positionals : begun.adapters.map(({ name }) => name)
+const left = new Set(
+  begun.adapters
+    .filter(({ name, state }) => names.includes(name) && state === 'building')
+    .map(({ name }) => name),
+)
+if (left.size === 0) give('nothing is built: this relay has older adapters than there are in the database')
 let differing = 0
 while (left.size > 0) {
   // The relay may be restarted meanwhile: it goes on.

@@ -7,7 +7,8 @@
  *   of a newer one             the node stands aside, with all its adapters: one set of them projects at a time
  *
  * The swap is one transaction: it renames the schemas, takes the progress along, and raises all fences, so that whoever
- * still writes to what is no more is refused and looks again.
+ * still writes to what is no more is refused and looks again. It does not wait long for a reader who takes long: all others
+ * would wait behind it.
  */
 import type { Adapter } from '../../core/domain/adapter.ts'
 import { notifyingAll } from './live/notification.ts'
@@ -127,7 +128,7 @@ export interface Outcome {
 
 /**
  * Puts the complete tables in the place of the old ones; `outcomes` by adapter. False when another node was faster.
- * Throws `SqlError`.
+ * Throws `SqlError`; with `lockTimeout` when somebody reads the old ones for long.
  */
 export async function swap(
   sql: Sql,
@@ -136,7 +137,8 @@ export async function swap(
 ): Promise<boolean> {
   try {
     await sql.batch([
-      // First: it waits for whoever writes, and who comes later waits for it, before either has locked anything else.
+      { text: `select set_config('lock_timeout', '${lockMsMax}', true)` },
+      // First of the locks: it waits for whoever writes, and who comes later waits for it, before either has locked anything else.
       { text: 'update tidemark.parts set fence = fence + 1, until = now()' },
       ...placed.filter(isNext).flatMap((each) => renaming(each, outcomes.get(each.adapter.name))),
       ...placed.filter(isNext).map(({ adapter }) => notifyingAll(adapter.name)),
@@ -151,6 +153,10 @@ export async function swap(
     return false
   }
 }
+
+/** SQLSTATE `lock_not_available`. */
+export const lockTimeout = '55P03'
+const lockMsMax = 500
 
 const noOutcome: Outcome = { documents: 0, differing: 0, sample: [] }
 

@@ -15,7 +15,7 @@ import type { LiveDocuments } from '../live-documents.ts'
 import type { ReadLog } from '../log-port.ts'
 import { partCount } from '../parts.ts'
 import { type Sql, SqlError } from '../sql/sql.ts'
-import { cursorNameOf, isAt, isNext, type Outcome, type Placed, swap } from '../versions.ts'
+import { cursorNameOf, isAt, isNext, lockTimeout, type Outcome, type Placed, swap } from '../versions.ts'
 import { compare, sample } from './verify.ts'
 
 export interface RebuildParts {
@@ -90,21 +90,21 @@ export class Rebuild {
 
   /** Resolves after the swap, or when aborted. Rejects with `SqlError`, and when the log cannot be read. */
   async run(signal: AbortSignal): Promise<void> {
-    const { logger, sql, placed } = this.parts
+    const { logger } = this.parts
     const adapters = this.next.map(({ adapter }) => `${adapter.name} ${adapter.version}`)
     logger.info({ adapters }, 'views are being built anew; the old ones are served meanwhile')
     const end = await this.count(signal)
     await this.look()
     this.began = { ms: performance.now(), done: this.sum(this.done), rows: this.parts.rows() }
     this.state = 'filling'
+    let outcomes: ReadonlyMap<string, Outcome> | null = null
     while (!signal.aborted) {
       const tookMs = await this.look()
       if (this.parts.isFirst() && (await this.hasAll(end))) {
         this.state = 'verifying'
-        const outcomes = await this.verify(signal)
-        if (signal.aborted || !(await swap(sql, placed, outcomes))) return
-        logger.info({ adapters }, 'views built anew are served')
-        return
+        outcomes ??= await this.verify(signal)
+        if (signal.aborted) return
+        if (await this.swapped(outcomes)) return logger.info({ adapters }, 'views built anew are served')
       }
       // Aborted: the end, or another node was faster.
       await sleep(pacedMs(tookMs), undefined, { signal }).catch(() => undefined)
@@ -138,6 +138,17 @@ export class Rebuild {
     for (const [i, { adapter }] of this.next.entries())
       this.done.set(adapter.name, Number(results[i]?.rows[0]?.[0]))
     return performance.now() - fromMs
+  }
+
+  /** False when somebody reads the old tables for long: it is tried again. */
+  private async swapped(outcomes: ReadonlyMap<string, Outcome>): Promise<boolean> {
+    try {
+      await swap(this.parts.sql, this.parts.placed, outcomes)
+      return true
+    } catch (error) {
+      if (!(error instanceof SqlError) || error.code !== lockTimeout) throw error
+      return false
+    }
   }
 
   private async hasAll(end: number): Promise<boolean> {

@@ -191,7 +191,23 @@ test('a new version of one adapter does not hold up the other; after the swap no
   })
   await say('others/1', (facts) => facts.set('b', 1))
   await until('the other one', async () => (await count('others.others_facts')) === 2)
-  await rebuild.run(new AbortController().signal)
+  // Somebody reads for long: the swap waits, and no other reader waits behind it.
+  const slow = new Client({ connectionString: server.url })
+  await slow.connect()
+  await slow.query('begin')
+  await slow.query('select from deals.deals')
+  const running = rebuild.run(new AbortController().signal)
+  await until('it is complete', () => rebuild.figures[0]?.state === 'verifying')
+  const quick = new Client({ connectionString: server.url, statement_timeout: 5_000 })
+  await quick.connect()
+  for (let i = 0; i < 30; i++) {
+    await quick.query('select from deals.deals')
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+  expect(await count('tidemark.rebuilds')).toBe(0)
+  await slow.query('commit')
+  await Promise.all([slow.end(), quick.end()])
+  await running
   expect(
     await rows("select distinct value from deals.deals_facts where entry = 'a' and document = 'deals/7'"),
   ).toEqual([['7 2']])
