@@ -1,0 +1,201 @@
+/**
+ * Intents and decisions through a real relay: who ships and who cancels from one version, over a kill -9 at any moment; one of
+ * two gets the harvest; what was decided is the same in the document, in SQL and for everybody.
+ */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import * as Y from 'yjs'
+import { type Domain, openDomain } from '../../client/domain/domain.ts'
+import type { FieldsOfDocument } from '../../core/domain/fold/fields.ts'
+import { register } from '../../core/domain/kinds/register.ts'
+import { workflow } from '../../core/domain/kinds/workflow.ts'
+import { type PostgresServer, start as startPostgres } from '../support/postgres-server.ts'
+import { RawClient } from '../support/raw-client.ts'
+import { type RelayProcess, startRelay } from '../support/relay-process.ts'
+import { token, tokenSecret } from '../support/tokens.ts'
+import { until } from '../support/wait.ts'
+
+const adapter = `
+import { defineAdapter, register, workflow } from 'tidemark/adapter'
+export default defineAdapter({
+  name: 'deals', version: 1, documents: 'deals/:id',
+  columns: { harvest: 'text' },
+  fields: {
+    harvest: register(),
+    state: workflow({
+      states: ['open', 'sold', 'shipped', 'cancelled'],
+      initial: 'open',
+      transitions: {
+        sell: { from: 'open', to: 'sold', consistency: 'decided' },
+        ship: { from: 'sold', to: 'shipped', consistency: 'decided', roles: ['seller'] },
+        cancel: { from: ['open', 'sold'], to: 'cancelled', consistency: 'decided' },
+      },
+    }),
+  },
+  claims: ({ type }, read) =>
+    type === 'state.sell' ? { takes: ['harvest/' + read('harvest')], frees: [] }
+    : type === 'state.cancel' ? { takes: [], frees: ['harvest/' + read('harvest')] } : null,
+})`
+const fields = {
+  fields: {
+    harvest: register<string>(),
+    state: workflow({
+      states: ['open', 'sold', 'shipped', 'cancelled'],
+      initial: 'open',
+      transitions: {
+        sell: { from: 'open', to: 'sold', consistency: 'decided' },
+        ship: { from: 'sold', to: 'shipped', consistency: 'decided', roles: ['seller'] },
+        cancel: { from: ['open', 'sold'], to: 'cancelled', consistency: 'decided' },
+      },
+    }),
+  },
+} satisfies FieldsOfDocument
+
+const folder = mkdtempSync(join(tmpdir(), 'tidemark-'))
+const adapters = join(folder, 'adapters')
+let postgres: PostgresServer
+let relay: RelayProcess
+
+const start = (): Promise<RelayProcess> =>
+  startRelay({
+    DATA_DIR: folder,
+    ADAPTERS: adapters,
+    JWT_SECRET: tokenSecret,
+    DATABASE_URL: postgres.url,
+  })
+
+beforeAll(async () => {
+  mkdirSync(adapters)
+  writeFileSync(join(adapters, 'deals.ts'), adapter)
+  postgres = await startPostgres()
+  relay = await start()
+})
+afterAll(async () => {
+  await relay.stop()
+  await postgres.stop()
+  rmSync(folder, { recursive: true })
+})
+
+/** Somebody who comes back after each cut. */
+class Person {
+  readonly doc = new Y.Doc()
+  readonly deal: Domain<typeof fields>
+  private client: RawClient | null = null
+  private readonly document: string
+  private readonly subject: string
+  private readonly roles: readonly string[]
+
+  constructor(subject: string, document: string, roles: readonly string[] = []) {
+    this.document = document
+    this.subject = subject
+    this.roles = roles
+    const handle = { doc: this.doc, loaded: true, on: () => () => undefined }
+    this.deal = openDomain(handle, fields, { actor: subject.padEnd(6, '0'), subject, roles })
+    this.doc.on('update', (update: Uint8Array, _origin: unknown, _doc: Y.Doc, { local }: Y.Transaction) => {
+      if (local) this.client?.sendUpdate(update)
+    })
+  }
+
+  async connect(): Promise<void> {
+    this.client?.close()
+    const mine = await token({ subject: this.subject, roles: this.roles })
+    const client = await RawClient.connect(`${relay.webSocketUrl}/${this.document}?token=${mine}`, {
+      doc: this.doc,
+    })
+    await until('synced', () => client.synced)
+    this.client = client
+  }
+
+  get refused(): number | null {
+    return this.client?.closeCode ?? null
+  }
+}
+
+async function rows(sql: string): Promise<readonly Record<string, unknown>[]> {
+  const answer = await fetch(`${relay.url}/v1/query`, {
+    method: 'POST',
+    headers: {
+      authorization: `Bearer ${await token({ documents: [{ match: '**', access: 'admin' }] })}`,
+      'content-type': 'application/json',
+    },
+    body: JSON.stringify({ sql }),
+  })
+  const said = (await answer.json()) as { rows?: readonly Record<string, unknown>[] }
+  return said.rows ?? []
+}
+
+test('ship and cancel from one version, with the relay killed around it: one holds, everybody knows which', {
+  timeout: 120_000,
+}, async () => {
+  const ann = new Person('ann', 'deals/1', ['seller'])
+  const ben = new Person('ben', 'deals/1')
+  await Promise.all([ann.connect(), ben.connect()])
+  ann.deal.fields.harvest.do.set('42')
+  const sold = ann.deal.fields.state.do.move('sell')
+  await until('sold', () => ann.deal.outcome(sold.key!)?.status === 'effective', 60_000)
+  await until('ben knows', () => ben.deal.fields.state.value.state === 'sold')
+
+  // Both from what they know; the relay dies at once.
+  const ship = ann.deal.fields.state.do.move('ship', { person: { subject: 'ann', roles: ['seller'] } })
+  const cancel = ben.deal.fields.state.do.move('cancel')
+  expect(ann.deal.fields.state.expected.state).toBe('shipped')
+  expect(ben.deal.fields.state.expected.state).toBe('cancelled')
+  await relay.kill9()
+  relay = await start()
+  await Promise.all([ann.connect(), ben.connect()])
+  await relay.kill9()
+  relay = await start()
+  await Promise.all([ann.connect(), ben.connect()])
+
+  const keys = [ship.key!, cancel.key!]
+  for (const { deal } of [ann, ben])
+    await until(
+      'decided',
+      () => keys.every((key) => ['effective', 'rejected'].includes(deal.outcome(key)?.status ?? '')),
+      60_000,
+    )
+  const outcomes = keys.map((key) => ann.deal.outcome(key)!)
+  expect(outcomes.map(({ status }) => status).sort()).toEqual(['effective', 'rejected'])
+  expect(keys.map((key) => ben.deal.outcome(key))).toEqual(outcomes)
+  expect(ben.deal.fields.state.value).toEqual(ann.deal.fields.state.value)
+  const state = ann.deal.fields.state.value.state
+  expect(state).toBe(outcomes[0]!.status === 'effective' ? 'shipped' : 'cancelled')
+
+  await until(
+    'rows',
+    async () => (await rows(`select state from deals where document = 'deals/1'`))[0]?.['state'] === state,
+    60_000,
+  )
+  const facts = await rows(
+    `select entry, status from deals_facts where document = 'deals/1' and operation in ('ship', 'cancel') order by entry`,
+  )
+  expect(facts).toEqual(keys.map((entry, i) => ({ entry, status: outcomes[i]!.status })))
+})
+
+test('of one harvest in two deals, one is sold', { timeout: 60_000 }, async () => {
+  const deals = [new Person('cyd', 'deals/2'), new Person('dan', 'deals/3')]
+  await Promise.all(deals.map((person) => person.connect()))
+  const keys = deals.map(({ deal }) => {
+    deal.fields.harvest.do.set('7')
+    return deal.fields.state.do.move('sell').key!
+  })
+  for (const [i, { deal }] of deals.entries())
+    await until('decided', () => deal.outcome(keys[i]!)?.status !== 'pending', 60_000)
+  const outcomes = deals.map(({ deal }, i) => deal.outcome(keys[i]!))
+  expect(outcomes.map((outcome) => outcome?.status).sort()).toEqual(['effective', 'rejected'])
+  expect(outcomes.find((outcome) => outcome?.status === 'rejected')).toMatchObject({ reason: 'claimed' })
+})
+
+test('a role that one does not have is not believed', async () => {
+  const eve = new Person('eve', 'deals/4', [])
+  await eve.connect()
+  const claimed = openDomain({ doc: eve.doc, loaded: true, on: () => () => undefined }, fields, {
+    actor: 'eve000',
+    subject: 'eve',
+    roles: ['seller'],
+  })
+  claimed.fields.state.do.move('sell')
+  await until('refused', () => eve.refused === 4422)
+})
