@@ -48,6 +48,8 @@ export class LiveStream implements LiveSink {
     this.begun = new Promise((resolve, reject) => {
       this.settle = { resolve, reject }
     })
+    // Whatever is written between the end of a connection and its `close` is lost, and no reason to end the relay.
+    response.on('error', () => undefined)
     response.once('close', () => {
       if (this.state === 'opening') options.takeOver()
       this.settle.resolve()
