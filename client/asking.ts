@@ -19,7 +19,8 @@ export interface Asker extends Pick<Client, 'inspect' | 'on' | 'paused'> {
 export async function post(
   { connection }: Asker,
   route: 'query' | 'live',
-  body: object,
+  /** JSON. */
+  body: string,
   signal: AbortSignal,
   headers: Readonly<Record<string, string>> = {},
 ): Promise<Response> {
@@ -31,10 +32,9 @@ export async function post(
       ...(token === '' ? {} : { authorization: `Bearer ${token}` }),
       ...headers,
     },
-    body: JSON.stringify(body),
-    // The token goes with it, and to this server only.
+    body,
+    // The token goes to this server only.
     redirect: 'error',
-    credentials: 'omit',
     cache: 'no-store',
     signal,
   })

@@ -36,7 +36,7 @@ export function live<Row extends object>(
   const closing = asker.closing.signal
   if (closing.aborted) throw new TidemarkError('invalid_request', 'The client is closed')
   const { key, signal } = options
-  const request = { sql, params, ...(key === undefined ? {} : { key: key.join(',') }) }
+  const request = JSON.stringify({ sql, params, key: key?.join(',') })
   const open = new Live<Row>(asker, request, listener)
   const ending = signal === undefined ? closing : AbortSignal.any([closing, signal])
   open.start(ending)
@@ -48,7 +48,7 @@ class Live<Row extends object> implements LiveQuery<Row> {
   rows: readonly Row[] = []
   loaded = false
   readonly #asker: Asker
-  readonly #request: object
+  readonly #request: string
   readonly #listener: LiveListener<Row>
   readonly #retry: Alarm
   readonly #silence: Alarm
@@ -60,7 +60,7 @@ class Live<Row extends object> implements LiveQuery<Row> {
   #list: readonly LiveRow[] = []
   #eventId = ''
 
-  constructor(asker: Asker, request: object, listener: LiveListener<Row>) {
+  constructor(asker: Asker, request: string, listener: LiveListener<Row>) {
     const { environment } = asker
     this.#asker = asker
     this.#request = request

@@ -39,7 +39,10 @@ export interface LiveOptions {
   readonly signal?: AbortSignal
 }
 
-/** Iterating gives `rows` at each change; while nobody asks, changes come to one. It ends with `close()`, and throws `error` when refused. */
+/**
+ * Iterating gives `rows` at each change; while nobody asks, changes come to one. It ends with `close()`, and throws `error` when
+ * refused. Leaving the loop closes nothing.
+ */
 export interface LiveQuery<Row extends object = QueryRow> extends AsyncIterable<readonly Row[]> {
   readonly columns: readonly QueryColumn[]
   /** Empty until the first answer. A row that did not change stays the same object. */

@@ -39,11 +39,12 @@ async function answerTo(
 ): Promise<QueryAnswer> {
   if (asker.paused) throw new TidemarkError('views_unavailable', 'The client is paused')
   const closing = asker.closing.signal
+  const body = JSON.stringify(request)
   const late = AbortSignal.timeout(answerMsMax)
   const signal = AbortSignal.any([closing, late, ...(given === undefined ? [] : [given])])
   for (let attempt = 1; ; attempt++)
     try {
-      const answer = await post(asker, 'query', request, signal)
+      const answer = await post(asker, 'query', body, signal)
       if (answer.ok) return (await answer.json()) as QueryAnswer
       throw await refusalOf(answer)
     } catch (error) {

@@ -78,6 +78,13 @@ test('an old token is asked for anew once, and only where there is a function to
   await Promise.all([ann.close(), fixed.close()])
 })
 
+test('parameters that JSON has not are the app’s mistake, and said to be', async () => {
+  const params = [1n] as unknown as number[]
+  await expect(client.query('select $1', params)).rejects.toThrow(TypeError)
+  await expect(client.live('select $1', params)).rejects.toThrow(TypeError)
+  expect(server.asked).toEqual([])
+})
+
 test('a client that is paused asks nobody', async () => {
   client.pause()
   await expect(client.query('select 1')).rejects.toMatchObject({ code: 'views_unavailable' })
