@@ -204,6 +204,19 @@ test('sessions of 4.x with names of their own share a socket and a document', as
   await until('b goes on', () => b.saved && plain.content === b.content)
 })
 
+test('edits that 4.x collects are saved when the one message that has them is durable', async () => {
+  const id = room()
+  const a = connect('4.8').open(id, { flushDelayMs: 100 })
+  const b = connect('4.8').open(id)
+  await until('both saved', () => a.saved && b.saved)
+  const before = await metric(relay.url, 'appends_total')
+  for (const letter of 'collected') a.write(letter)
+  expect(a.provider.unsyncedChanges).toBe(1)
+  await until('saved', () => a.saved)
+  expect((await metric(relay.url, 'appends_total')) - before).toBe(1)
+  await until('b has it', () => b.content === 'collected')
+})
+
 test('all three versions edit one document', async () => {
   const id = room()
   const clients = versions.map((version) => connect(version).open(id))

@@ -53,6 +53,8 @@ export interface OpenOptions {
   readonly token?: Token
   /** Of 4.x: the session has a name of its own. */
   readonly sessionAwareness?: boolean
+  /** Of 4.x: edits are collected for so long and sent as one. */
+  readonly flushDelayMs?: number
 }
 
 /** One connection, on which documents are opened. */
@@ -116,6 +118,7 @@ export class HocuspocusClient {
       websocketProvider: socket.provider,
       token: options.token ?? null,
       sessionAwareness: options.sessionAwareness ?? false,
+      flushDelay: options.flushDelayMs ?? false,
       quiet: true,
       broadcast: false,
       onAuthenticationFailed: ({ reason }: { reason: string }) => this.denials.push(reason),
