@@ -1,7 +1,8 @@
 /**
  * Queries as the thread of the views has them: from when their roles and tables are there.
  *
- *   starting ──(roles, tables)──▶ open ──(cannot be made)──▶ shut, with a reason for the log
+ *   starting ──(roles, tables)──▶ open
+ *            └─(roles cannot be made)──▶ shut, with a reason for the log; tried again when somebody asks
  *
  * Rows are kept also where queries cannot be had: an owner that may not make roles still projects.
  */
@@ -37,14 +38,17 @@ export interface QueriesInThreadParts {
   readonly adapters: readonly QueryAdapter[]
   readonly logger: Logger
   readonly tell: (message: QueryFromViews, transfer: ArrayBuffer[]) => void
+  /** Between two tries to make what queries need. */
+  readonly retryMs?: number
 }
 
 type State =
   | { readonly at: 'starting' }
   | { readonly at: 'open'; readonly queries: Queries; readonly reader: Sql; isVerified: boolean }
-  | { readonly at: 'shut' }
+  | { readonly at: 'shut'; readonly sinceMs: number }
 
 const waitingMax = 100
+const retryMs = 10_000
 
 export class QueriesInThread {
   private readonly parts: QueriesInThreadParts
@@ -53,6 +57,7 @@ export class QueriesInThread {
   private readonly asking = new Map<number, AbortController>()
   private state: State = { at: 'starting' }
   private areRolesThere = false
+  private schemas: readonly string[] = []
 
   constructor(parts: QueriesInThreadParts) {
     this.parts = parts
@@ -71,6 +76,7 @@ export class QueriesInThread {
   /** The adapters' tables are in these schemas, new or not. Throws `SqlError`. */
   async open(schemas: readonly string[]): Promise<void> {
     const { sql } = this.parts
+    this.schemas = schemas
     if (!this.areRolesThere) return
     for (const schema of schemas) await secure(sql, schema, this.declared)
     if (this.state.at === 'open') return this.state.queries.catalog.forget()
@@ -91,12 +97,9 @@ export class QueriesInThread {
   /** Throws `views_unavailable`. */
   get queries(): Queries {
     if (this.state.at === 'open') return this.state.queries
-    throw new TidemarkError(
-      'views_unavailable',
-      this.state.at === 'starting'
-        ? 'The views are starting'
-        : 'Queries are not set up in the database; the server log says why',
-    )
+    throw this.state.at === 'starting'
+      ? new TidemarkError('views_unavailable', 'The views are starting')
+      : notSetUp()
   }
 
   /** Rows were written here. */
@@ -106,13 +109,13 @@ export class QueriesInThread {
 
   /** Throws as `Queries.run`. */
   async run(query: Query, signal: AbortSignal): Promise<Rows> {
-    const { queries } = this
-    await this.verify()
-    return queries.run(query, signal)
+    await this.ready()
+    return this.queries.run(query, signal)
   }
 
   /** Throws as `Queries.tablesOf`. */
   async tablesOf(sql: string): Promise<readonly TableName[]> {
+    await this.ready()
     return this.queries.tablesOf(sql)
   }
 
@@ -123,6 +126,10 @@ export class QueriesInThread {
 
   async close(): Promise<void> {
     for (const left of this.asking.values()) left.abort(new Error('closing'))
+    await this.closeReader()
+  }
+
+  private async closeReader(): Promise<void> {
     if (this.state.at === 'open' && this.state.reader !== this.parts.sql) await this.state.reader.close()
   }
 
@@ -132,8 +139,8 @@ export class QueriesInThread {
     const left = new AbortController()
     this.asking.set(id, left)
     try {
-      // Said before anybody waits.
-      this.queries.roleOf(ask.rights)
+      // Before anybody waits.
+      await this.ready()
       await this.waits.reached(ask.after, left.signal)
       const { columns, rows, cursor } = await this.run(ask, left.signal)
       const more = cursor === null ? '' : `,"cursor":${JSON.stringify(cursor)}`
@@ -162,22 +169,29 @@ export class QueriesInThread {
     return new PostgresSql({ url, connectionsMax: settings.limits.runningMax, logger })
   }
 
-  /** What a login that was made by hand may do, before it is used. */
-  private async verify(): Promise<void> {
+  /** Throws `views_unavailable`. */
+  private async ready(): Promise<void> {
     const { state } = this
-    if (state.at !== 'open' || state.isVerified) return
+    if (state.at === 'shut' && performance.now() - state.sinceMs > (this.parts.retryMs ?? retryMs)) {
+      this.state = { at: 'shut', sinceMs: performance.now() }
+      await this.makeRoles()
+        .then(() => this.open(this.schemas))
+        .catch(away)
+    }
+    // What a login that was made by hand may do, before it is used.
+    if (this.state.at === 'open' && !this.state.isVerified) await this.verify(this.state)
+    // Throws when there are none.
+    void this.queries
+  }
+
+  private async verify(state: Extract<State, { readonly at: 'open' }>): Promise<void> {
     try {
       await assertLogin(this.parts.sql, state.reader, this.declared)
       state.isVerified = true
     } catch (error) {
       this.parts.logger.error({ err: error }, 'queries are not answered')
-      throw new TidemarkError(
-        'views_unavailable',
-        error instanceof SqlError
-          ? 'The database of the views is away'
-          : 'Queries are not set up in the database; the server log says why',
-        { cause: error },
-      )
+      if (error instanceof SqlError) away(error)
+      throw notSetUp()
     }
   }
 
@@ -187,7 +201,15 @@ export class QueriesInThread {
     } catch (error) {
       if (!(error instanceof TablesRefused)) throw error
       if (this.state.at !== 'shut') this.parts.logger.error({ err: error }, 'queries are not answered')
-      this.state = { at: 'shut' }
+      await this.closeReader()
+      this.state = { at: 'shut', sinceMs: performance.now() }
     }
   }
 }
+
+function away(error: unknown): never {
+  throw new TidemarkError('views_unavailable', 'The database of the views is away', { cause: error })
+}
+
+const notSetUp = (): TidemarkError =>
+  new TidemarkError('views_unavailable', 'Queries are not set up in the database; the server log says why')

@@ -1,4 +1,5 @@
 /** Queries on a real PostgreSQL: the contract, and what only a server with roles has. */
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { Client } from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { TidemarkError } from '../../../core/protocol/errors.ts'
@@ -116,6 +117,39 @@ test('several nodes, and several Tidemarks in one cluster, start at once', async
   }
 }, 60_000)
 
+test('the server knows the password, also after another node has started', async (context) => {
+  const url = await newDatabase('password')
+  const owner = sqlOf(url)
+  await installTidemark(owner)
+  await installRoles(owner, [])
+  const login = await installLogin(owner, [])
+  const [shown] = await owner.batch([{ text: `select current_setting('hba_file')` }])
+  const file = shown?.rows[0]?.[0] ?? ''
+  if (!existsSync(file)) return context.skip('the server is on another machine')
+  const rules = readFileSync(file, 'utf8')
+  writeFileSync(file, `host all "${login.role}" 127.0.0.1/32 scram-sha-256\n${rules}`)
+  await owner.batch([{ text: 'select pg_reload_conf()' }])
+  const connect = async (password: string): Promise<string> => {
+    const client = new Client({ connectionString: loginUrl(url, { ...login, password }) })
+    try {
+      await client.connect()
+      return 'connected'
+    } catch (error) {
+      return (error as { code: string }).code
+    } finally {
+      await client.end()
+    }
+  }
+  await expect.poll(() => connect('wrong'), { timeout: 10_000 }).toBe('28P01')
+  expect(await connect(login.password)).toBe('connected')
+  await owner.batch([{ text: `alter role "${login.role}" password 'lost'` }])
+  expect(await connect(login.password)).toBe('28P01')
+  expect(await installLogin(owner, [])).toEqual(login)
+  expect(await connect(login.password)).toBe('connected')
+  writeFileSync(file, rules)
+  await owner.close()
+}, 60_000)
+
 test('a role that could do more than read is refused, and said which', async () => {
   const url = await newDatabase('roles')
   const owner = sqlOf(url)
@@ -214,6 +248,7 @@ test('with a login made by hand; one that could do more is refused', async () =>
       adapters: [{ name: 'notes', roles: ['picker'], contextOf: () => null }],
       logger,
       tell: () => undefined,
+      retryMs: 0,
     })
   const start = async (): Promise<QueriesInThread> => {
     const started = queries()
@@ -244,7 +279,8 @@ test('with a login made by hand; one that could do more is refused', async () =>
     create role picker in role tidemark_reader;
     create role hand login noinherit;
     grant tidemark_reader, tidemark_admin to hand;`)
-  const opened = await start()
+  // Nothing has to be started again.
+  const opened = shut
   expect(await ask(opened)).toBe('views_unavailable')
   expect(logged.at(-1)).toMatch(/no member of picker/)
   await own.query('grant picker, modest to hand')
@@ -255,7 +291,7 @@ test('with a login made by hand; one that could do more is refused', async () =>
   expect(logged.at(-1)).toMatch(/bypasses row security/)
   await own.query('alter role hand nobypassrls')
   expect(await ask(opened)).toBe('{"n":0}')
-  await Promise.all([shut.close(), opened.close()])
+  await opened.close()
   await owner.close()
   await own.end()
 }, 60_000)
