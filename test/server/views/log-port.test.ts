@@ -69,7 +69,7 @@ test('an error keeps its code; what is a defect says no more than that', async (
   })
   expect(await failure(new Error('a path'))).toMatchObject({
     code: 'internal',
-    message: 'The log could not be read',
+    message: 'The relay could not do it',
   })
 })
 
