@@ -143,16 +143,16 @@ export class LiveHub<Query> {
   }
 
   /**
-   * `has`: name of the result that it has. A listener that is there goes on with the other query, from what it has:
-   * its rights may have changed.
+   * `has`: name of the result that it has. `begun`: somebody told it something before; while the database is away, it waits.
+   * A listener that is there goes on with the other query, from what it has: its rights may have changed.
    */
-  open(number: number, query: Query, has: string | null): void {
+  open(number: number, query: Query, has: string | null, begun = false): void {
     const before = this.listeners.get(number)
     const name = this.parts.nameOf(query)
     if (before?.shared.name === name) return
     const shared = this.queries.get(name) ?? begin(name, this.parts.traceOf(query), query)
     this.queries.set(name, shared)
-    const listener = { ...(before ?? { number, has, ready: true, begun: false }), shared }
+    const listener = { ...(before ?? { number, has, ready: true, begun }), shared }
     shared.listeners.set(number, listener)
     if (before !== undefined) this.leave(number)
     this.listeners.set(number, listener)

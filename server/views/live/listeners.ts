@@ -33,6 +33,7 @@ export interface LivePort<Rights> {
 interface Entry<Rights> {
   query: LiveQuery<Rights>
   has: string | null
+  begun: boolean
   readonly sink: LiveSink
 }
 
@@ -55,23 +56,24 @@ export class LiveListeners<Rights> {
   attach(port: LivePort<Rights> | null): void {
     this.port = port
     if (port === null) return
-    for (const [listener, { query, has }] of this.entries)
-      port.postMessage({ kind: 'live-open', listener, query, has })
+    for (const [listener, { query, has, begun }] of this.entries)
+      port.postMessage({ kind: 'live-open', listener, query, has, begun })
   }
 
   /** `has`: the name of the last event that it has. Throws `views_unavailable`. */
   open(query: LiveQuery<Rights>, has: string | null, sink: LiveSink): LiveListener<Rights> {
     if (this.port === null) throw new TidemarkError('views_unavailable', 'There are no views here now')
     const listener = this.count++
-    const entry: Entry<Rights> = { query, has, sink }
+    const entry: Entry<Rights> = { query, has, sink, begun: false }
     this.entries.set(listener, entry)
-    this.port.postMessage({ kind: 'live-open', listener, query, has })
+    this.port.postMessage({ kind: 'live-open', listener, query, has, begun: false })
     return {
       ready: () => this.port?.postMessage({ kind: 'live-ready', listeners: [listener] }),
       become: (rights) => {
         if (!this.entries.has(listener)) return
         entry.query = { ...entry.query, rights }
-        this.port?.postMessage({ kind: 'live-open', listener, query: entry.query, has: entry.has })
+        const { query, has, begun } = entry
+        this.port?.postMessage({ kind: 'live-open', listener, query, has, begun })
       },
       leave: () => {
         if (this.entries.delete(listener)) this.port?.postMessage({ kind: 'live-leave', listener })
@@ -84,7 +86,7 @@ export class LiveListeners<Rights> {
       case 'live-send':
         return this.send(message.listeners, message.id, message.event)
       case 'live-current':
-        return this.entries.get(message.listener)?.sink.current()
+        return this.current(message.listener)
       case 'live-end':
         return this.end(message.listeners, message.code, message.message)
       case 'live-runs':
@@ -98,12 +100,20 @@ export class LiveListeners<Rights> {
     this.end([...this.entries.keys()], code, message)
   }
 
+  private current(listener: number): void {
+    const entry = this.entries.get(listener)
+    if (entry === undefined) return
+    entry.begun = true
+    entry.sink.current()
+  }
+
   private send(listeners: readonly number[], id: string, event: Uint8Array): void {
     const ready: number[] = []
     for (const listener of listeners) {
       const entry = this.entries.get(listener)
       if (entry === undefined) continue
       entry.has = id
+      entry.begun = true
       if (entry.sink.event(event)) ready.push(listener)
     }
     if (ready.length > 0) this.port?.postMessage({ kind: 'live-ready', listeners: ready })

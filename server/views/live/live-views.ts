@@ -87,7 +87,7 @@ export class LiveViews<Rights> {
     switch (message.kind) {
       case 'live-open':
         this.listen()
-        return this.hub.open(message.listener, message.query, message.has)
+        return this.hub.open(message.listener, message.query, message.has, message.begun)
       case 'live-ready':
         return this.hub.ready(message.listeners)
       case 'live-leave':

@@ -18,6 +18,8 @@ export type LiveFromRelay<Rights> =
       readonly listener: number
       readonly query: LiveQuery<Rights>
       readonly has: string | null
+      /** It was told something, by a thread before. */
+      readonly begun: boolean
     }
   | { readonly kind: 'live-ready'; readonly listeners: readonly number[] }
   | { readonly kind: 'live-leave'; readonly listener: number }

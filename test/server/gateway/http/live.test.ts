@@ -250,7 +250,13 @@ describe('who comes back', () => {
 test('the thread of the views dies: who listens hears what changed meanwhile, and nothing else of it', async () => {
   const [ann, bob] = [await open(), await open({ token: await token({ subject: 'bob' }) })]
   await until('both have rows', () => ann.list !== null && bob.list !== null)
-  await table.restart(() => table.rows.set('ann', [{ title: 'c' }]))
+  await table.restart(() => {
+    table.rows.set('ann', [{ title: 'c' }])
+    table.failure = new TidemarkError('views_unavailable', 'The views are starting')
+  })
+  const runs = table.runs
+  await until('it tries', () => table.runs > runs)
+  table.failure = null
   await until('the rows', () => ann.rows?.[0]?.['title'] === 'c')
   table.set('bob', [{ title: 'd' }])
   await until('it goes on', () => bob.rows?.[0]?.['title'] === 'd')
