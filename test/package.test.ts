@@ -38,12 +38,23 @@ afterAll(() => rmSync(app, { recursive: true, force: true }))
 const program = `
 import { createClient, createMemoryStorage, TidemarkError } from 'tidemark/client'
 import { mountDevtools } from 'tidemark/client/devtools'
+import { openDomain } from 'tidemark/client/domain'
+import { counter, workflow } from 'tidemark/fields'
 import { useDocument, useLive, usePresence, useQuery, useStatus } from 'tidemark/client/react'
 import { startServer } from 'tidemark/server'
 const server = await startServer({ HOST: '127.0.0.1', PORT: '0', DATA_DIR: './data', LOG_LEVEL: 'silent' })
 const client = createClient({ url: server.url, storage: 'memory' })
 const handle = client.open('notes/first')
 handle.doc.getText('t').insert(0, 'hello')
+await handle.whenLoaded
+const deal = openDomain(handle, { fields: {
+  stock: counter(),
+  state: workflow({ states: ['open', 'sold'], initial: 'open', transitions: { sell: { from: 'open', to: 'sold', consistency: 'free' } } }),
+} }, { actor: 'ann000', subject: '' })
+deal.fields.stock.do.add(5)
+deal.fields.state.do.move('sell')
+const stock: number = deal.fields.stock.value
+const state: 'open' | 'sold' = deal.fields.state.value.state
 await handle.saved()
 const pending: number = handle.pending
 const query = await client.query<{ one: number }>('select 1 as one').catch((error: TidemarkError) => error.code)
@@ -51,18 +62,21 @@ const live = await client.live<{ one: number }>('select 1 as one')
 await client.close()
 await server.close()
 console.log(JSON.stringify({
-  pending, query, live: live.state,
+  pending, query, live: live.state, stock, state,
   functions: [mountDevtools, useDocument, useLive, usePresence, useQuery, useStatus, createMemoryStorage, TidemarkError].map((each) => typeof each),
 }))
 `
 
-const withoutTypes = (text: string): string => text.replaceAll(/: (number|TidemarkError)\b|<\{.*?\}>/g, '')
+const withoutTypes = (text: string): string =>
+  text.replaceAll(/: (number|TidemarkError|'open' \| 'sold')(?=[ )])|<\{.*?\}>/g, '')
 
 test('an app imports the client, the hooks, the devtools and the server, and they work together', () => {
   writeFileSync(join(app, 'app.mjs'), withoutTypes(program))
   const output = execFileSync(process.execPath, ['app.mjs'], { cwd: app, encoding: 'utf8' })
   expect(JSON.parse(output)).toEqual({
     pending: 0,
+    stock: 5,
+    state: 'sold',
     query: 'views_unavailable',
     live: 'closed',
     functions: Array(8).fill('function'),
