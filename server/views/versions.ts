@@ -12,7 +12,7 @@
  */
 import type { Adapter } from '../../core/domain/adapter.ts'
 import { notifyingAll } from './live/notification.ts'
-import { quoted, rowsUnexpected, type Sql, SqlError, type Statement } from './sql/sql.ts'
+import { type BatchOptions, quoted, rowsUnexpected, type Sql, SqlError, type Statement } from './sql/sql.ts'
 import { dropAdapter, type Installed, installAdapter, installed, madeSql } from './store/schema.ts'
 import { type EntryTables, readTables, type Table, TablesRefused } from './store/tables.ts'
 
@@ -136,7 +136,7 @@ export async function swap(
   outcomes: ReadonlyMap<string, Outcome> = new Map(),
 ): Promise<boolean> {
   try {
-    await sql.batch([
+    const statements = [
       { text: `select set_config('lock_timeout', '${lockMsMax}', true)` },
       // First of the locks: it waits for whoever writes, and who comes later waits for it, before either has locked anything else.
       { text: 'update tidemark.parts set fence = fence + 1, until = now()' },
@@ -146,7 +146,8 @@ export async function swap(
         text: `delete from tidemark.cursors c where not exists (
           select from tidemark.adapters a where c.name = a.name || '@' || a.version || ':' || ${madeSql})`,
       },
-    ])
+    ]
+    await sql.batch(statements, patient)
     return true
   } catch (error) {
     if (!(error instanceof SqlError) || error.code !== rowsUnexpected) throw error
@@ -157,6 +158,8 @@ export async function swap(
 /** SQLSTATE `lock_not_available`. */
 export const lockTimeout = '55P03'
 const lockMsMax = 500
+/** Progress of millions of documents is renamed, or their rows are compared. */
+export const patient: BatchOptions = { statementTimeoutMs: 600_000, batchMs: 660_000 }
 
 const noOutcome: Outcome = { documents: 0, differing: 0, sample: [] }
 
@@ -181,10 +184,11 @@ function renaming({ adapter, schema, version, made }: Placed, outcome = noOutcom
           sample = excluded.sample`,
       parameters: [schema, outcome.documents, outcome.differing, JSON.stringify(outcome.sample)],
     },
-    { text: `drop schema if exists ${quoted(name)} cascade` },
-    { text: `alter schema ${quoted(schema)} rename to ${quoted(name)}` },
     ...move('adapters', 'schema'),
     ...move('progress', 'adapter'),
     ...move('dead_letters', 'adapter'),
+    // Last: readers wait from here on.
+    { text: `drop schema if exists ${quoted(name)} cascade` },
+    { text: `alter schema ${quoted(schema)} rename to ${quoted(name)}` },
   ]
 }

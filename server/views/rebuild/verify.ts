@@ -18,7 +18,7 @@ import { quoted, type Sql, SqlError, type Statement } from '../sql/sql.ts'
 import { toJson } from '../store/rows-to-json.ts'
 import { statementsFor } from '../store/table-statements.ts'
 import type { Table } from '../store/tables.ts'
-import type { Placed } from '../versions.ts'
+import { type Placed, patient } from '../versions.ts'
 
 const rangeDocuments = 500
 const sampleDocuments = 20
@@ -34,7 +34,10 @@ export async function compare(
   let after = ''
   while (!signal.aborted) {
     const to = await endOfRange(sql, next.schema, after)
-    const results = await sql.batch(next.tables.map((table) => comparison(live, next, table, after, to)))
+    const results = await sql.batch(
+      next.tables.map((table) => comparison(live, next, table, after, to)),
+      patient,
+    )
     for (const { rows } of results) for (const [document] of rows) differing.add(document ?? '')
     if (to === null) break
     after = to

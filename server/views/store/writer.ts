@@ -273,10 +273,11 @@ function progressOf({ documents }: WriteBatch): Statement[] {
   }))
   return [
     {
-      text: `insert into tidemark.progress (adapter, document, epoch, "offset")
+      text: `insert into tidemark.progress as p (adapter, document, epoch, "offset")
         select adapter, document, epoch, "offset"
         from json_to_recordset($1::json) as r(adapter text, document text, epoch bigint, "offset" bigint)
-        on conflict (adapter, document) do update set epoch = excluded.epoch, "offset" = excluded."offset"`,
+        on conflict (adapter, document) do update set epoch = excluded.epoch, "offset" = excluded."offset"
+        where (p.epoch, p."offset") is distinct from (excluded.epoch, excluded."offset")`,
       parameters: [JSON.stringify(rows)],
     },
   ]
