@@ -200,6 +200,8 @@ export class Queries {
     if (code === '25006' && !retryable)
       return new TidemarkError('query_refused', 'Not a query: it would change something')
     if (isTooLarge(message)) return tooLarge(this.parts.limits.bytesMax)
+    if (exhausted.has(code))
+      return new TidemarkError('query_failed', `The query takes more memory or disk than there is (${code})`)
     if (code === 'XX000' || retryable) {
       this.parts.logger.warn({ code, reason: message }, 'a query could not be run')
       return code === 'XX000'
@@ -214,6 +216,9 @@ export class Queries {
 
 /** No right to it, or not there: table, schema. */
 const noAccess = new Set(['42501', '42P01', '3F000'])
+
+/** Disk, memory, limits of the configuration: by this query, most likely, so it is not to be tried again. */
+const exhausted = new Set(['53100', '53200', '53400'])
 
 /** What the parser and the answer's format go by, whatever the server's defaults are. */
 const fixedSettings = {

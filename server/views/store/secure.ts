@@ -63,9 +63,13 @@ async function secureOnce(sql: Sql, schema: string, declared: readonly string[])
   ])
   const statements: Statement[] = []
   if ((usage?.count ?? 0) > 0)
-    statements.push({
-      text: `grant usage on schema ${quoted(schema)} to ${quoted(readerRole)}, ${quoted(adminRole)}`,
-    })
+    statements.push(
+      { text: `grant usage on schema ${quoted(schema)} to ${quoted(readerRole)}, ${quoted(adminRole)}` },
+      // For the policies; not every database lets everybody call what is new.
+      {
+        text: `grant execute on function tidemark.matches(text, text) to ${quoted(readerRole)}, ${quoted(adminRole)}`,
+      },
+    )
   for (const [name] of functions?.rows ?? [])
     statements.push({ text: `revoke all on function ${name} from public` })
   for (const row of relations?.rows ?? []) {

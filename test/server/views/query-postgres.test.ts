@@ -212,6 +212,17 @@ test('a query that nobody waits for any more is cancelled', async () => {
   await under.owner.close()
 }, 60_000)
 
+test('a query that takes more disk than it may is at fault itself', async () => {
+  const url = await newDatabase('disk')
+  const under = await open(url)
+  await under.owner.batch([{ text: `alter role "${under.login.role}" set temp_file_limit = '1MB'` }])
+  const queries = queriesOf(under)
+  const sql = 'select count(*) from generate_series(1, 3000000) a'
+  expect(await refusalOf(queries, sql, admin)).toMatch(/^query_failed: .*53400/)
+  await under.reader.close()
+  await under.owner.close()
+}, 60_000)
+
 test('what text a server takes backslashes for does not depend on its settings', async () => {
   const url = await newDatabase('slashes')
   const own = new Client({ connectionString: url })
