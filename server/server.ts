@@ -212,7 +212,8 @@ export class Server {
     await this.revocations.start()
     await this.gatekeeper.start()
     await this.webhooks?.start()
-    await this.views.start()
+    // Adapters are loaded in a thread of their own.
+    await Promise.all([this.views.start(), this.gateway.prepare()])
     this.sweeper = setInterval(() => this.rooms.sweep(Date.now()), sweepMs)
     return this.gateway.start()
   }

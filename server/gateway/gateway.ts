@@ -148,6 +148,11 @@ export class Gateway {
   }
 
   /** The URL it listens on. */
+  /** What a start takes longest for, compiling the routes; may be done while others start. */
+  async prepare(): Promise<void> {
+    await this.http.ready()
+  }
+
   async start(): Promise<string> {
     const { host, port, revocations } = this.options
     this.stopListening = revocations.onRevoked((revocation) => {
