@@ -59,6 +59,15 @@ export const steps = (maxLength: number): fc.Arbitrary<Step[]> =>
     { maxLength, size: 'max' },
   )
 
+/** Whoever meets the server has it decide a few intents, and hears of it: so there is more that was decided. */
+export const decidedSteps = (maxLength: number): fc.Arbitrary<Step[]> =>
+  steps(maxLength).map((history) =>
+    history.flatMap((step) => {
+      const decide = { ...step, what: 'decide' as const }
+      return step.what === 'send' ? [step, decide, decide, decide, step] : [step]
+    }),
+  )
+
 export interface Written {
   readonly entries: readonly FactEntry[]
   /** At the end, each as far as it knows. */

@@ -300,6 +300,25 @@ describe('with room for 100', () => {
     a.settle(over, { accepted: true })
     expect(a.outcome(over)).toMatchObject({ status: 'rejected', reason: 'insufficient_room' })
   })
+
+  test("what a lost device put without knowing counts as far as there is room that is nobody's", () => {
+    const a = new Writer('alice0')
+    a.settle(a.write(tank.mutators.supply(a.at('tank'), 80, 'alice0')))
+    a.write(tank.mutators.take(a.at('tank'), 30))
+    const server = new Writer('server', ...a.entries)
+    const puts = [
+      a.write(tank.mutators.put(a.at('tank'), 20)),
+      a.write(tank.mutators.put(a.at('tank'), 10)),
+    ] as const
+    server.settle(server.write(tank.mutators.callIn(server.at('tank'), 'alice0')))
+    expect(seen(server.fold, 'tank')).toMatchObject({ value: 50, free: 50, room: { free: 50, rights: {} } })
+    server.settle(server.write(tank.mutators.grant(server.at('tank'), 25, 'server', 'room')))
+    server.meet(a)
+    for (const key of puts) expect(server.outcome(key)).toEqual({ status: 'pending' })
+    for (const key of puts) server.settle(key)
+    expect(puts.map((key) => server.outcome(key).status)).toEqual(['effective', 'rejected'])
+    expect(seen(server.fold, 'tank')).toMatchObject({ value: 70, free: 70, room: { free: 5 } })
+  })
 })
 
 test('the judge asks for roles, and for actors that are there', () => {
