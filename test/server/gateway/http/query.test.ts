@@ -225,6 +225,36 @@ test('tables of an earlier release are secured at the next start', async () => {
   await relay.stop()
 }, 90_000)
 
+test('who hangs up ends the query in the database', async () => {
+  const own = new Client({ connectionString: postgres.url })
+  await own.connect()
+  await own.query('create database gone')
+  const relay = await start('gone', { DATABASE_URL: postgres.url.replace(/[^/]*$/, 'gone') })
+  const admin = await adminToken()
+  await until(
+    'queries are answered',
+    async () => (await ask(relay, admin, { sql: 'select 1 as a' })).status === 200,
+  )
+  const running = async (): Promise<number> => {
+    const text = `select from pg_stat_activity where state = 'active' and query like '%2000000001%' and query not like '%activity%'`
+    return (await own.query(text)).rowCount ?? 0
+  }
+  const gone = new AbortController()
+  const asked = fetch(`${relay.url}/v1/query`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${admin}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ sql: 'select count(*) from generate_series(1, 2000000001) a' }),
+    signal: gone.signal,
+  }).catch((error: Error) => error.name)
+  await until('it runs', async () => (await running()) === 1)
+  gone.abort()
+  expect(await asked).toBe('AbortError')
+  await until('it has ended', async () => (await running()) === 0)
+  expect((await ask(relay, admin, { sql: 'select 1 as a' })).status).toBe(200)
+  await relay.stop()
+  await own.end()
+}, 60_000)
+
 test('without adapters it is said that there are none', async () => {
   const relay = await startRelay({ DATA_DIR: join(folder, 'none'), JWT_SECRET: tokenSecret })
   const { status, body } = await ask(relay, await adminToken(), { sql: 'select 1 as a' })
