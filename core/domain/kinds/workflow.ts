@@ -169,11 +169,13 @@ export function workflow<const States extends string, const Names extends string
       const { start, tip, open } = claims
       const history: Move<States, Names>[] = []
       for (let each = start.next; each !== null; each = each.next) history.push(moveOf(each))
-      const pending = [...open].map((claim) => ({
-        ...moveOf<States, Names>(claim),
-        at: versionOf(claim.parent!),
-        isStale: !followsTip(claim, tip),
-      }))
+      // Those that the tip may come to, through pending ones alone; parents come before children.
+      const live = new Set([tip])
+      const pending = [...open].map((claim) => {
+        const isStale = !live.has(claim.parent!)
+        if (!isStale) live.add(claim)
+        return { ...moveOf<States, Names>(claim), at: versionOf(claim.parent!), isStale }
+      })
       return {
         state: tip.state as States,
         version: versionOf(tip),
@@ -191,13 +193,6 @@ const moveOf = <States extends string, Names extends string>(claim: Claim): Move
   version: versionOf(claim),
   subject: claim.subject,
 })
-
-/** Through pending ones alone. */
-function followsTip(claim: Claim, tip: Claim): boolean {
-  let parent = claim.parent!
-  while (parent.standing === 'undecided' || parent.standing === 'waiting') parent = parent.parent!
-  return parent === tip
-}
 
 /** Those of its author's roles that it needs. */
 function inRoles(transition: Transition<string>, person: Person | undefined): Pick<NewFact, 'roles'> {
