@@ -23,10 +23,10 @@ import {
   changeEvent,
   type KeyColumns,
   keyColumnsOf,
-  type LiveResult,
   resultOf,
   rowsEvent,
 } from './result.ts'
+import { begin, type Listener, type Shared, takers } from './shared-query.ts'
 import { type Dependencies, isTouched, type Touch } from './touch.ts'
 
 export const liveHubLimits = {
@@ -74,34 +74,6 @@ export interface LiveOutlet {
   /** It has what there is; said at most once, in place of the first event. */
   current(listener: number): void
   end(listeners: readonly number[], code: ErrorCode, message: string): void
-}
-
-interface Listener<Query> {
-  readonly number: number
-  readonly shared: Shared<Query>
-  /** Name of the result that it has. */
-  has: string | null
-  ready: boolean
-  /** It was told something. */
-  begun: boolean
-}
-
-interface Shared<Query> {
-  readonly name: string
-  readonly trace: string
-  readonly query: Query
-  readonly listeners: Map<number, Listener<Query>>
-  /** Aborted when nobody listens any more. */
-  readonly left: AbortController
-  current: LiveResult | null
-  /** Undefined: not known, or not any more. */
-  dependencies: Dependencies | undefined
-  keyColumns: KeyColumns | undefined
-  stale: boolean
-  state: 'idle' | 'waiting' | 'running'
-  timer: NodeJS.Timeout | null
-  notBeforeMs: number
-  failures: number
 }
 
 export class LiveHub<Query> {
@@ -189,7 +161,10 @@ export class LiveHub<Query> {
       const { dependencies } = shared
       const isUntouched = touches !== null && dependencies !== undefined && !isTouched(dependencies, touches)
       if (isUntouched) continue
-      if (replaced) shared.dependencies = undefined
+      if (replaced) {
+        shared.dependencies = undefined
+        shared.replacements++
+      }
       shared.stale = true
       // Whatever kept it from running may be over.
       if (touches === null && shared.failures > 0) this.hurry(shared)
@@ -243,7 +218,11 @@ export class LiveHub<Query> {
     shared.stale = false
     this.runCount++
     try {
-      shared.dependencies ??= await dependenciesOf(query)
+      if (shared.dependencies === undefined) {
+        const { replacements } = shared
+        const dependencies = await dependenciesOf(query)
+        if (replacements === shared.replacements) shared.dependencies = dependencies
+      }
       const answer = await run(query, left.signal)
       if (left.signal.aborted) return
       this.take(shared, answer)
@@ -296,28 +275,17 @@ export class LiveHub<Query> {
   private deliver(shared: Shared<Query>, justRun = false): void {
     const { current, listeners, trace } = shared
     if (current === null) return
-    const groups = new Map<LiveResult | null, number[]>()
-    for (const listener of listeners.values()) {
-      const { has, begun } = listener
-      if (!listener.ready || (!begun && shared.stale && !justRun)) continue
-      listener.begun = true
-      if (has === current.id) {
-        if (!begun) this.parts.outlet.current(listener.number)
-        continue
-      }
-      const base = (has === null ? undefined : this.kept.find(trace, has)) ?? null
-      const group = groups.get(base)
-      if (group === undefined) groups.set(base, [listener.number])
-      else group.push(listener.number)
-      listener.has = current.id
-      listener.ready = false
+    const { outlet } = this.parts
+    const mayBegin = justRun || !shared.stale
+    const { behind, there } = takers(listeners.values(), current.id, mayBegin)
+    for (const number of there) outlet.current(number)
+    const lost: number[] = []
+    for (const [has, numbers] of behind) {
+      const base = has === null ? undefined : this.kept.find(trace, has)
+      if (base === undefined) lost.push(...numbers)
+      else outlet.send(numbers, current.id, changeEvent(base, current))
     }
-    for (const [base, numbers] of groups)
-      this.parts.outlet.send(
-        numbers,
-        current.id,
-        base === null ? rowsEvent(current) : changeEvent(base, current),
-      )
+    if (lost.length > 0) outlet.send(lost, current.id, rowsEvent(current))
   }
 
   private end(listeners: readonly Listener<Query>[], code: ErrorCode, message: string): void {
@@ -337,23 +305,5 @@ export class LiveHub<Query> {
     this.resultBytes -= current.bytes
     this.kept.keep(trace, current, current.bytes, performance.now())
     shared.current = null
-  }
-}
-
-function begin<Query>(name: string, trace: string, query: Query): Shared<Query> {
-  return {
-    name,
-    trace,
-    query,
-    listeners: new Map(),
-    left: new AbortController(),
-    current: null,
-    dependencies: undefined,
-    keyColumns: undefined,
-    stale: true,
-    state: 'idle',
-    timer: null,
-    notBeforeMs: 0,
-    failures: 0,
   }
 }

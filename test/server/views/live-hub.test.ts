@@ -4,115 +4,13 @@
  */
 import fc from 'fast-check'
 import { afterEach, describe, expect, test } from 'vitest'
-import { type ErrorCode, TidemarkError } from '../../../core/protocol/errors.ts'
-import { apply } from '../../../core/protocol/live-rows.ts'
-import type { LiveRow, QueryRow } from '../../../core/protocol/query.ts'
-import { LiveHub, type LiveHubLimits } from '../../../server/views/live/hub.ts'
-import type { Answer } from '../../../server/views/live/result.ts'
+import { TidemarkError } from '../../../core/protocol/errors.ts'
+import type { QueryRow } from '../../../core/protocol/query.ts'
 import { until } from '../../support/wait.ts'
+import { Reader, World } from './live-world.ts'
 
-interface Query {
-  readonly rights: string
-  readonly table: string
-  readonly key?: readonly string[]
-}
-
-/** Applies what it is told, as a client does. */
-class Reader {
-  rows: readonly LiveRow[] | null = null
-  id: string | null = null
-  readonly events: string[] = []
-  current = false
-  ended: { code: ErrorCode; message: string } | null = null
-  ready = true
-
-  take(id: string, event: string): void {
-    expect(this.ready, 'nothing is sent to who is not ready').toBe(true)
-    const [, name = '', json = ''] = /^id: \S+\nevent: (rows|change)\ndata: (.*)\n\n$/.exec(event) ?? []
-    const data = JSON.parse(json)
-    this.rows = name === 'rows' ? data.rows : apply(this.rows ?? [], data)
-    this.id = id
-    this.events.push(name)
-    this.ready = false
-  }
-  get values(): unknown[] | undefined {
-    return this.rows?.map(({ row }) => row['value'])
-  }
-}
-
-class World {
-  rows: QueryRow[] = []
-  runs = 0
-  failure: TidemarkError | null = null
-  /** Runs wait for it. */
-  gate: Promise<void> = Promise.resolve()
-  atOnce = 0
-  atOnceMax = 0
-  readonly readers = new Map<number, Reader>()
-  readonly hub: LiveHub<Query>
-
-  constructor(limits: Partial<LiveHubLimits> = {}) {
-    this.hub = new LiveHub<Query>({
-      nameOf: (query) => JSON.stringify(query),
-      traceOf: ({ rights, table, key }) => JSON.stringify([rights.split(',')[0], table, key]),
-      keyOf: ({ key }) => key ?? null,
-      run: async () => this.run(),
-      dependenciesOf: async ({ table }) => new Set([`s.${table}`]),
-      outlet: {
-        send: (numbers, id, event) => {
-          for (const number of numbers) this.readers.get(number)!.take(id, event)
-        },
-        current: (number) => {
-          this.readers.get(number)!.current = true
-        },
-        end: (numbers, code, message) => {
-          for (const number of numbers) this.readers.get(number)!.ended = { code, message }
-        },
-      },
-      limits: { intervalMs: 1, backoffMsMax: 10, ...limits },
-    })
-    worlds.push(this)
-  }
-
-  private async run(): Promise<Answer> {
-    this.runs++
-    this.atOnceMax = Math.max(this.atOnceMax, ++this.atOnce)
-    try {
-      const rows = [...this.rows]
-      await this.gate
-      if (this.failure !== null) throw this.failure
-      const names = Object.keys(rows[0] ?? {})
-      return {
-        columns: names.map((name) => ({ name, type: 'text' })),
-        rows: rows.map((row) => JSON.stringify(row)),
-      }
-    } finally {
-      this.atOnce--
-    }
-  }
-
-  open(number: number, query: Partial<Query> = {}, has: string | null = null): Reader {
-    const reader = this.readers.get(number) ?? new Reader()
-    this.readers.set(number, reader)
-    this.hub.open(number, { rights: 'all', table: 't', ...query }, has)
-    return reader
-  }
-  ready(...numbers: number[]): void {
-    for (const number of numbers) this.readers.get(number)!.ready = true
-    this.hub.ready(numbers)
-  }
-  write(values: readonly unknown[], table = 't'): void {
-    this.rows = values.map((value, i) => ({ document: `d/${i}`, value: value as string }))
-    this.touch(table)
-  }
-  touch(table = 't'): void {
-    this.hub.touched([{ schema: 's', table }])
-  }
-}
-
-const worlds: World[] = []
 afterEach(() => {
-  for (const { hub } of worlds.splice(0)) hub.close()
+  for (const { hub } of World.all.splice(0)) hub.close()
 })
 /** Until nothing more would happen by itself. */
 const settled = async (): Promise<void> => {
@@ -166,6 +64,27 @@ test('what is touched while a query runs makes it run once more, however often',
   await until('the last', () => reader.values?.[0] === 'b99')
   await settled()
   expect(world.runs).toBe(2)
+})
+
+test('what it reads is asked again when tables are replaced, also while that is being asked', async () => {
+  const world = new World()
+  world.write(['a'])
+  const answers: ((tables: ReadonlySet<string>) => void)[] = []
+  world.dependenciesOf = () => new Promise((answer) => answers.push(answer))
+  const reader = world.open(1)
+  await until('it is asked', () => answers.length === 1)
+  world.hub.touched([{ schema: 's', table: null }])
+  answers[0]?.(new Set(['s.old']))
+  await until('it is asked again', () => answers.length === 2)
+  answers[1]?.(new Set(['s.new']))
+  await until('the rows', () => reader.rows !== null)
+  world.ready(1)
+  await settled()
+  world.write(['b'], 'old')
+  await settled()
+  expect(reader.values).toEqual(['a'])
+  world.touch('new')
+  await until('the change', () => reader.values?.[0] === 'b')
 })
 
 test('no more than so many run at once, and all get their turn', async () => {
