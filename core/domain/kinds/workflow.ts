@@ -82,8 +82,8 @@ export function workflow<const States extends string, const Names extends string
   const { transitions, initial } = machine
   checkMachine(machine)
   const names = Object.keys(transitions) as Names[]
-  const isLegal = (name: Names, state: string): boolean =>
-    sourcesOf(transitions[name]).includes(state as States)
+  const sources = new Map(names.map((name) => [name as string, sourcesOf(transitions[name])]))
+  const isLegal = (name: Names, state: string): boolean => sources.get(name)!.includes(state as States)
   const nextOf = (state: string): Names[] => names.filter((name) => isLegal(name, state))
   const describe = ({ tip }: Claims) => ({
     state: tip.state,
@@ -206,9 +206,10 @@ const sourcesOf = <States extends string>({ from }: Transition<States>): readonl
 
 function isMove(payload: Value): boolean {
   if (typeof payload !== 'object' || payload === null || Array.isArray(payload)) return false
-  return Object.entries(payload).every(
-    ([name, at]) => name === 'at' && typeof at === 'string' && parseKey(at) !== null,
-  )
+  const names = Object.keys(payload)
+  if (names.length === 0) return true
+  const { at } = payload as { readonly at?: Value }
+  return names.length === 1 && typeof at === 'string' && parseKey(at) !== null
 }
 
 function checkMachine<States extends string>({
