@@ -101,6 +101,13 @@ export class Domain<Of extends FieldsOfDocument> extends Emitter<DomainEvents> {
     this.fields = this.handlesOf('', definition.fields) as FieldHandles<Of['fields']>
   }
 
+  /** Makes one's actor known here, so that others can give it rights before it has written anything. */
+  introduce(): void {
+    const { actor, subject } = this.acting
+    if (this.next === 0 && this.handle.loaded)
+      writeEntries(this.handle.doc, factsRoot, [registration(actor, subject)])
+  }
+
   /** Fields of an entity in a collection; it is there once something was written about it. */
   entity<Name extends keyof NonNullable<Of['collections']> & string>(
     collection: Name,
@@ -183,14 +190,14 @@ export class Domain<Of extends FieldsOfDocument> extends Emitter<DomainEvents> {
     if (!this.handle.loaded) return { key: null, refusal: { reason: 'not_loaded', detail: {} } }
     const draft = draftOf(this.fold)
     if (isRefusal(draft)) return { key: null, refusal: draft }
-    const { actor, subject, roles = [] } = this.acting
-    const first = this.next === 0 ? [registration(actor, subject)] : []
+    const { actor, roles = [] } = this.acting
+    this.introduce()
     const operation = draft.type.slice(draft.type.indexOf('.') + 1)
     const isIntent = kind.operations[operation]?.consistency === 'decided'
     const { version = 1 } = this.definition
     const fact = { ...draft, ...(version !== 1 && { version }), ...(isIntent && { roles }) }
-    const entry = written(this.fold, actor, Math.max(1, this.next), fact)
-    writeEntries(this.handle.doc, factsRoot, [...first, entry])
+    const entry = written(this.fold, actor, this.next, fact)
+    writeEntries(this.handle.doc, factsRoot, [entry])
     return { key: entry.key, refusal: null }
   }
 
