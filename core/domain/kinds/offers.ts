@@ -19,7 +19,7 @@
 import type { Value } from '../../engine/live-document.ts'
 import { seenOf } from '../facts/author.ts'
 import { type Draft, refusal } from '../facts/draft.ts'
-import { type FactKey, parseKey } from '../facts/fact.ts'
+import { type Fact, type FactKey, parseKey } from '../facts/fact.ts'
 import { effective } from '../facts/outcome.ts'
 import type { DocumentFold } from '../fold/document-fold.ts'
 import { type At, type Kind, operation, type Person } from '../fold/kind.ts'
@@ -64,27 +64,33 @@ export function offers<T extends Value = Value>({
     return isKey(to) && terms !== undefined && isTerms(terms)
   }
 
-  /** Why it cannot be now; null: it can. */
-  function objection(at: At, verb: 'accept' | 'close', key: FactKey | null, person: Person): string | null {
+  /** Why it cannot be now; null: it can, unless the guard objects. */
+  function objection(at: At, verb: 'accept' | 'close', key: FactKey | null, person?: Person): string | null {
     const book = bookOf(at)
+    const { fold, entity, field, actor } = at
+    const subject = person?.subject ?? fold.subjectOf(actor) ?? ''
     if (book.isClosed) return 'closed'
     const offer = key === null ? null : (book.get(key) as Offer<T> | undefined)
     if (offer === undefined) return 'no_such_offer'
     if (offer !== null) {
       if (offer.status !== 'open') return offer.status
-      if (isOf(offer, at.actor, person.subject)) return 'own_offer'
+      if (isOf(offer, actor, subject)) return 'own_offer'
       const isByBidder = isOf(offer.bidder, offer.actor, offer.subject)
-      if (!isByBidder && !isOf(offer.bidder, at.actor, person.subject)) return 'not_yours'
+      if (!isByBidder && !isOf(offer.bidder, actor, subject)) return 'not_yours'
     }
-    const { fold, entity, field } = at
-    return guard({ fold, entity, field, operation: verb, offer, person })
+    return person === undefined ? null : guard({ fold, entity, field, operation: verb, offer, person })
   }
 
-  function intent(at: At, verb: 'accept' | 'close', key: FactKey | null, roles: readonly string[]): Draft {
-    const { fold, entity, field, actor } = at
-    const why = objection(at, verb, key, { subject: fold.subjectOf(actor) ?? '', roles })
+  function intent(at: At, verb: 'accept' | 'close', key: FactKey | null, person?: Person): Draft {
+    const why = objection(at, verb, key, person)
     if (why !== null) return refusal(why, { ...bookOf(at).standing() })
-    return { entity, type: `${field}.${verb}`, payload: key, about: key === null ? [] : [key] }
+    const draft = {
+      entity: at.entity,
+      type: `${at.field}.${verb}`,
+      payload: key,
+      about: key === null ? [] : [key],
+    }
+    return person === undefined ? draft : { ...draft, roles: person.roles }
   }
 
   return {
@@ -116,10 +122,9 @@ export function offers<T extends Value = Value>({
         if (offer.status !== 'open') return refuse(offer.status)
         return { entity, type: `${field}.withdraw`, payload: key, about: [key] }
       },
-      /** `roles`: what the guard is told of the person, as far as a client knows. */
-      accept: (at: At, key: FactKey, roles: readonly string[] = []): Draft =>
-        intent(at, 'accept', key, roles),
-      close: (at: At, roles: readonly string[] = []): Draft => intent(at, 'close', null, roles),
+      /** Without `person` nobody asks the guard before the server does. */
+      accept: (at: At, key: FactKey, person?: Person): Draft => intent(at, 'accept', key, person),
+      close: (at: At, person?: Person): Draft => intent(at, 'close', null, person),
     },
     create: () => new OfferBook(),
     apply(book, name, fact, context) {
@@ -168,8 +173,9 @@ export function offers<T extends Value = Value>({
       const detail = { ...book.standing() }
       context.settle(intent, { status: 'rejected', reason: reason ?? 'refused', by: fact.key, detail })
     },
-    judge(fold, intent, person = { subject: fold.subjectOf(intent.actor) ?? '', roles: [] }) {
-      const { entity, type, actor, payload } = intent
+    judge(fold: DocumentFold, intent: Fact, given?: Person) {
+      const { entity, type, actor, payload, roles } = intent
+      const person = given ?? { subject: fold.subjectOf(actor) ?? '', roles }
       const dot = type.lastIndexOf('.')
       const verb = type.slice(dot + 1) as Asked['operation']
       const at = { fold, entity, field: type.slice(0, dot), actor }

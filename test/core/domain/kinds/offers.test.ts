@@ -250,14 +250,23 @@ test('who may accept is for the guard to say, which knows the person', () => {
   const wrong = dealer.writeRaw({ entity: '', type: 'offers.bid', payload: 40 })
   expect(dealer.fold.fact(wrong)?.outcome.reason).toBe('malformed_payload')
   writer.meet(dealer)
-  expect(guarded.mutators.accept(writer.at('offers'), key)).toMatchObject({ reason: 'not_allowed' })
-  expect(guarded.mutators.accept(writer.at('offers'), key, ['seller'])).toMatchObject({ reason: 'too_low' })
-  const intent = writer.writeRaw({ entity: '', type: 'offers.accept', payload: key })
-  const person = { subject: 'user of sell01', roles: ['seller'] }
-  expect(guarded.judge(writer.fold, writer.fold.fact(intent)!, person)).toEqual({
-    accepted: false,
-    reason: 'too_low',
-  })
+  const buyer = { subject: 'user of sell01', roles: ['buyer'] }
+  const seller = { subject: 'user of sell01', roles: ['seller'] }
+  const { accept } = guarded.mutators
+  expect(accept(writer.at('offers'), key, buyer)).toMatchObject({ reason: 'not_allowed' })
+  expect(accept(writer.at('offers'), key, seller)).toMatchObject({ reason: 'too_low' })
+  // Who does not say who they are learns it from the server.
+  const intents = [
+    accept(writer.at('offers'), key),
+    { entity: '', type: 'offers.close', payload: null, roles: ['seller'] },
+  ]
+  const [unasked, closing] = intents.map((draft) => writer.write(draft))
+  const judged = (intent: string, person?: typeof seller) =>
+    guarded.judge(writer.fold, writer.fold.fact(intent)!, person)
+  expect(judged(unasked!)).toEqual({ accepted: false, reason: 'not_allowed' })
+  expect(judged(unasked!, seller)).toEqual({ accepted: false, reason: 'too_low' })
+  expect(judged(closing!)).toMatchObject({ accepted: true })
+  expect(guarded.mutators.close(writer.at('offers'), seller)).toMatchObject({ roles: ['seller'] })
 })
 
 test('a decision reaches bids of more people than a fact has room to name', () => {
