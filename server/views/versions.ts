@@ -72,7 +72,7 @@ export async function beginRebuild(sql: Sql, adapter: Adapter): Promise<boolean>
 }
 
 async function there(sql: Sql, schema: string, adapter: Adapter, found: Installed | null): Promise<Placed> {
-  const entryTables: EntryTables = new Set(adapter.entries.keys())
+  const entryTables: EntryTables = adapter.entryTables
   const tables =
     found === null ? await install(sql, schema, adapter) : await readTables(sql, schema, entryTables)
   const now = found ?? (await installed(sql, schema))
@@ -82,7 +82,7 @@ async function there(sql: Sql, schema: string, adapter: Adapter, found: Installe
 
 async function install(sql: Sql, schema: string, adapter: Adapter): Promise<Table[]> {
   const { name, version, sql: text } = adapter
-  const entryTables: EntryTables = new Set(adapter.entries.keys())
+  const entryTables: EntryTables = adapter.entryTables
   try {
     return await installAdapter(sql, schema, { name, version, sql: text, entryTables })
   } catch (error) {
