@@ -15,6 +15,7 @@ import { append } from './append.ts'
 import { b4 } from './b4.ts'
 import { clientsReturn } from './clients-return.ts'
 import { coldOpen } from './cold-open.ts'
+import { decisions } from './decisions.ts'
 import { documents } from './documents.ts'
 import { fanOut } from './fan-out.ts'
 import { fanOutPaced } from './fan-out-paced.ts'
@@ -56,6 +57,7 @@ const questions: Readonly<Record<string, Question>> = {
   'views-latency': viewsLatency,
   'views-throughput': viewsThroughput,
   'views-flat': viewsFlat,
+  decisions,
   'views-rebuild': viewsRebuild,
   fold,
 }

@@ -27,6 +27,11 @@ export function viewsSettings(
   return postgres === null ? { ADAPTERS } : { ADAPTERS, DATABASE_URL: postgres.url }
 }
 
+export function decisionsSettings(postgres: RunningPostgres | null): Readonly<Record<string, string>> {
+  const ADAPTERS = fileURLToPath(new URL('../adapters/decisions', import.meta.url))
+  return postgres === null ? { ADAPTERS } : { ADAPTERS, DATABASE_URL: postgres.url }
+}
+
 /** Null for PGlite, which is in the relay. */
 export function startSql(sql: SqlName): Promise<RunningPostgres | null> {
   return sql === 'postgres' ? startPostgres() : Promise.resolve(null)

@@ -1,5 +1,6 @@
 /** The load generator's process: takes one spec, answers with one result, ends. */
 import { clientsReturn } from './clients-return.ts'
+import { decisions } from './decisions.ts'
 import { documents } from './documents.ts'
 import { fanOut } from './fan-out.ts'
 import { fill } from './fill.ts'
@@ -50,6 +51,8 @@ function run(spec: LoadSpec): Promise<LoadResult> {
       return viewsLatency(spec, 'bench/')
     case 'views-flat':
       return viewsFlat(spec, 'bench/')
+    case 'decisions':
+      return decisions(spec, 'bench/')
     case 'views-catch-up':
       return viewsCatchUp(spec)
     case 'raw-rows':

@@ -180,6 +180,17 @@ export interface ViewsFlatSpec extends LoadTarget {
   readonly updatesPerSecond: number
 }
 
+/** Intents of many documents, and the server's word on them. */
+export interface DecisionsSpec extends LoadTarget {
+  readonly kind: 'decisions'
+  /** False: facts are written, and nobody decides. */
+  readonly decides: boolean
+  readonly documents: number
+  /** Of each of the two parts. */
+  readonly seconds: number
+  readonly steadyPerSecond: number
+}
+
 /** Waits until that many documents are projected. */
 export interface ViewsCatchUpSpec extends LoadTarget {
   readonly kind: 'views-catch-up'
@@ -255,6 +266,7 @@ export type LoadSpec =
   | NodesSpec
   | FillSpec
   | ViewsLatencySpec
+  | DecisionsSpec
   | ViewsFlatSpec
   | ViewsCatchUpSpec
   | RawRowsSpec

@@ -60,7 +60,7 @@ async function seek(
     const [result] = await sql.batch([
       {
         text: `select distinct document from ${table}
-          where status = 'pending' and reason is distinct from 'proposal' and document > $1 order by document limit ${pageMax}`,
+          where status = 'pending' and reason is null and document > $1 order by document limit ${pageMax}`,
         parameters: [after],
       },
     ])
