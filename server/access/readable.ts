@@ -3,13 +3,18 @@
  * left of patterns. The same answer as `matches`, which a property test holds.
  *
  *   deals/h1      an id
- *   deals/**      the id `deals`, and what begins with `deals/`
+ *   deals/**      the id `deals`, and what begins with `deals/`: up to `depthMax` segments stand among the ids, with a slash at their
+ *                 end, since a beginning of so many segments can be looked up; longer ones are compared one by one
  *   deals/h*      a pattern: segments between slashes, each `**` or as LIKE has it (`%` for an asterisk)
  */
 import { isLiteral, parsePattern } from './pattern.ts'
 
+/** Segments of beginnings that are looked up. */
+export const depthMax = 3
+
 export interface Readable {
   readonly all: boolean
+  /** No id ends with a slash: those that do are beginnings. */
   readonly ids: readonly string[]
   readonly prefixes: readonly string[]
   readonly patterns: readonly string[]
@@ -25,6 +30,8 @@ export function readableOf(granted: readonly string[]): Readable {
   for (const text of granted) {
     // No id has such characters, and a database would read others.
     if (text.includes('\0') || !text.isWellFormed()) continue
+    // Nor empty segments.
+    if (text.split('/').includes('')) continue
     const pattern = parsePattern(text)
     if (pattern === null) throw new Error('not a pattern')
     const before = pattern.slice(0, -1)
@@ -33,7 +40,8 @@ export function readableOf(granted: readonly string[]): Readable {
     if (isLiteral(pattern)) ids.add(pattern.join('/'))
     else if (pattern.at(-1) === '**' && isLiteral(before)) {
       ids.add(before.join('/'))
-      prefixes.add(`${before.join('/')}/`)
+      const beginnings = before.length > depthMax ? prefixes : ids
+      beginnings.add(`${before.join('/')}/`)
     } else
       patterns.set(
         pattern.map((part) => (part === '**' ? part : part.map(likeLiteral).join('%'))).join('/'),
