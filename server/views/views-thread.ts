@@ -1,299 +1,31 @@
 /**
- * The thread of the views: adapters, documents and SQL, away from the relay's event loop.
- *
- *   load adapters ─▶ place their tables ─▶ project ─┬─ the new versions have everything ─▶ swap ─▶ place …
- *                         ▲  (again while the        └─ somebody else swapped ────────────────────▶ place …
- *                         └── database is away)
+ * The thread of the views begins: it loads adapters and says which there are, which the relay waits for before it takes anybody in.
+ * All else (databases, the parser of queries) is loaded afterwards.
  */
-import { randomUUID } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { parentPort, workerData } from 'node:worker_threads'
-import type { Adapter } from '../../core/domain/adapter.ts'
-import { engines } from '../../core/engine/engines.ts'
-import { TidemarkError } from '../../core/protocol/errors.ts'
-import { Arbiter } from '../arbiter/arbiter.ts'
-import { DecisionStore } from '../arbiter/decision-store.ts'
-import { seekUndecided } from '../arbiter/undecided.ts'
-import type { Logger } from '../logger.ts'
 import { AdapterLoadError, loadAdapters } from './adapters.ts'
-import { LiveViews } from './live/live-views.ts'
-import { isLive } from './live/messages.ts'
-import { LiveDocuments } from './live-documents.ts'
-import { isAnswer, RemoteLog } from './log-port.ts'
-import { type OperationsParts, operate } from './operations.ts'
-import { Pending } from './pending.ts'
-import { Projector } from './projector.ts'
-import { analyse } from './query/analyse.ts'
-import { isQuery, type QueryFromRelay } from './query/messages.ts'
-import { QueriesInThread } from './query/queries-in-thread.ts'
-import type { QueryRights } from './query/rights.ts'
-import { Rebuild } from './rebuild/rebuild.ts'
-import { EmbeddedSql } from './sql/embedded-sql.ts'
-import { PostgresSql } from './sql/postgres-sql.ts'
-import { type Sql, SqlError } from './sql/sql.ts'
-import { SqlRowStore } from './sql-row-store.ts'
-import { installTidemark } from './store/schema.ts'
-import { TablesRefused } from './store/tables.ts'
-import { Writer } from './store/writer.ts'
-import { isNext, type Placed, place } from './versions.ts'
-import type { FromRelay, FromViews, ThreadData, ViewsSettings } from './views-messages.ts'
-import { Watched } from './watched.ts'
-
-const leaseMs = 6_000
-const figuresMs = 1_000
-const retryMsMax = 10_000
-/** Between two looks whether this node's adapters are the newest again. */
-const asideMs = 5_000
+import type { FromViews, ThreadData } from './views-messages.ts'
 
 if (parentPort === null) throw new Error('not a thread')
 const port = parentPort
-const threadData = workerData as ThreadData
-const watched = new Watched(threadData.watched, threadData.refused)
 const tell = (message: FromViews): void => port.postMessage(message)
-const line =
-  (level: 'error' | 'warn' | 'info' | 'debug') =>
-  (fields: object, message: string): void =>
-    tell({ kind: 'log', level, fields: plain(fields), message })
-const logger: Logger = {
-  error: line('error'),
-  warn: line('warn'),
-  info: line('info'),
-  debug: line('debug'),
-}
-const log = new RemoteLog(port)
-const closing = new AbortController()
-let projector: Projector | null = null
-let rebuild: Rebuild | null = null
-let queries: QueriesInThread | null = null
-/** Null until adapters are loaded. */
-let operations: OperationsParts | null = null
-/** Null until adapters are loaded. */
-let live: LiveViews<QueryRights> | null = null
-/** As other nodes know this thread. */
-const node = randomUUID()
-let placement = ''
-
-/** Errors do not pass between threads as they are. */
-function plain(fields: object): object {
-  const told = Object.entries(fields).map(([key, value]) =>
-    value instanceof Error
-      ? [key, { type: value.name, message: value.message, stack: value.stack }]
-      : [key, value],
-  )
-  return Object.fromEntries(told)
-}
 
 async function main(): Promise<void> {
-  const { settings } = threadData
-  const adapters = await loadAdapters(settings.folder)
-  const { databaseUrl, dataFolder } = settings
+  const { folder, databaseUrl, dataFolder } = (workerData as ThreadData).settings
+  const adapters = await loadAdapters(folder)
   const isHomeless = databaseUrl === null && dataFolder === null
   // A checkout has adapters of its own, and several relays on a Redis are to start in it all the same.
-  if (isHomeless && adapters.length > 0)
-    logger.warn({ folder: settings.folder }, 'no views: over REDIS_URL they need DATABASE_URL')
+  if (isHomeless && adapters.length > 0) {
+    const message = 'no views: over REDIS_URL they need DATABASE_URL'
+    tell({ kind: 'log', level: 'warn', fields: { folder }, message })
+  }
   const facts = adapters.filter((adapter) => adapter.facts !== null).map(({ documents }) => documents)
   tell({ kind: 'ready', adapters: isHomeless ? [] : adapters.map(({ name }) => name), facts })
   if (adapters.length === 0 || isHomeless) return port.close()
-  const sql = sqlOf(settings)
-  // At once: whoever listens is told to this thread as soon as it is ready.
-  live = liveOver(sql, databaseUrl)
-  await sql.start()
-  queries = new QueriesInThread({
-    sql,
-    databaseUrl,
-    settings: settings.queries,
-    adapters,
-    logger,
-    tell: (message, transfer) => port.postMessage(message, transfer),
-  })
-  operations = { sql, adapters, rebuilding: () => rebuild?.figures ?? [] }
-  let failures = 0
-  while (!closing.signal.aborted) {
-    try {
-      await projectUntilMoved(sql, adapters)
-      failures = 0
-    } catch (error) {
-      if (error instanceof TablesRefused || (error instanceof SqlError && !error.retryable))
-        logger.error({ err: error }, 'views cannot be made; they are tried again')
-      else if (failures++ === 0) logger.warn({ err: error }, 'views wait for the database')
-      const waitMs = Math.min(retryMsMax, 200 * 2 ** failures) * (0.5 + Math.random() / 2)
-      // Aborted: the end, seen by the loop.
-      await sleep(waitMs, undefined, { signal: closing.signal }).catch(() => undefined)
-    }
-  }
-  await live.close()
-  await queries.close()
-  await sql.close()
-  port.close()
+  // What the relay says meanwhile waits for whoever listens.
+  const { work } = await import('./views-work.ts')
+  await work(adapters)
 }
-
-function liveOver(sql: Sql, databaseUrl: string | null): LiveViews<QueryRights> {
-  const asked = (): QueriesInThread => {
-    if (queries === null) throw new TidemarkError('views_unavailable', 'The views are starting')
-    return queries
-  }
-  return new LiveViews({
-    run: async ({ sql, params, rights }, signal) =>
-      asked().run({ sql, params, rights, cursor: null }, signal),
-    named: async (text) => ({
-      tables: await asked().tablesOf(text),
-      functions: (await analyse(text)).functions,
-    }),
-    subjectOf: ({ subject }) => subject,
-    sql,
-    databaseUrl,
-    node,
-    tell: (message, transfer) => port.postMessage(message, transfer),
-    logger,
-    heapMb: threadData.settings.memoryMb,
-  })
-}
-
-function sqlOf({ databaseUrl, dataFolder, connectionsMax, port: viewsPort }: ViewsSettings): Sql {
-  if (databaseUrl !== null) return new PostgresSql({ url: databaseUrl, connectionsMax, logger })
-  if (dataFolder === null) throw new Error('nowhere to put the views')
-  return new EmbeddedSql({ folder: dataFolder, port: viewsPort, logger })
-}
-
-/** Resolves when the tables are somewhere else, or at the end. */
-async function projectUntilMoved(sql: Sql, adapters: readonly Adapter[]): Promise<void> {
-  await installTidemark(sql)
-  await queries?.makeRoles()
-  const { placed, outdated } = await place(sql, adapters)
-  await queries?.open(placed.map(({ schema }) => schema))
-  if (outdated.length > 0) {
-    for (const { name, version } of outdated)
-      logger.warn(
-        { adapter: name, version },
-        'there is a newer version of this adapter; this node stands aside',
-      )
-    // Aborted: the end, seen by the loop.
-    return sleep(asideMs, undefined, { signal: closing.signal }).catch(() => undefined)
-  }
-  notePlaced(placed)
-  const writer = new Writer(sql, {
-    onTouched: (touches, uncertain) => {
-      live?.touched(touches, uncertain)
-      queries?.wrote()
-    },
-    notifyAs: threadData.settings.databaseUrl === null ? null : node,
-  })
-  for (const { schema, tables } of placed) writer.know(schema, tables)
-  const pending = new Pending()
-  const moved = new AbortController()
-  const isAlone = threadData.settings.dataFolder !== null
-  const store = new SqlRowStore({ sql, writer, placed, leaseMs, isAlone })
-  const arbiter = new Arbiter({
-    store: new DecisionStore(sql),
-    engine: engines.yjs,
-    append: (document, update) => log.decide(document, update),
-    fenceOf: (part) => store.fenceOf(part),
-    logger,
-  })
-  projector = new Projector({
-    log,
-    onFolded: (document, adapter, fold) => {
-      // Of tables that are built beside others nothing is decided.
-      const place = placed.find(({ schema }) => schema === adapter.name)
-      if (place === undefined || isNext(place)) return
-      if (fold === null) arbiter.forget(document)
-      else arbiter.consider(document, fold, adapter.facts?.claims ?? null)
-    },
-    // One whose tables are rebuilt is here twice, under the names of both schemas.
-    adapters: placed.map(({ adapter, schema }) => ({ ...adapter, name: schema })),
-    documents: new LiveDocuments(log, engines.yjs),
-    visited: visitedDocuments(),
-    pending,
-    watched,
-    store,
-    logger,
-    onMoved: () => moved.abort(),
-  })
-  projector.start()
-  const current = projector
-  const figures = setInterval(() => {
-    const unavailable = sql.unavailable() !== null
-    const { projected, dead } = current.counts
-    tell({
-      kind: 'figures',
-      figures: { projected, dead, pending: pending.size, unavailable, rebuilding: rebuild?.figures ?? [] },
-    })
-  }, figuresMs)
-  const end = AbortSignal.any([closing.signal, moved.signal])
-  const undecided = visitedDocuments()
-  const adaptersPlaced = placed.filter((one) => !isNext(one)).map(({ adapter }) => adapter)
-  const seeking = seekUndecided(
-    {
-      sql,
-      adapters: adaptersPlaced,
-      documents: undecided,
-      arbiter,
-      fenceOf: (part) => store.fenceOf(part),
-      logger,
-    },
-    end,
-  )
-  try {
-    if (placed.some(isNext))
-      rebuild = new Rebuild({
-        sql,
-        log,
-        placed,
-        documents: visitedDocuments(),
-        logger,
-        rows: () => current.counts.filled,
-        isFirst: () => store.holds(0),
-      })
-    if (rebuild !== null) await rebuild.run(end)
-    else if (!end.aborted) await new Promise((done) => end.addEventListener('abort', done))
-  } finally {
-    rebuild = null
-    clearInterval(figures)
-    await arbiter.close()
-    await seeking
-    undecided.close()
-    await current.close()
-  }
-}
-
-/** Tables that are served may be others than before. */
-function notePlaced(placed: readonly Placed[]): void {
-  const now = placed.map(({ schema, version, made }) => `${schema} ${version} ${made}`).join()
-  if (now !== placement) live?.replaced()
-  placement = now
-}
-
-const visitedDocuments = (): LiveDocuments => new LiveDocuments(log, engines.yjs, { documentsMax: 1 })
-
-function asked(message: QueryFromRelay): void {
-  if (queries !== null) return queries.heard(message)
-  const { id } = message
-  tell({ kind: 'query-refusal', id, code: 'views_unavailable', message: 'The views are starting' })
-}
-
-/** Never rejects. */
-async function operated({ id, operation }: Extract<FromRelay, { kind: 'operate' }>): Promise<void> {
-  try {
-    if (operations === null) throw new TidemarkError('views_unavailable', 'The views are starting')
-    if (operation.verb === 'retry') watched.forgive(operation.adapter, operation.document)
-    tell({ kind: 'operated', id, answered: await operate(operation, operations) })
-  } catch (error) {
-    const told = error instanceof TidemarkError
-    if (!told || error.code === 'views_unavailable')
-      logger.warn({ err: error, verb: operation.verb }, 'views could not be asked')
-    const code = told ? error.code : 'internal'
-    tell({ kind: 'inoperable', id, code, reason: told ? error.message : 'The views failed' })
-  }
-}
-
-port.on('message', (message: FromRelay | { readonly kind: 'answer' | 'failure' }) => {
-  if (isAnswer(message)) log.answered(message)
-  else if (message.kind === 'wake') projector?.wake()
-  else if (message.kind === 'operate') void operated(message)
-  else if (isQuery(message)) asked(message)
-  else if (isLive(message)) live?.heard(message)
-  else closing.abort()
-})
 
 main().catch((error: unknown) => {
   if (!(error instanceof AdapterLoadError)) throw error
