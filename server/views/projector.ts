@@ -244,6 +244,9 @@ export class Projector {
     const more = await this.follow(this.back)
     for (const [part, until] of this.until) {
       if ((this.back.writtenCursors.get(part) ?? -1) < until) continue
+      // Begun before, it has written no cursor of what was behind: that comes with the next one.
+      await this.written(this.front)
+      this.front.writtenCursors.delete(part)
       this.back.pending.release(part)
       this.back.writtenCursors.delete(part)
       this.until.delete(part)

@@ -226,7 +226,10 @@ export class SqlRowStore implements RowStore {
     try {
       await writer.write({ documents, dead: buried, fences, cursors: own, partCount })
     } catch (error) {
-      throw storeErrorOf(error)
+      const failure = storeErrorOf(error)
+      // All parts are taken anew, with the cursors that there are then.
+      if (failure instanceof StoreError && failure.kind === 'fenced') this.held.clear()
+      throw failure
     }
     this.written(cursors, behind)
   }
