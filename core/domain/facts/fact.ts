@@ -46,11 +46,11 @@ export interface FactParts {
   readonly roles?: readonly string[]
 }
 
-/** Belongs to one fold, which sets `lamport`, `outcome` and `isForeign`. */
+/** Belongs to one fold, which sets `lamport`, `outcome` and `isForeign`, and `actor` to an equal text. */
 export class Fact implements Required<FactParts> {
   readonly key: FactKey
   /** `@` for a decision. */
-  readonly actor: string
+  actor: string
   /** Of a decision, that of its intent. */
   readonly seq: number
   readonly entity: string

@@ -14,6 +14,7 @@ import { actorLength, type Fact, type FactKey, isDecisionKey, keyEnd, keyOf, seq
 export type OnReady = (fact: Fact, seen: readonly Fact[]) => void
 
 interface Actor {
+  readonly name: string
   /** By seq, without gap; with gaps in a graph that has another beneath. */
   readonly ready: Fact[]
   /** By seq. */
@@ -169,13 +170,16 @@ export class FactGraph {
     return seq === 0 || this.at(actor, seq - 1) !== undefined
   }
 
-  private actorOf({ actor }: Fact): Actor {
-    let known = this.actors.get(actor)
-    if (known === undefined) {
-      known = { ready: [], waiting: new Map() }
-      this.actors.set(actor, known)
+  private actorOf(fact: Fact): Actor {
+    const known = this.actors.get(fact.actor)
+    if (known !== undefined) {
+      // One text for all, instead of one cut out of each key: less to keep, and hashed already.
+      fact.actor = known.name
+      return known
     }
-    return known
+    const actor = { name: fact.actor, ready: [], waiting: new Map() }
+    this.actors.set(actor.name, actor)
+    return actor
   }
 
   /** By the key between these places of a text. */
