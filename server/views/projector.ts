@@ -194,7 +194,9 @@ export class Projector {
     const nowMs = performance.now()
     if (nowMs - this.claimedMs >= this.limits.claimMs) await this.claim(nowMs)
     const more = await this.follow(this.front)
-    return (this.until.size > 0 && (await this.fill())) || more
+    // What the back has taken is withheld from the front until it is done.
+    const isFilling = this.until.size > 0 || this.back.queue.length > 0
+    return (isFilling && (await this.fill())) || more
   }
 
   private async claim(nowMs: number): Promise<void> {

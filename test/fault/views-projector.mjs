@@ -3,7 +3,7 @@
  *
  *   node views-projector.mjs FOLDER DATABASE_URL|embedded SEED KIND NTH POSITION
  *
- * First it appends random edits, some of them twice. KIND `write`: batches that write rows; `other`: all the rest; `none`: it is not
+ * First it appends random edits, some of them twice; with SEED 9 it begins a rebuild, which is filled from then on. KIND `write`: batches that write rows; `other`: all the rest; `none`: it is not
  * killed. Of the NTH such batch, at POSITION: 0 before anything was sent, k when k statements were executed and nothing is committed,
  * one more than there are: committed, and not known. Prints `beyond` when the batch has no such position; `done` at the end.
  */
@@ -24,7 +24,7 @@ import { PostgresSql } from '../../dist/server/views/sql/postgres-sql.js'
 import { SqlRowStore } from '../../dist/server/views/sql-row-store.js'
 import { installTidemark } from '../../dist/server/views/store/schema.js'
 import { Writer } from '../../dist/server/views/store/writer.js'
-import { cursorNameOf, isAt, place } from '../../dist/server/views/versions.js'
+import { beginRebuild, cursorNameOf, isAt, place } from '../../dist/server/views/versions.js'
 
 const [folder, database, seed, kind, nth, position] = process.argv.slice(2)
 const quiet = () => {}
@@ -91,12 +91,13 @@ const killing = {
 }
 
 await installTidemark(killing)
+if (seed === '9') await beginRebuild(sql, deals)
 const { placed } = await place(killing, [deals])
 const writer = new Writer(killing)
 for (const { schema, tables } of placed) writer.know(schema, tables)
 const projector = new Projector({
   log,
-  adapters: [deals],
+  adapters: placed.map(({ adapter, schema }) => ({ ...adapter, name: schema })),
   documents: new LiveDocuments(log, engines.yjs, { documentsMax: 4 }),
   visited: new LiveDocuments(log, engines.yjs, { documentsMax: 1 }),
   pending: new Pending(),
@@ -106,8 +107,9 @@ const projector = new Projector({
 })
 projector.start()
 const end = (await log.changes(0, 1_000_000)).at(-1)?.sequence ?? 0
-while (!(await isAt(sql, cursorNameOf(placed[0]), partCount, end)))
-  await new Promise((done) => setTimeout(done, 10))
+for (const each of placed)
+  while (!(await isAt(sql, cursorNameOf(each), partCount, end)))
+    await new Promise((done) => setTimeout(done, 10))
 await projector.close()
 await sql.close()
 await log.close()
