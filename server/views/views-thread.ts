@@ -5,6 +5,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { AdapterLoadError, loadAdapters } from './adapters.ts'
 import type { FromViews, ThreadData } from './views-messages.ts'
+import { yieldToRelay } from './yield-to-relay.ts'
 
 if (parentPort === null) throw new Error('not a thread')
 const port = parentPort
@@ -22,6 +23,7 @@ async function main(): Promise<void> {
   const facts = adapters.filter((adapter) => adapter.facts !== null).map(({ documents }) => documents)
   tell({ kind: 'ready', adapters: isHomeless ? [] : adapters.map(({ name }) => name), facts })
   if (adapters.length === 0 || isHomeless) return port.close()
+  yieldToRelay()
   // What the relay says meanwhile waits for whoever listens.
   const { work } = await import('./views-work.ts')
   await work(adapters)
