@@ -3,8 +3,10 @@
  * when there is work and end when there is none for a while; each has its own heap, so a document that is
  * too large for it fails alone.
  */
+
 import { Piscina } from 'piscina'
 import type { Engine, IndexedState } from '../../core/engine/engine.ts'
+import { withDeadline } from '../deadline.ts'
 import { pack } from './packed.ts'
 import type { CompactTask, DigestTask, JsonTask } from './worker.ts'
 
@@ -43,21 +45,19 @@ export class Workers {
   /** State of all updates, as `Engine.compact`. */
   compact(engine: Engine, updates: readonly Uint8Array[], signal: AbortSignal): Promise<IndexedState> {
     const task: CompactTask = { engine: engine.name, updates: pack(updates) }
-    return this.pool.run(task, {
-      name: 'compact',
-      transferList: [task.updates.bytes.buffer],
-      signal: AbortSignal.any([signal, AbortSignal.timeout(this.timeoutMs)]),
-    })
+    const transferList = [task.updates.bytes.buffer]
+    return withDeadline(this.timeoutMs, signal, (ending) =>
+      this.pool.run(task, { name: 'compact', transferList, signal: ending }),
+    )
   }
 
   /** The document as JSON, in UTF-8. */
   json(engine: Engine, updates: readonly Uint8Array[], signal: AbortSignal): Promise<Uint8Array> {
     const task: JsonTask = { engine: engine.name, updates: pack(updates) }
-    return this.pool.run(task, {
-      name: 'json',
-      transferList: [task.updates.bytes.buffer],
-      signal: AbortSignal.any([signal, AbortSignal.timeout(this.timeoutMs)]),
-    })
+    const transferList = [task.updates.bytes.buffer]
+    return withDeadline(this.timeoutMs, signal, (ending) =>
+      this.pool.run(task, { name: 'json', transferList, signal: ending }),
+    )
   }
 
   /** For culprit.ts, which has a clock of its own. */

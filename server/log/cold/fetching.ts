@@ -8,9 +8,11 @@
  * restart with a thousand cold documents does not hold all of them in memory at once; the rest wait,
  * within their deadline.
  */
+
 import { setTimeout as sleep } from 'node:timers/promises'
 import { MalformedBytes } from '../../../core/bytes.ts'
 import type { IndexedState } from '../../../core/engine/engine.ts'
+import { withDeadline } from '../../deadline.ts'
 import type { Pointer } from './pointer.ts'
 import { type SealedHeader, unseal } from './sealed.ts'
 import { type SnapshotStore, StoreError } from './snapshot-store.ts'
@@ -66,10 +68,15 @@ export class Fetching {
     return fetching
   }
 
-  private async inTurn(pointer: Pointer, of: SealedHeader): Promise<IndexedState> {
+  private inTurn(pointer: Pointer, of: SealedHeader): Promise<IndexedState> {
     const { deadlineMs, bytesPerSecondMin } = this.limits
     const allowedMs = Math.ceil(deadlineMs + (pointer.objectBytes / bytesPerSecondMin) * 1_000)
-    const signal = AbortSignal.any([this.closed, AbortSignal.timeout(Math.min(allowedMs, fetchMsMax))])
+    return withDeadline(Math.min(allowedMs, fetchMsMax), this.closed, (signal) =>
+      this.whenItsTurn(pointer, of, signal),
+    )
+  }
+
+  private async whenItsTurn(pointer: Pointer, of: SealedHeader, signal: AbortSignal): Promise<IndexedState> {
     if (this.running >= this.limits.fetchesMax) await this.turn(signal)
     else this.running++
     try {

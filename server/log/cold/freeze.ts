@@ -9,8 +9,10 @@
  * saves work: what keeps two nodes, or a compaction, from harming each other is the compare-and-set on the
  * offset, and that every attempt writes a key of its own.
  */
+
 import { MalformedBytes } from '../../../core/bytes.ts'
 import type { DocumentId } from '../../../core/document-id.ts'
+import { withDeadline } from '../../deadline.ts'
 import type { Log } from '../log.ts'
 import { newKey, pointerOf, pointerSnapshot } from './pointer.ts'
 import { seal, unseal } from './sealed.ts'
@@ -34,13 +36,12 @@ const leaseMs = 120_000
 const freezeMsMax = 110_000
 
 /** False when there is nothing to move, or another node does it. Rejects with `StoreError` or as the log does. */
-export async function freeze(
-  document: DocumentId,
-  parts: FreezeParts,
-  closed: AbortSignal,
-): Promise<boolean> {
+export function freeze(document: DocumentId, parts: FreezeParts, closed: AbortSignal): Promise<boolean> {
+  return withDeadline(freezeMsMax, closed, (signal) => freezeUntil(document, parts, signal))
+}
+
+async function freezeUntil(document: DocumentId, parts: FreezeParts, signal: AbortSignal): Promise<boolean> {
   const { log, store, bytesMin, step } = parts
-  const signal = AbortSignal.any([closed, AbortSignal.timeout(freezeMsMax)])
   const lease = await log.lease(document, leaseMs)
   if (lease === null) return false
   try {

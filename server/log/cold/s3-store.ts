@@ -10,8 +10,10 @@
  * The SDK's own checksums are used only where S3 demands them: other servers do not know its trailers, and
  * every snapshot is verified by its own hash anyway.
  */
+
 import { addAbortSignal, type Readable } from 'node:stream'
 import type { S3Client } from '@aws-sdk/client-s3'
+import { withDeadline } from '../../deadline.ts'
 import { type SnapshotStore, type StoredObject, StoreError } from './snapshot-store.ts'
 import type { S3Address } from './store-address.ts'
 
@@ -131,7 +133,7 @@ class S3Store implements SnapshotStore {
     const { sdk, client } = this
     if (sdk === null || client === null) throw new StoreError('unavailable', 'S3: not started')
     try {
-      return await work({ sdk, client }, AbortSignal.any([signal, AbortSignal.timeout(operationMsMax)]))
+      return await withDeadline(operationMsMax, signal, (ending) => work({ sdk, client }, ending))
     } catch (error) {
       const name = error instanceof Error ? error.name : String(error)
       const missing = name === 'NoSuchKey' || name === 'NotFound'

@@ -11,9 +11,11 @@
  * keeps its tail in the log, and its snapshot moves all the same. One that fails is met again in the next
  * round, a day later; a store that fails ends the sweep, and the next ones come ever later.
  */
+
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { DocumentId } from '../../../core/document-id.ts'
 import { TidemarkError } from '../../../core/protocol/errors.ts'
+import { withDeadline } from '../../deadline.ts'
 import type { Logger } from '../../logger.ts'
 import type { Lease, Loaded, Log, Snapshot } from '../log.ts'
 import { pointerOf } from './pointer.ts'
@@ -160,11 +162,12 @@ export class Sweeper {
 
   /** Or not, after `compactMsMax`. */
   private async compacted(document: DocumentId, closed: AbortSignal): Promise<void> {
-    const signal = AbortSignal.any([closed, AbortSignal.timeout(compactMsMax)])
-    const ended = new Promise<void>((resolve) => {
-      signal.addEventListener('abort', () => resolve(), { once: true })
+    await withDeadline(compactMsMax, closed, async (signal) => {
+      const ended = new Promise<void>((resolve) => {
+        signal.addEventListener('abort', () => resolve(), { once: true })
+      })
+      await Promise.race([this.parts.compactNow(document, signal), ended])
     })
-    await Promise.race([this.parts.compactNow(document, signal), ended])
   }
 }
 

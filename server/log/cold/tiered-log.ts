@@ -14,9 +14,11 @@
  * Rejected: a cold tier below each log (twice the code, twice the crashes to think through), a verb that
  * thaws (an append to a cold document would wait for the store).
  */
+
 import type { DocumentId } from '../../../core/document-id.ts'
 import type { Offset } from '../../../core/offset.ts'
 import { TidemarkError } from '../../../core/protocol/errors.ts'
+import { withDeadline } from '../../deadline.ts'
 import type { Logger } from '../../logger.ts'
 import type {
   Appended,
@@ -140,9 +142,10 @@ export class TieredLog implements Log {
 
   /** A store that is away at the start harms cold documents only, so the log starts; but somebody should know. */
   private async probe(store: SnapshotStore): Promise<void> {
-    const signal = AbortSignal.any([this.closing.signal, AbortSignal.timeout(probeMsMax)])
     try {
-      await store.list(snapshotsPrefix, '', 1, signal)
+      await withDeadline(probeMsMax, this.closing.signal, (signal) =>
+        store.list(snapshotsPrefix, '', 1, signal),
+      )
       this.logger.info({ store: store.name }, 'idle documents go to the store of snapshots')
     } catch (error) {
       if (this.closing.signal.aborted) return
