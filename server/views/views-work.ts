@@ -13,6 +13,7 @@ import { engines } from '../../core/engine/engines.ts'
 import { TidemarkError } from '../../core/protocol/errors.ts'
 import { Arbiter } from '../arbiter/arbiter.ts'
 import { DecisionStore } from '../arbiter/decision-store.ts'
+import { sweepDecisions } from '../arbiter/sweep.ts'
 import { seekUndecided } from '../arbiter/undecided.ts'
 import type { Logger } from '../logger.ts'
 import { LiveViews } from './live/live-views.ts'
@@ -175,8 +176,9 @@ async function projectUntilMoved(sql: Sql, adapters: readonly Adapter[]): Promis
   const moved = new AbortController()
   const isAlone = threadData.settings.dataFolder !== null
   const store = new SqlRowStore({ sql, writer, placed, leaseMs, isAlone })
+  const decisions = new DecisionStore(sql)
   const arbiter = new Arbiter({
-    store: new DecisionStore(sql),
+    store: decisions,
     engine: engines.yjs,
     append: (document, update) => log.decide(document, update),
     fenceOf: (part) => store.fenceOf(part),
@@ -225,6 +227,7 @@ async function projectUntilMoved(sql: Sql, adapters: readonly Adapter[]): Promis
     },
     end,
   )
+  const sweeping = sweepDecisions({ store: decisions, isFirst: () => store.holds(0), logger }, end)
   try {
     if (placed.some(isNext))
       rebuild = new Rebuild({
@@ -243,6 +246,7 @@ async function projectUntilMoved(sql: Sql, adapters: readonly Adapter[]): Promis
     clearInterval(figures)
     await arbiter.close()
     await seeking
+    await sweeping
     undecided.close()
     await current.close()
   }

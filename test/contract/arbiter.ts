@@ -16,6 +16,7 @@ import { engines } from '../../core/engine/engines.ts'
 import { followEntries } from '../../core/engine/yjs/written-entries.ts'
 import { Arbiter } from '../../server/arbiter/arbiter.ts'
 import { DecisionStore, Fenced, type Judged, type Settled } from '../../server/arbiter/decision-store.ts'
+import { sweepDecisions } from '../../server/arbiter/sweep.ts'
 import { partCount, partOf } from '../../server/views/parts.ts'
 import type { Sql } from '../../server/views/sql/sql.ts'
 import { installTidemark } from '../../server/views/store/schema.ts'
@@ -235,6 +236,40 @@ export function arbiterContract(open: () => Promise<Sql>): void {
       await until('decided', () => next.arbiter.size === 0)
       expect(deal.updates.at(-1)).toEqual(settled[0]!.update)
       await next.arbiter.close()
+    })
+
+    test('decisions do not pile up: those of long ago are swept by one node, and the others kept', async () => {
+      await sql.batch([
+        {
+          text: `insert into tidemark.decisions (document, intent, update, at)
+            select 'deals/' || days, 'ann000:1', '', now() - make_interval(days => days)
+            from unnest(array[0, 29, 31, 400]) days`,
+        },
+      ])
+      const left = async () => {
+        const [result] = await sql.batch([
+          { text: 'select document from tidemark.decisions order by at desc' },
+        ])
+        return result!.rows.map(([document]) => document)
+      }
+      const end = new AbortController()
+      let isFirst = false
+      let looks = 0
+      const first = (): boolean => {
+        looks++
+        return isFirst
+      }
+      const sweeping = sweepDecisions(
+        { store, isFirst: first, logger: silentLogger, everyMs: 5, lookMs: 5 },
+        end.signal,
+      )
+      await until('it looked', () => looks > 2)
+      expect(await left()).toHaveLength(4)
+      isFirst = true
+      await until('swept', async () => (await left()).length === 2)
+      expect(await left()).toEqual(['deals/0', 'deals/29'])
+      end.abort()
+      await sweeping
     })
 
     test('deaths at any step, two at once and repetitions leave one decision for each intent', async () => {
