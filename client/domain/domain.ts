@@ -153,6 +153,11 @@ export class Domain<Of extends FieldsOfDocument> extends Emitter<DomainEvents> {
     return this.fold.subjectOf(actor)
   }
 
+  /** Of all who have written something here, or introduced themselves: by actor, whose it is. */
+  actors(): ReadonlyMap<string, string> {
+    return this.fold.actors()
+  }
+
   /** Facts that do not count, and why: for developers. */
   reports(): Report[] {
     return [...this.fold.reports(), ...this.fold.waiting()]

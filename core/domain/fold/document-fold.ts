@@ -200,6 +200,11 @@ export class DocumentFold {
     return this.subjects.get(actor) ?? this.beneath?.subjectOf(actor) ?? null
   }
 
+  /** By actor, whose it is. */
+  actors(): ReadonlyMap<string, string> {
+    return this.subjects
+  }
+
   /** Facts that wait for others, with what they wait for. */
   waiting(): Report[] {
     return [...this.graph.missing()].map(({ fact, missing }) => ({
