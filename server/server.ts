@@ -5,7 +5,6 @@
  */
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { engines } from '../core/engine/engines.ts'
 import type { Gatekeeper, Revocations } from './access/access.ts'
 import { createGatekeeper } from './access/gatekeeper.ts'
 import { createRevocations } from './access/revocations.ts'
@@ -55,14 +54,12 @@ export class Server {
 
   constructor(config: Config, log: Log, logger: Logger) {
     const { metrics } = this
-    const engine = engines.yjs
     this.log = log
     this.revocations = createRevocations({ log, logger, days: config.REVOCATION_DAYS })
     this.gatekeeper = createGatekeeper(config, { logger, revocations: this.revocations })
     const images = new ImageBudget(config.IMAGE_BYTES_MAX)
     this.compactor = new Compactor({
       log,
-      engine,
       limits: {
         tailBytesMax: config.COMPACTION_TAIL_BYTES_MAX,
         tailCountMax: config.COMPACTION_TAIL_COUNT_MAX,
@@ -89,7 +86,6 @@ export class Server {
       })
     this.rooms = new Rooms(
       {
-        engine,
         log,
         tick: new Tick(),
         images,
@@ -119,12 +115,11 @@ export class Server {
     const api = apiRoutes({
       rooms: this.rooms,
       log,
-      engine,
       gatekeeper: this.gatekeeper,
       revocations: this.revocations,
       logger,
       metrics,
-      json: (updates, signal) => this.readers.json(engine, updates, signal),
+      json: (engine, updates, signal) => this.readers.json(engine, updates, signal),
       compactSoon: (document) => void this.compactor.compactNow(document),
       views: (operation) => this.views.operate(operation),
       query: { ask: (ask, signal) => this.views.queries.ask(ask, signal) },

@@ -22,6 +22,7 @@ export const closeCodes = {
   first_message_late: 4408,
   stale_replica: 4409,
   already_exists: 4409,
+  wrong_engine: 4409,
   update_too_large: 4413,
   document_too_large: 4413,
   malformed_update: 4422,

@@ -86,6 +86,11 @@ const rows: Record<ErrorCode, Pick<ErrorRow, 'httpStatus' | 'advice'>> = {
     httpStatus: 409,
     advice: 'The document exists. Open it, or delete it first.',
   },
+  wrong_engine: {
+    httpStatus: 409,
+    advice:
+      'The document is of another engine, as its first update was. Open it with that one, or use another document.',
+  },
   update_too_large: {
     httpStatus: 413,
     advice: 'Split the change into several transactions, or raise UPDATE_BYTES_MAX.',

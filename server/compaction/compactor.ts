@@ -12,9 +12,9 @@
  */
 import { randomUUID } from 'node:crypto'
 import type { DocumentId } from '../../core/document-id.ts'
-import type { Engine, IndexedState } from '../../core/engine/engine.ts'
+import type { IndexedState } from '../../core/engine/engine.ts'
 import { noOffset, type Offset } from '../../core/offset.ts'
-import { type Content, fold, metadataOf, statement } from '../log/lineage.ts'
+import { type Content, fold, metadataOf, nothing, statement } from '../log/lineage.ts'
 import type { Loaded, Log } from '../log/log.ts'
 import type { Logger } from '../logger.ts'
 import type { Metrics } from '../metrics.ts'
@@ -24,7 +24,6 @@ import { Workers } from './workers.ts'
 
 export interface CompactorOptions {
   readonly log: Log
-  readonly engine: Engine
   readonly limits: CompactionLimits
   readonly threads: number
   /** One compaction may take this long. */
@@ -178,9 +177,9 @@ export class Compactor {
   }
 
   private async compact(document: DocumentId, reason: Reason): Promise<'done' | 'lost' | 'nothing'> {
-    const { log, limits, engine, onCompacted } = this.options
+    const { log, limits, onCompacted } = this.options
     const loaded = await log.load(document)
-    const content = fold(loaded, engine)
+    const content = fold(loaded)
     const stats = statsOf(loaded)
     const due = reason === 'asked' || compactionDue(stats, limits, Date.now(), reason === 'idle') !== null
     if (!due || stats.tailCount === 0) {
@@ -203,8 +202,9 @@ export class Compactor {
     return 'done'
   }
 
-  private async build(document: DocumentId, { snapshot, entries }: Content): Promise<IndexedState> {
-    const { engine, timeoutMs } = this.options
+  private async build(document: DocumentId, { engine, snapshot, entries }: Content): Promise<IndexedState> {
+    if (engine === null) return nothing
+    const { timeoutMs } = this.options
     const before = snapshot === null ? [] : [snapshot.bytes]
     const updates = [...before, ...entries.map((entry) => entry.update)]
     const { signal } = this.stopping
@@ -214,7 +214,7 @@ export class Compactor {
       if (this.closing) throw error
       const limits = { ...culpritLimits, wholeMsMax: timeoutMs }
       const digest = this.workers.digest.bind(this.workers)
-      const { culprits } = await findCulprits(digest, engine.name, updates, limits, signal)
+      const { culprits } = await findCulprits(digest, engine, updates, limits, signal)
       // A snapshot holds what was digested before: whatever is wrong with it, it is not poison.
       const found = culprits.filter(({ index }) => index >= before.length)
       for (const { index, reason, message } of found)

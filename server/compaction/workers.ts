@@ -5,7 +5,7 @@
  */
 
 import { Piscina } from 'piscina'
-import type { Engine, IndexedState } from '../../core/engine/engine.ts'
+import type { EngineName, IndexedState } from '../../core/engine/engine.ts'
 import { withDeadline } from '../deadline.ts'
 import { pack } from './packed.ts'
 import type { CompactTask, DigestTask, JsonTask } from './worker.ts'
@@ -43,8 +43,8 @@ export class Workers {
   }
 
   /** State of all updates, as `Engine.compact`. */
-  compact(engine: Engine, updates: readonly Uint8Array[], signal: AbortSignal): Promise<IndexedState> {
-    const task: CompactTask = { engine: engine.name, updates: pack(updates) }
+  compact(engine: EngineName, updates: readonly Uint8Array[], signal: AbortSignal): Promise<IndexedState> {
+    const task: CompactTask = { engine, updates: pack(updates) }
     const transferList = [task.updates.bytes.buffer]
     return withDeadline(this.timeoutMs, signal, (ending) =>
       this.pool.run(task, { name: 'compact', transferList, signal: ending }),
@@ -52,8 +52,8 @@ export class Workers {
   }
 
   /** The document as JSON, in UTF-8. */
-  json(engine: Engine, updates: readonly Uint8Array[], signal: AbortSignal): Promise<Uint8Array> {
-    const task: JsonTask = { engine: engine.name, updates: pack(updates) }
+  json(engine: EngineName, updates: readonly Uint8Array[], signal: AbortSignal): Promise<Uint8Array> {
+    const task: JsonTask = { engine, updates: pack(updates) }
     const transferList = [task.updates.bytes.buffer]
     return withDeadline(this.timeoutMs, signal, (ending) =>
       this.pool.run(task, { name: 'json', transferList, signal: ending }),

@@ -82,7 +82,10 @@ export class HocuspocusSync implements UnnamedUpdates {
   }
 
   private askBack(): void {
-    this.session.write(this.dialect.frame({ kind: 'sync-step-1', version: this.room.version() }), Date.now())
+    this.session.write(
+      this.dialect.frame({ kind: 'sync-step-1', version: this.room.version(this.session.engine) }),
+      Date.now(),
+    )
   }
 
   settled(): void {

@@ -88,7 +88,8 @@ export class OpenDocument implements Pushes {
     const begin = (room: Room): Session => {
       const dialect = channels.of(room)
       const close = (code: ErrorCode, reason: string): void => this.end(code, reason)
-      const options = { dialect, socket, flow, drain, limits, close, identity, document: this.document }
+      const { document } = this
+      const options = { dialect, socket, flow, drain, limits, close, identity, document }
       const session = new Session({ ...options, echo: false, pushes: this })
       this.entered = { room, session, channel: dialect.channel }
       return session
@@ -110,7 +111,7 @@ export class OpenDocument implements Pushes {
       access: session.mayWrite ? 'write' : 'read',
       // The log tells of a replica only when it is asked to append.
       acked: 0,
-      version: room.version(),
+      version: room.version(session.engine),
     }
     if (joined.kind === 'update') return framed(encodeWithChunks(head, joined.chunks))
     const updates = joined.entries.map((entry) => entry.update)
@@ -185,7 +186,8 @@ export class OpenDocument implements Pushes {
   private refuse(sequence: number, error: unknown): void {
     const { code, reason } = this.report(error)
     // Nothing that this replica could still say would be taken.
-    if (code === 'stale_replica' || code === 'document_removed') this.end(code, reason)
+    if (code === 'stale_replica' || code === 'document_removed' || code === 'wrong_engine')
+      this.end(code, reason)
     else this.nack(sequence, code, reason)
   }
 

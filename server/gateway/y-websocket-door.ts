@@ -94,7 +94,8 @@ function converse({ ws }: YWebsocketArrival, session: Session, context: DoorCont
 
   room.opened
     .then(() => {
-      if (session.state !== 'closed') session.write(frame(encodeSyncStep1(room.version())), Date.now())
+      if (session.state !== 'closed')
+        session.write(frame(encodeSyncStep1(room.version(session.engine))), Date.now())
       const waited = early ?? []
       early = null
       for (const message of waited) receive(message)

@@ -6,12 +6,14 @@
  * nothing), and after a compaction, what the replica lacks is told from its version instead.
  */
 import type { DocumentId } from '../../core/document-id.ts'
-import type { Engine } from '../../core/engine/engine.ts'
+import type { EngineName } from '../../core/engine/engine.ts'
+import { engines } from '../../core/engine/engines.ts'
 import { noOffset, type Offset } from '../../core/offset.ts'
 import { counts, fold } from '../log/lineage.ts'
 import type { Entry, Loaded, Log } from '../log/log.ts'
 import type { Lineage } from '../log/metadata.ts'
 import type { Image } from './image.ts'
+import type { Known } from './known.ts'
 
 /** What a replica says it has. */
 export interface Have {
@@ -28,17 +30,19 @@ export type Joined =
 /** More are answered by one update, which repeats nothing that later ones replaced. */
 const entriesMax = 10_000
 
+/** `engine`: the replica's. Throws `wrong_engine` when the document turns out to be of another one. */
 export async function lackedBy(
   have: Have,
+  engine: EngineName,
   document: DocumentId,
   head: Offset,
-  lineage: Lineage,
+  known: Known,
   log: Log,
   image: Image,
 ): Promise<Joined> {
-  const known = have.offset > noOffset && have.offset <= head
-  const entries = known ? await entriesAfter(log, document, lineage, have.offset) : null
-  return entries ?? { kind: 'update', ...(await image.join(have.version, Date.now())) }
+  const isTold = known.engine !== null && have.offset > noOffset && have.offset <= head
+  const entries = isTold ? await entriesAfter(log, document, known.lineage, engine, have.offset) : null
+  return entries ?? { kind: 'update', ...(await image.join(have.version, engine, Date.now())) }
 }
 
 /** Null when it cannot be told from the offset. */
@@ -46,36 +50,39 @@ async function entriesAfter(
   log: Log,
   document: DocumentId,
   lineage: Lineage,
+  engine: EngineName,
   after: Offset,
 ): Promise<Joined | null> {
   const { snapshot, tail, offset } = await log.load(document, after)
   if (snapshot !== null) return null
-  const entries = tail.filter((entry) => entry.offset > after && counts(entry, lineage))
+  const entries = tail.filter((entry) => entry.offset > after && counts(entry, lineage, engine))
   if (entries.length > entriesMax || entries.length !== offset - after) return null
   return { kind: 'entries', entries, offset }
 }
 
 /**
  * What a session that fell behind after an offset has missed up to the room's head, from what was just loaded after
- * that offset. Null: the log is ahead of the room, which is about to hear that its lineage has ended.
+ * that offset. Null: the log is ahead of the room, which is about to hear that its lineage has ended, or that the document is of
+ * another engine.
  */
 export function missedBy(
   after: Offset,
   loaded: Loaded,
   head: Offset,
   lineage: Lineage,
-  engine: Engine,
+  engine: EngineName,
 ): Joined | null {
   if (loaded.snapshot !== null) {
-    const { snapshot, entries, lineage: now, offset } = fold(loaded, engine)
-    if (now.epoch !== lineage.epoch || now.removed) return null
+    const { snapshot, entries, lineage: now, engine: has, offset } = fold(loaded)
+    if (now.epoch !== lineage.epoch || now.removed || (has ?? engine) !== engine) return null
     const updates = entries.map((entry) => entry.update)
-    return { kind: 'update', chunks: engine.join(snapshot, updates, engine.emptyVersion), offset }
+    const chunks = engines[engine].join(snapshot, updates, engines[engine].emptyVersion)
+    return { kind: 'update', chunks, offset }
   }
   // What the room has not heard yet, it may yet hear to be void.
   const offset = loaded.offset < head ? loaded.offset : head
   const entries = loaded.tail.filter(
-    (entry) => entry.offset > after && entry.offset <= offset && counts(entry, lineage),
+    (entry) => entry.offset > after && entry.offset <= offset && counts(entry, lineage, engine),
   )
   return { kind: 'entries', entries, offset }
 }

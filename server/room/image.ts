@@ -10,10 +10,13 @@
  * dropped after `imageIdleMs`. Dropping costs the next joiner a read, never correctness.
  */
 import type { DocumentId } from '../../core/document-id.ts'
-import type { Engine } from '../../core/engine/engine.ts'
+import type { EngineName } from '../../core/engine/engine.ts'
+import { engineOf } from '../../core/engine/engine-of.ts'
+import { engines } from '../../core/engine/engines.ts'
 import type { Offset } from '../../core/offset.ts'
 import { type Content, fold } from '../log/lineage.ts'
 import type { Entry, Log, Snapshot } from '../log/log.ts'
+import { wrongEngine } from './known.ts'
 
 const answersMax = 8
 /** What is spliced from less is spliced again sooner than it is found. */
@@ -57,6 +60,7 @@ export class ImageBudget {
 }
 
 interface Held {
+  engine: EngineName | null
   snapshot: Snapshot | null
   tail: Uint8Array[]
   offset: Offset
@@ -76,13 +80,11 @@ export class Image {
   private meanwhile: Entry[] = []
   private answers: Answer[] = []
   private readonly document: DocumentId
-  private readonly engine: Engine
   private readonly log: Log
   private readonly budget: ImageBudget
 
-  constructor(document: DocumentId, engine: Engine, log: Log, budget: ImageBudget) {
+  constructor(document: DocumentId, log: Log, budget: ImageBudget) {
     this.document = document
-    this.engine = engine
     this.log = log
     this.budget = budget
   }
@@ -107,12 +109,20 @@ export class Image {
     this.budget.release(this)
   }
 
-  /** The update that brings `version` to the offset returned, which is at least the room's. */
-  async join(version: Uint8Array, nowMs: number): Promise<{ chunks: readonly Uint8Array[]; offset: Offset }> {
+  /**
+   * The update that brings `version` to the offset returned, which is at least the room's. Throws `wrong_engine` when the document
+   * is of another one.
+   */
+  async join(
+    version: Uint8Array,
+    engine: EngineName,
+    nowMs: number,
+  ): Promise<{ chunks: readonly Uint8Array[]; offset: Offset }> {
     const held = this.held ?? (await this.load(nowMs))
     this.usedMs = nowMs
+    if (held.engine !== null && held.engine !== engine) throw wrongEngine(held.engine, engine)
     const known = this.answers.find((answer) => equal(answer.version, version))
-    const answer = known ?? { version, chunks: this.engine.join(held.snapshot, held.tail, version) }
+    const answer = known ?? { version, chunks: engines[engine].join(held.snapshot, held.tail, version) }
     if (known === undefined && held === this.held && held.bytes >= answeredBytesMin)
       this.answers = [answer, ...this.answers.slice(0, answersMax - 1)]
     return { chunks: answer.chunks, offset: held.offset }
@@ -121,7 +131,7 @@ export class Image {
   private async load(nowMs: number): Promise<Held> {
     if (this.loading === null) {
       this.meanwhile = []
-      this.loading = this.log.load(this.document).then((loaded) => heldOf(fold(loaded, this.engine)))
+      this.loading = this.log.load(this.document).then((loaded) => heldOf(fold(loaded)))
     }
     const loading = this.loading
     try {
@@ -146,14 +156,15 @@ export class Image {
   }
 }
 
-function heldOf({ snapshot, entries, offset }: Content): Held {
+function heldOf({ engine, snapshot, entries, offset }: Content): Held {
   const tail = entries.map((entry) => entry.update)
   const bytes = tail.reduce((sum, update) => sum + update.length, snapshot?.bytes.length ?? 0)
-  return { snapshot, tail, offset, bytes }
+  return { engine, snapshot, tail, offset, bytes }
 }
 
 function extend(held: Held, entry: Entry): void {
   if (entry.offset <= held.offset) return
+  held.engine ??= engineOf(entry.update)
   held.tail.push(entry.update)
   held.offset = entry.offset
   held.bytes += entry.update.length

@@ -1,39 +1,91 @@
-/** What a room knows of its document without building it: made from what the log has, kept up to date with what follows. */
-import type { Coverage, Ended, Engine } from '../../core/engine/engine.ts'
+/**
+ * What a room knows of its document without building it: made from what the log has, kept up to date with what follows.
+ *
+ * As long as no update counts, the document has no engine, and may be written to by any: which one it is, is for the log to say, whose
+ * first update decides (`decide`). Until then there is one `Held` for each engine that somebody tried; then only that one.
+ */
+import type { Coverage, Ended, Engine, EngineName } from '../../core/engine/engine.ts'
+import { engines } from '../../core/engine/engines.ts'
+import { TidemarkError } from '../../core/protocol/errors.ts'
 import type { TailStats } from '../compaction/policy.ts'
-import { type Content, coverageOf, unlimited } from '../log/lineage.ts'
+import { type Content, coverageOf, endedOf, unlimited } from '../log/lineage.ts'
 import type { Entry, Loaded } from '../log/log.ts'
 import type { Lineage } from '../log/metadata.ts'
 import { FactGuard } from './fact-guard.ts'
 
-export interface Known {
+/** What updates of one engine are judged by. */
+export interface Held {
+  readonly engine: Engine
   readonly coverage: Coverage
-  readonly lineage: Lineage
-  /** Null as long as no lineage has ended. */
+  /** Null as long as no lineage of this engine has ended. */
   readonly ended: Ended | null
   /** Null for a document that holds no facts. */
   readonly facts: FactGuard | null
 }
 
-/** `onUnreadable`: an entry that validation on some node let through; it is skipped. */
-export function knownOf(
-  content: Content,
+export class Known {
+  readonly lineage: Lineage
+  readonly holdsFacts: boolean
+  private decided: EngineName | null
+  private readonly held = new Map<EngineName, Held>()
+
+  /** `onUnreadable`: an entry that validation on some node let through; it is skipped. */
+  constructor(content: Content, holdsFacts: boolean, onUnreadable: (entry: Entry, error: unknown) => void) {
+    this.lineage = content.lineage
+    this.holdsFacts = holdsFacts
+    this.decided = content.engine
+    if (content.engine !== null)
+      this.held.set(content.engine, heldOf(content, engines[content.engine], holdsFacts, onUnreadable))
+  }
+
+  /** The document's; null as long as it has none. */
+  get engine(): EngineName | null {
+    return this.decided
+  }
+
+  /** Throws `wrong_engine` when the document is of another one. */
+  of(engine: EngineName): Held {
+    const known = this.held.get(engine)
+    if (known !== undefined) return known
+    if (this.decided !== null) throw wrongEngine(this.decided, engine)
+    const coverage = engines[engine].coverageOf(null)
+    const facts = this.holdsFacts ? new FactGuard(engines[engine], []) : null
+    const held = { engine: engines[engine], coverage, ended: endedOf(this.lineage, engine), facts }
+    this.held.set(engine, held)
+    return held
+  }
+
+  /** The document's first update counts, and is of this engine. */
+  decide(engine: EngineName): Held {
+    const held = this.of(engine)
+    this.decided = engine
+    this.held.clear()
+    this.held.set(engine, held)
+    return held
+  }
+}
+
+export function wrongEngine(engine: EngineName, asked: EngineName): TidemarkError {
+  return new TidemarkError('wrong_engine', `The engine of this document is ${engine}, not ${asked}`)
+}
+
+function heldOf(
+  { snapshot, entries, lineage, aside }: Content,
   engine: Engine,
   holdsFacts: boolean,
   onUnreadable: (entry: Entry, error: unknown) => void,
-): Known {
-  const { snapshot, entries, lineage, aside } = content
+): Held {
   const coverage = coverageOf(snapshot, entries, engine, onUnreadable)
   // What was set aside and comes again is not to be taken in again.
   for (const { entry } of aside) coverage.add(engine.validate(entry.update, unlimited))
-  const ended = lineage.ended.length > 0 ? engine.ended(lineage.ended) : null
-  if (!holdsFacts) return { coverage, lineage, ended, facts: null }
+  const ended = endedOf(lineage, engine.name)
+  if (!holdsFacts) return { engine, coverage, ended, facts: null }
   const stored = [...(snapshot === null ? [] : [snapshot.bytes]), ...entries.map(({ update }) => update)]
-  return { coverage, lineage, ended, facts: new FactGuard(engine, stored) }
+  return { engine, coverage, ended, facts: new FactGuard(engine, stored) }
 }
 
 /** An update of somebody else came from the log. Throws what `Engine.validate` throws. */
-export function learn({ coverage, facts }: Known, update: Uint8Array, engine: Engine): void {
+export function learn({ engine, coverage, facts }: Held, update: Uint8Array): void {
   coverage.add(engine.validate(update, unlimited))
   facts?.add(update)
 }

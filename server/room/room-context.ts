@@ -1,6 +1,5 @@
 /** What every room of a node is given. */
 import type { DocumentId } from '../../core/document-id.ts'
-import type { Engine } from '../../core/engine/engine.ts'
 import type { TailStats } from '../compaction/policy.ts'
 import type { Log } from '../log/log.ts'
 import type { Logger } from '../logger.ts'
@@ -14,7 +13,6 @@ import type { Tick } from './tick.ts'
 export interface RoomLimits extends RoomPresenceLimits, SubmitLimits {}
 
 export interface RoomContext {
-  readonly engine: Engine
   readonly log: Log
   readonly tick: Tick
   readonly images: ImageBudget

@@ -18,17 +18,19 @@
  *      \--load failed--> closed, its sessions told why; nothing is overwritten
  */
 import type { DocumentId } from '../../core/document-id.ts'
+import type { EngineName } from '../../core/engine/engine.ts'
+import { engineOf } from '../../core/engine/engine-of.ts'
 import { noOffset, type Offset } from '../../core/offset.ts'
 import { type ErrorCode, TidemarkError } from '../../core/protocol/errors.ts'
 import type { CompactionResult } from '../compaction/compactor.ts'
 import type { TailStats } from '../compaction/policy.ts'
-import { counts, fold } from '../log/lineage.ts'
+import { counts, fold, isOfLineage } from '../log/lineage.ts'
 import type { Entry, Follower, IdempotencyKey, Subscription } from '../log/log.ts'
 import type { Lineage } from '../log/metadata.ts'
 import { type Have, type Joined, lackedBy, Milestones, missedBy } from './catch-up.ts'
 import type { Dialect } from './dialect.ts'
 import { Image } from './image.ts'
-import { type Known, knownOf, learn, tailOf } from './known.ts'
+import { Known, learn, tailOf, wrongEngine } from './known.ts'
 import { RoomBroadcast } from './room-broadcast.ts'
 import type { RoomContext } from './room-context.ts'
 import { RoomPresence } from './room-presence.ts'
@@ -36,8 +38,9 @@ import type { Session } from './session.ts'
 import { Submits, type Submitter } from './submits.ts'
 import type { Flushable } from './tick.ts'
 
-interface Open extends Known {
+interface Open {
   readonly kind: 'open'
+  readonly known: Known
   readonly subscription: Subscription
 }
 type State = { readonly kind: 'opening' } | Open | { readonly kind: 'closed' }
@@ -66,14 +69,15 @@ export class Room implements Flushable, Follower {
   constructor(document: DocumentId, context: RoomContext) {
     this.document = document
     this.context = context
-    const { engine, log, images, limits } = context
+    const { log, images, limits } = context
     this.presence = new RoomPresence(document, this.sessions, limits, log)
     this.broadcast = new RoomBroadcast(document, this.sessions, log)
     this.submits = new Submits(document, context, {
       onWaiting: () => this.schedule(),
       onFailed: () => this.lostFacts(),
+      heard: (offset) => (offset <= this.head ? Promise.resolve() : this.milestones.reached(offset)),
     })
-    this.image = new Image(document, engine, log, images)
+    this.image = new Image(document, log, images)
     this.stats = { tailBytes: 0, tailCount: 0, snapshotBytes: 0, oldestMs: 0, compactedMs: 0 }
     this.opened = this.open()
     // Whoever joins handles the rejection; without anybody there is nobody to tell.
@@ -91,22 +95,27 @@ export class Room implements Flushable, Follower {
   }
 
   get lineage(): Lineage {
-    return this.openState().lineage
+    return this.openState().known.lineage
+  }
+
+  /** Null as long as nobody has written. */
+  get engine(): EngineName | null {
+    return this.openState().known.engine
   }
 
   private async open(): Promise<void> {
-    const { engine, log } = this.context
+    const { log } = this.context
     const loaded = await log.load(this.document)
     if (this.state.kind === 'closed') return
-    const content = fold(loaded, engine)
-    const known = knownOf(content, engine, this.context.holdsFacts(this.document), (entry, error) =>
+    const content = fold(loaded)
+    const known = new Known(content, this.context.holdsFacts(this.document), (entry, error) =>
       this.unreadable(entry, error),
     )
     this.head = loaded.offset
     this.image.seed(content, Date.now())
     Object.assign(this.stats, tailOf(loaded))
     // The log may deliver before `follow` resolves: what is known must be in place.
-    const open = { kind: 'open', ...known } as const
+    const open = { kind: 'open', known } as const
     this.state = { ...open, subscription: { close: () => undefined } }
     const subscription = await log.follow(this.document, loaded.offset, this)
     if ((this.state as State).kind === 'closed') return subscription.close()
@@ -135,16 +144,16 @@ export class Room implements Flushable, Follower {
     this.presence.leave(session)
   }
 
-  /** The version a replica can send its own changes against. Throws `document_removed`. */
-  version(): Uint8Array {
-    const { coverage, lineage } = this.openState()
-    if (lineage.removed) throw new TidemarkError('document_removed', 'The document was deleted')
-    return coverage.version()
+  /** The version a replica of this engine can send its own changes against. Throws `document_removed` and `wrong_engine`. */
+  version(engine: EngineName): Uint8Array {
+    const { known } = this.openState()
+    if (known.lineage.removed) throw new TidemarkError('document_removed', 'The document was deleted')
+    return known.of(engine).coverage.version()
   }
 
   /** See `Submits.submit`. */
   submit(from: Submitter, update: Uint8Array, whole: boolean, key?: IdempotencyKey): boolean {
-    return this.submits.submit(from, update, whole, this.openState(), this.stats, key)
+    return this.submits.submit(from, update, whole, this.openState().known, this.stats, key)
   }
 
   private openState(): Open {
@@ -167,8 +176,9 @@ export class Room implements Flushable, Follower {
       this.stats.tailCount++
       this.stats.tailBytes += entry.update.length
       if (this.stats.oldestMs === 0) this.stats.oldestMs = entry.timeMs
-      if (counts(entry, this.state.lineage)) this.take(entry, this.state)
-      else this.heed(entry, this.state.lineage)
+      const { known } = this.state
+      if (counts(entry, known.lineage, known.engine)) this.take(entry, known)
+      else this.heed(entry, known)
     }
     this.context.onTail(this.document, this.stats)
     this.milestones.passed(this.head)
@@ -176,23 +186,36 @@ export class Room implements Flushable, Follower {
   }
 
   private take(entry: Entry, known: Known): void {
+    const name = engineOf(entry.update)
+    const isFirst = known.engine === null
+    const held = isFirst ? known.decide(name) : known.of(name)
     const own = this.submits.delivered(entry)
-    if (own !== null) known.coverage.add(own.outline)
+    if (own !== null) held.coverage.add(own.outline)
     else
       try {
-        learn(known, entry.update, this.context.engine)
+        learn(held, entry.update)
       } catch (error) {
         this.unreadable(entry, error)
       }
     this.image.append(entry)
+    if (isFirst) this.endOthers(name)
     const author = own?.from ?? null
     if (this.outgoing.length === 0) this.outgoingAuthor = author
     else if (author !== this.outgoingAuthor) this.outgoingAuthor = null
     this.outgoing.push(entry)
   }
 
-  /** An entry that is no update of this lineage. */
-  private heed(entry: Entry, lineage: Lineage): void {
+  /** The document has an engine now: whoever came with another one cannot stay. */
+  private endOthers(engine: EngineName): void {
+    for (const session of this.sessions) {
+      if (session.engine === engine) continue
+      const { code, message } = wrongEngine(engine, session.engine)
+      session.close(code, message)
+    }
+  }
+
+  /** An entry that is no update of this document, or of no lineage that it is in. */
+  private heed(entry: Entry, { lineage, engine }: Known): void {
     switch (entry.kind ?? 'update') {
       case 'removal':
         if (!lineage.removed) this.fail('document_removed', 'The document was deleted')
@@ -206,8 +229,13 @@ export class Room implements Flushable, Follower {
       case 'discard':
         // Read anew, without what was set aside. Sessions that have it already keep it.
         return this.image.drop()
-      case 'update':
-        this.submits.delivered(entry)?.from.close('document_removed', 'The document was deleted meanwhile')
+      case 'update': {
+        const from = this.submits.delivered(entry)?.from
+        if (engine === null || !isOfLineage(entry, lineage))
+          return from?.close('document_removed', 'The document was deleted meanwhile')
+        const { code, message } = wrongEngine(engine, engineOf(entry.update))
+        from?.close(code, message)
+      }
     }
   }
 
@@ -219,7 +247,7 @@ export class Room implements Flushable, Follower {
 
   /** Facts may have been let in that are not in the log. */
   private lostFacts(): void {
-    if (this.state.kind === 'open' && this.state.facts !== null)
+    if (this.state.kind === 'open' && this.state.known.holdsFacts)
       this.fail('log_unavailable', 'The update could not be stored')
   }
 
@@ -306,12 +334,13 @@ export class Room implements Flushable, Follower {
   /** Answers a replica with what it lacks, after which the session is live. */
   async join(session: Session, have: Have, answer: (joined: Joined) => Uint8Array[]): Promise<void> {
     if (session.state === 'closed' || session.state === 'joining') return
-    const { lineage, ended } = this.openState()
-    if (lineage.removed) throw new TidemarkError('document_removed', 'The document was deleted')
-    if (ended?.seenBy(have.version))
+    const { known } = this.openState()
+    const { engine } = session
+    if (known.lineage.removed) throw new TidemarkError('document_removed', 'The document was deleted')
+    if (known.of(engine).ended?.seenBy(have.version))
       throw new TidemarkError('stale_replica', 'This replica comes from a lineage that was deleted')
     session.state = 'joining'
-    const joined = await lackedBy(have, this.document, this.head, lineage, this.context.log, this.image)
+    const joined = await lackedBy(have, engine, this.document, this.head, known, this.context.log, this.image)
     // Read just now, it may be ahead of what the room has heard, perhaps by the end of the lineage: then the room closes.
     if (joined.offset > this.head) await this.milestones.reached(joined.offset)
     if ((session.state as string) === 'closed') return
@@ -338,10 +367,10 @@ export class Room implements Flushable, Follower {
     if (session.state !== 'behind') return
     // Others on its socket have come before it.
     if (session.full) return this.fallBehind(session)
-    const { log, engine } = this.context
+    const { log } = this.context
     const loaded = await log.load(this.document, session.offset)
     if ((session.state as string) !== 'behind' || this.state.kind !== 'open') return
-    const missed = missedBy(session.offset, loaded, this.head, this.state.lineage, engine)
+    const missed = missedBy(session.offset, loaded, this.head, this.state.known.lineage, session.engine)
     if (missed === null) return
     const { dialect } = session
     if (missed.kind === 'update') session.writeAll(dialect.caughtUp(missed.chunks, missed.offset), Date.now())

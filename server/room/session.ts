@@ -15,6 +15,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Socket } from 'node:net'
 import type { DocumentId } from '../../core/document-id.ts'
+import type { EngineName } from '../../core/engine/engine.ts'
 import type { Offset } from '../../core/offset.ts'
 import { noOffset } from '../../core/offset.ts'
 import type { ErrorCode } from '../../core/protocol/errors.ts'
@@ -31,6 +32,8 @@ export interface SessionOptions {
   readonly document: DocumentId
   readonly identity: Identity
   readonly dialect: Dialect
+  /** What its client speaks. Absent: Yjs. */
+  readonly engine?: EngineName
   readonly socket: Socket
   /** Sends the batches that hold only its own updates back too: an acknowledgement for clients that know how to read it. */
   readonly echo: boolean
@@ -85,6 +88,7 @@ export class Session implements Submitter {
   readonly id = newSessionId()
   readonly document: DocumentId
   readonly dialect: Dialect
+  readonly engine: EngineName
   readonly echo: boolean
   state: SessionState = 'waiting'
   /** Everything up to here has been handed to the socket. */
@@ -105,6 +109,7 @@ export class Session implements Submitter {
     this.who = options.identity
     this.mayWriteNow = includes(this.who.accessTo(this.document), 'write')
     this.dialect = options.dialect
+    this.engine = options.engine ?? 'yjs'
     this.echo = options.echo
     this.socket = options.socket
   }

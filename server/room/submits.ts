@@ -2,6 +2,9 @@
  * The only way of an update into a document's log: authorise, validate, skip what the log already contains,
  * collect until the end of the tick, append, acknowledge. WebSocket doors and HTTP meet here.
  *
+ * The first updates of a document race for its engine: they are settled only when the room has heard from the log which one was
+ * first, and refused when theirs was not (`wrong_engine`).
+ *
  * What is collected in a tick is one append. Updates that are appended and not yet delivered stay in `inFlight`, in
  * order: when the log delivers them, their outlines are reused, and whoever sent a void one is told.
  *
@@ -10,14 +13,15 @@
  * first would be acknowledged and stored nowhere. When one fails, what waits of its replica fails with it.
  */
 import type { DocumentId } from '../../core/document-id.ts'
-import type { Engine, Outline } from '../../core/engine/engine.ts'
-import { noOffset } from '../../core/offset.ts'
+import type { EngineName, Outline } from '../../core/engine/engine.ts'
+import { engineOf } from '../../core/engine/engine-of.ts'
+import { noOffset, type Offset } from '../../core/offset.ts'
 import { type ErrorCode, TidemarkError } from '../../core/protocol/errors.ts'
 import type { Appended, Entry, IdempotencyKey, Log, NewEntry } from '../log/log.ts'
 import type { Logger } from '../logger.ts'
 import type { Metrics } from '../metrics.ts'
 import { takeFairly } from './fair-batch.ts'
-import type { Known } from './known.ts'
+import { type Held, type Known, wrongEngine } from './known.ts'
 
 /** Who sends updates: a session, or a request over HTTP. */
 export interface Submitter {
@@ -26,6 +30,8 @@ export interface Submitter {
   /** The subject of its token, '' without one. */
   readonly author: string
   readonly mayWrite: boolean
+  /** What its updates are of. Absent: they say it themselves. */
+  readonly engine?: EngineName
   /** Of its token; for facts that say in which of them one acts. */
   readonly roles: readonly string[]
   /** It is the server itself: what it writes are decisions. */
@@ -47,7 +53,6 @@ export interface SubmitLimits {
 }
 
 export interface SubmitContext {
-  readonly engine: Engine
   readonly log: Log
   readonly limits: SubmitLimits
   readonly logger: Logger
@@ -65,11 +70,16 @@ export interface SubmitEvents {
   readonly onWaiting: () => void
   /** Something that was taken in is not in the log. */
   readonly onFailed: () => void
+  /** Resolves when the room has heard of everything up to there, or is closed. */
+  readonly heard: (offset: Offset) => Promise<void>
 }
 
 interface Submit extends NewEntry {
   readonly from: Submitter
   readonly outline: Outline
+  readonly engine: EngineName
+  /** What is to tell the document's engine; null: it was known. */
+  readonly undecided: Known | null
 }
 
 /**
@@ -107,8 +117,8 @@ export class Submits {
 
   /**
    * Takes an update in; false when the log contains it already. Throws `read_only`, `document_removed`,
-   * `stale_replica`, `document_too_large`, what `engine.validate` throws and what `FactGuard.admit` does; a failed append
-   * closes the submitter.
+   * `stale_replica`, `wrong_engine`, `document_too_large`, what `Engine.validate` throws and what `FactGuard.admit` does; a
+   * failed append closes the submitter.
    * `whole` says that the update is all a replica has to say (an answer to our version), which repeats much of
    * what is known: the known part is left out of the log.
    */
@@ -120,19 +130,21 @@ export class Submits {
     size: Size,
     key?: IdempotencyKey,
   ): boolean {
-    const { engine, limits } = this.context
-    const { coverage, lineage } = known
+    const { limits } = this.context
+    const { lineage } = known
+    const held = known.of(from.engine ?? engineOf(update))
+    const { engine, coverage, facts } = held
     let outline = engine.validate(update, limits)
     if (coverage.covers(outline)) return false
     if (!from.mayWrite) throw new TidemarkError('read_only', 'This token allows reading only')
-    this.admit(outline, known, size)
+    this.admit(outline, known, held, size)
     let bytes = update
     if (whole) {
       bytes = engine.trim(update, outline, coverage)
       if (bytes !== update) outline = engine.validate(bytes, limits)
     }
     const { author: subject, roles } = from
-    known.facts?.admit(bytes, from.decides === true ? null : { subject, roles })
+    facts?.admit(bytes, from.decides === true ? null : { subject, roles })
     from.taken(bytes.length)
     const submit: Submit = {
       timeMs: Date.now(),
@@ -141,6 +153,8 @@ export class Submits {
       update: bytes,
       from,
       outline,
+      engine: engine.name,
+      undecided: known.engine === null ? known : null,
     }
     const inLineage = lineage.epoch === noOffset ? submit : { ...submit, epoch: lineage.epoch }
     if (key !== undefined) {
@@ -155,7 +169,12 @@ export class Submits {
     return true
   }
 
-  private admit(outline: Outline, { lineage, ended }: Known, { snapshotBytes, tailBytes }: Size): void {
+  private admit(
+    outline: Outline,
+    { lineage }: Known,
+    { ended }: Held,
+    { snapshotBytes, tailBytes }: Size,
+  ): void {
     if (lineage.removed) throw new TidemarkError('document_removed', 'The document was deleted')
     if (ended?.holds(outline))
       throw new TidemarkError('stale_replica', 'The update belongs to a lineage that was deleted')
@@ -215,10 +234,14 @@ export class Submits {
     try {
       const appended = await log.append(this.document, batch)
       metrics.appended(batch.length, performance.now() - startedMs)
+      const last = batch.findLastIndex(({ undecided }) => undecided !== null)
+      if (last >= 0) await this.events.heard(appended[last]!.offset)
       let duplicates = false
       for (let i = 0; i < batch.length; i++) {
         const { from, update, key } = batch[i]!
-        from.settled(update.length, appended[i]!, key)
+        const refusal = refusalOf(batch[i]!)
+        if (refusal === null) from.settled(update.length, appended[i]!, key)
+        else tell(from, update, refusal.code, refusal.message, key)
         duplicates ||= appended[i]!.duplicate
       }
       // The log delivers no duplicate, so nobody would take it out of the row.
@@ -232,10 +255,8 @@ export class Submits {
       this.events.onFailed()
       const reason = told ? error.message : 'The update could not be stored'
       const code = told ? error.code : 'internal'
-      for (const { from, update, key } of [...batch, ...this.takeWaitingOf(batch)]) {
-        if (from.failed === undefined) from.close(code, reason)
-        else from.failed(update.length, code, reason, key)
-      }
+      for (const { from, update, key } of [...batch, ...this.takeWaitingOf(batch)])
+        tell(from, update, code, reason, key)
     }
   }
 
@@ -253,4 +274,22 @@ export class Submits {
     this.inFlight.length = 0
     this.inFlight.push(...kept)
   }
+}
+
+function tell(
+  from: Submitter,
+  { length }: Uint8Array,
+  code: ErrorCode,
+  reason: string,
+  key?: IdempotencyKey,
+): void {
+  if (from.failed === undefined) from.close(code, reason)
+  else from.failed(length, code, reason, key)
+}
+
+/** Null when what was appended counts. */
+function refusalOf({ engine, undecided }: Submit): TidemarkError | null {
+  if (undecided === null || undecided.engine === engine) return null
+  if (undecided.engine !== null) return wrongEngine(undecided.engine, engine)
+  return new TidemarkError('overloaded', 'The document is being reopened')
 }

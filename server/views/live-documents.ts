@@ -15,7 +15,8 @@
  * that change which entries count make the document one to be read anew.
  */
 import type { DocumentId } from '../../core/document-id.ts'
-import type { Engine } from '../../core/engine/engine.ts'
+import type { EngineName } from '../../core/engine/engine.ts'
+import { engines } from '../../core/engine/engines.ts'
 import type { LiveDocument, State, Touched } from '../../core/engine/live-document.ts'
 import { noOffset, type Offset } from '../../core/offset.ts'
 import { counts, fold, unlimited } from '../log/lineage.ts'
@@ -31,12 +32,18 @@ export interface Progress {
 export type Brought =
   /** It was deleted, or nothing is known of it: it has no rows. */
   | { readonly kind: 'gone'; readonly progress: Progress }
-  | { readonly kind: 'whole'; readonly state: State; readonly progress: Progress }
+  | {
+      readonly kind: 'whole'
+      readonly state: State
+      readonly progress: Progress
+      readonly engine: EngineName
+    }
   | {
       readonly kind: 'touched'
       readonly state: State
       readonly touched: Touched
       readonly progress: Progress
+      readonly engine: EngineName
     }
 
 export interface LiveDocumentsLimits {
@@ -50,6 +57,8 @@ export const liveDocumentsLimits: LiveDocumentsLimits = { documentsMax: 1_000, b
 interface Kept {
   readonly live: LiveDocument
   readonly lineage: Lineage
+  /** Null: nobody has written. */
+  readonly engine: EngineName | null
   offset: Offset
   bytes: number
 }
@@ -68,7 +77,6 @@ const nothing: Touched = new Map()
 
 export class LiveDocuments {
   private readonly log: Pick<Log, 'load'>
-  private readonly engine: Engine
   private readonly limits: LiveDocumentsLimits
   /** Least recently used first. */
   private readonly kept = new Map<DocumentId, Kept>()
@@ -79,9 +87,8 @@ export class LiveDocuments {
     { readonly after: Offset | undefined; readonly loaded: Promise<Loaded> }
   >()
 
-  constructor(log: Pick<Log, 'load'>, engine: Engine, limits: Partial<LiveDocumentsLimits> = {}) {
+  constructor(log: Pick<Log, 'load'>, limits: Partial<LiveDocumentsLimits> = {}) {
     this.log = log
-    this.engine = engine
     this.limits = { ...liveDocumentsLimits, ...limits }
   }
 
@@ -146,32 +153,46 @@ export class LiveDocuments {
     if (loaded.snapshot !== null || loaded.offset < kept.offset) return null
     const { lineage } = kept
     if (loaded.tail.some((entry) => isStatement(entry))) return null
-    const updates = this.readable(loaded.tail.filter((entry) => counts(entry, lineage)))
+    // What comes says which engine to open it with.
+    if (kept.engine === null && loaded.tail.length > 0) return null
+    const engine = kept.engine ?? 'yjs'
+    const updates = readable(
+      loaded.tail.filter((entry) => counts(entry, lineage, engine)),
+      engine,
+    )
     const touched = this.applied(document, kept.live, updates)
     kept.offset = loaded.offset
     const bytes = bytesOf(updates)
     kept.bytes += bytes
     this.bytes += bytes
     this.keep(document, kept)
-    return { kind: 'touched', state: kept.live.state, touched, progress: progressOf(kept) }
+    return { kind: 'touched', state: kept.live.state, touched, progress: progressOf(kept), engine }
   }
 
   private open(document: DocumentId, loaded: Loaded, progress: Progress | null): Brought {
-    const { lineage, snapshot, entries, offset } = fold(loaded, this.engine)
+    const { lineage, engine: has, snapshot, entries, offset } = fold(loaded)
     const reached = { epoch: lineage.epoch, offset }
     if (lineage.removed || offset === noOffset) return { kind: 'gone', progress: reached }
+    // Nothing is the same in all of them.
+    const engine = has ?? 'yjs'
     const from = startOf(loaded, lineage, progress)
     const first = snapshot === null ? [] : [snapshot.bytes]
-    const before = this.readable(entries.filter((entry) => from === null || entry.offset <= from))
-    const after = this.readable(entries.filter((entry) => from !== null && entry.offset > from))
-    const live = this.engine.open([...first, ...before])
+    const before = readable(
+      entries.filter((entry) => from === null || entry.offset <= from),
+      engine,
+    )
+    const after = readable(
+      entries.filter((entry) => from !== null && entry.offset > from),
+      engine,
+    )
+    const live = engines[engine].open([...first, ...before])
     const touched = this.applied(document, live, after)
     const bytes = bytesOf([...first, ...before, ...after])
-    const kept: Kept = { live, lineage, offset, bytes }
+    const kept: Kept = { live, lineage, engine: has, offset, bytes }
     this.bytes += bytes
     this.keep(document, kept)
-    if (from === null) return { kind: 'whole', state: live.state, progress: reached }
-    return { kind: 'touched', state: live.state, touched, progress: reached }
+    if (from === null) return { kind: 'whole', state: live.state, progress: reached, engine }
+    return { kind: 'touched', state: live.state, touched, progress: reached, engine }
   }
 
   private applied(document: DocumentId, live: LiveDocument, updates: readonly Uint8Array[]): Touched {
@@ -184,19 +205,6 @@ export class LiveDocuments {
     }
   }
 
-  private readable(entries: readonly Entry[]): Uint8Array[] {
-    const updates: Uint8Array[] = []
-    for (const { update } of entries) {
-      try {
-        this.engine.validate(update, unlimited)
-        updates.push(update)
-      } catch {
-        // Taken in by a node that validates less: skipped by all, fatal to none.
-      }
-    }
-    return updates
-  }
-
   private keep(document: DocumentId, kept: Kept): void {
     this.kept.delete(document)
     this.kept.set(document, kept)
@@ -207,6 +215,19 @@ export class LiveDocuments {
       if (oldest !== document) this.drop(oldest)
     }
   }
+}
+
+function readable(entries: readonly Entry[], engine: EngineName): Uint8Array[] {
+  const updates: Uint8Array[] = []
+  for (const { update } of entries) {
+    try {
+      engines[engine].validate(update, unlimited)
+      updates.push(update)
+    } catch {
+      // Taken in by a node that validates less: skipped by all, fatal to none.
+    }
+  }
+  return updates
 }
 
 function isAt({ lineage, offset }: Kept, progress: Progress): boolean {

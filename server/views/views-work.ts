@@ -195,7 +195,7 @@ async function projectUntilMoved(sql: Sql, adapters: readonly Adapter[]): Promis
     },
     // One whose tables are rebuilt is here twice, under the names of both schemas.
     adapters: placed.map(({ adapter, schema }) => ({ ...adapter, name: schema })),
-    documents: new LiveDocuments(log, engines.yjs),
+    documents: new LiveDocuments(log),
     visited: visitedDocuments(),
     pending,
     watched,
@@ -259,7 +259,7 @@ function notePlaced(placed: readonly Placed[]): void {
   placement = now
 }
 
-const visitedDocuments = (): LiveDocuments => new LiveDocuments(log, engines.yjs, { documentsMax: 1 })
+const visitedDocuments = (): LiveDocuments => new LiveDocuments(log, { documentsMax: 1 })
 
 function asked(message: QueryFromRelay): void {
   if (queries !== null) return queries.heard(message)

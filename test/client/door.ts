@@ -2,7 +2,6 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { engines } from '../../core/engine/engines.ts'
 import { openIdentity } from '../../server/access/grants.ts'
 import { Channels } from '../../server/gateway/tidemark-dialect.ts'
 import type { TidemarkContext } from '../../server/gateway/tidemark-door.ts'
@@ -34,7 +33,6 @@ export async function openDoor(updateBytesMax = 10_000_000): Promise<Door> {
   const metrics = new Metrics()
   const rooms = new Rooms(
     {
-      engine: engines.yjs,
       log: counted(log, underWay),
       tick: new Tick(),
       images: new ImageBudget(100_000_000),

@@ -1,6 +1,6 @@
 /** What the routes share, and how they read and write documents: the log for states and statements, rooms for updates. */
 import type { DocumentId } from '../../../core/document-id.ts'
-import type { Engine } from '../../../core/engine/engine.ts'
+import type { EngineName } from '../../../core/engine/engine.ts'
 import type { Offset } from '../../../core/offset.ts'
 import { TidemarkError } from '../../../core/protocol/errors.ts'
 import type { Gatekeeper, Revocations } from '../../access/access.ts'
@@ -27,13 +27,16 @@ export interface ApiLimits extends GuardLimits, LiveLimits {
 export interface ApiParts {
   readonly rooms: Rooms
   readonly log: Log
-  readonly engine: Engine
   readonly gatekeeper: Gatekeeper
   readonly revocations: Revocations
   readonly logger: Logger
   readonly metrics: Metrics
   /** The state of these updates as JSON in UTF-8, made in a worker. Rejects as `Engine.toJson`. */
-  readonly json: (updates: readonly Uint8Array[], signal: AbortSignal) => Promise<Uint8Array>
+  readonly json: (
+    engine: EngineName,
+    updates: readonly Uint8Array[],
+    signal: AbortSignal,
+  ) => Promise<Uint8Array>
   /** What was removed or discarded shall leave the disk. */
   readonly compactSoon: (document: DocumentId) => void
   /** Rejects as `Views.operate`. */
@@ -87,10 +90,10 @@ export interface Read {
 }
 
 /** The document as its log has it now. Throws `not_found` when the log has nothing of it. */
-export async function read({ log, engine }: ApiContext, document: DocumentId): Promise<Read> {
+export async function read({ log }: ApiContext, document: DocumentId): Promise<Read> {
   const loaded = await log.load(document)
   if (loaded.offset === 0) throw new TidemarkError('not_found', 'There is no such document')
-  return { loaded, content: fold(loaded, engine) }
+  return { loaded, content: fold(loaded) }
 }
 
 /** Throws `not_found` or `document_removed`. */

@@ -24,8 +24,8 @@ interface ListQuery {
 }
 
 export function documentRoutes(api: FastifyInstance, context: ApiContext): void {
-  const { guard, log, engine, compactSoon } = context
-  const listing = new Listing(log, engine)
+  const { guard, log, compactSoon } = context
+  const listing = new Listing(log)
 
   api.get<{ Querystring: ListQuery }>(
     '/documents',
@@ -123,7 +123,8 @@ export function documentRoutes(api: FastifyInstance, context: ApiContext): void 
         const { content } = await readLive(context, document)
         const updates = content.entries.map((entry) => entry.update)
         if (content.snapshot !== null) updates.unshift(content.snapshot.bytes)
-        const text = await context.json(updates, caller.signal)
+        const text =
+          content.engine === null ? '{}' : await context.json(content.engine, updates, caller.signal)
         return reply
           .header('etag', `"${content.lineage.epoch}-${content.offset}"`)
           .header('cache-control', 'no-cache')
@@ -162,7 +163,7 @@ export function documentRoutes(api: FastifyInstance, context: ApiContext): void 
       return reading(context, caller, async () => {
         const before = await log.load(document)
         if (before.offset > 0) {
-          if (!fold(before, engine).lineage.removed) throw exists()
+          if (!fold(before).lineage.removed) throw exists()
           if (!includes(identity.accessTo(document), 'admin'))
             throw new TidemarkError(
               'forbidden',

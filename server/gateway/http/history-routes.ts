@@ -27,7 +27,7 @@ const author = { type: 'string', description: "The subject of its token, '' with
 const bytes = { type: 'integer', description: 'As they came in.' } as const
 
 export function historyRoutes(api: FastifyInstance, context: ApiContext): void {
-  const { guard, log, engine } = context
+  const { guard, log } = context
 
   api.get<{ Querystring: HistoryQuery }>(
     '/documents/:id/history',
@@ -59,7 +59,7 @@ export function historyRoutes(api: FastifyInstance, context: ApiContext): void {
         const loaded = await log.load(caller.document, toOffset(after))
         const { snapshot, tail, offset } = loaded
         if (offset === 0) throw new TidemarkError('not_found', 'There is no such document')
-        const runs = snapshot === null ? [] : fold(loaded, engine).history
+        const runs = snapshot === null ? [] : fold(loaded).history
         const later = tail.filter((entry) => entry.offset > after)
         const entries = later.slice(0, limit)
         return {

@@ -14,7 +14,6 @@
  * log, which could differ from it (P5).
  */
 import { type DocumentId, documentIdBytesMax } from '../../../core/document-id.ts'
-import type { Engine } from '../../../core/engine/engine.ts'
 import type { Offset } from '../../../core/offset.ts'
 import { TidemarkError } from '../../../core/protocol/errors.ts'
 import { type Identity, includes } from '../../access/access.ts'
@@ -57,13 +56,11 @@ interface Cursor {
 
 export class Listing {
   private readonly log: Log
-  private readonly engine: Engine
   private readonly limits: ListingLimits
   private readonly known = new Map<DocumentId, Known>()
 
-  constructor(log: Log, engine: Engine, limits: Partial<ListingLimits> = {}) {
+  constructor(log: Log, limits: Partial<ListingLimits> = {}) {
     this.log = log
-    this.engine = engine
     this.limits = { ...listingLimits, ...limits }
   }
 
@@ -134,7 +131,7 @@ export class Listing {
         loaded = await this.log.load(document)
         bytes += bytesOf(loaded)
       }
-      removed = fold(loaded, this.engine).lineage.removed
+      removed = fold(loaded).lineage.removed
     }
     // To the end: the first ones are those that nobody has asked for the longest.
     this.known.delete(document)

@@ -9,10 +9,13 @@
  */
 import { Readable } from 'node:stream'
 import type { FastifyInstance } from 'fastify'
+import type { EngineName } from '../../../core/engine/engine.ts'
+import { engines } from '../../../core/engine/engines.ts'
 import { type Offset, toOffset } from '../../../core/offset.ts'
 import { type ErrorCode, TidemarkError } from '../../../core/protocol/errors.ts'
-import { counts, fold } from '../../log/lineage.ts'
+import { counts, endedOf, fold } from '../../log/lineage.ts'
 import type { Appended, IdempotencyKey } from '../../log/log.ts'
+import { wrongEngine } from '../../room/known.ts'
 import type { Room } from '../../room/room.ts'
 import { newSessionId } from '../../room/session.ts'
 import type { Submitter } from '../../room/submits.ts'
@@ -37,6 +40,8 @@ interface Answer {
   readonly chunks: readonly Uint8Array[]
   readonly offset: Offset
   readonly epoch: Offset
+  /** Null: nobody has written. */
+  readonly engine: EngineName | null
 }
 
 export function updateRoutes(api: FastifyInstance, context: ApiContext): void {
@@ -62,7 +67,7 @@ export function updateRoutes(api: FastifyInstance, context: ApiContext): void {
               type: 'string',
               maxLength: 8192,
               pattern: '^[A-Za-z0-9_-]*={0,2}$',
-              description: "Your copy's version (Yjs: state vector), in base64url.",
+              description: "Your copy's version (Yjs: state vector, Automerge: heads), in base64url.",
             },
             after: offsetOf('The offset that an earlier answer came with.'),
           },
@@ -75,6 +80,11 @@ export function updateRoutes(api: FastifyInstance, context: ApiContext): void {
               'Tidemark-Epoch': {
                 type: 'integer',
                 description: 'Not the one your copy came with: drop the copy, read the whole document.',
+              },
+              'Tidemark-Engine': {
+                type: 'string',
+                enum: Object.keys(engines),
+                description: 'Whose update it is. Absent as long as nobody has written.',
               },
               'Tidemark-Scope': {
                 type: 'string',
@@ -105,6 +115,7 @@ export function updateRoutes(api: FastifyInstance, context: ApiContext): void {
         .header('tidemark-scope', answer.scope)
         .header('content-length', bytes)
         .type(octets)
+      if (answer.engine !== null) reply.header('tidemark-engine', answer.engine)
       return reply.send(Readable.from(answer.chunks, { objectMode: false }))
     },
   )
@@ -117,7 +128,8 @@ export function updateRoutes(api: FastifyInstance, context: ApiContext): void {
       schema: {
         operationId: 'appendUpdate',
         summary: 'Append an update',
-        description: 'Creates the document when there is none. Answered when the update is durable.',
+        description:
+          'Creates the document when there is none; the first update decides its engine. Answered when the update is durable.',
         tags,
         params: documentParams,
         headers: {
@@ -207,60 +219,75 @@ async function answerOf(
   version: Uint8Array | null,
   after: number | undefined,
 ): Promise<Answer> {
-  const { engine } = context
   if (room.offset === 0) throw new TidemarkError('not_found', 'There is no such document')
   if (room.lineage.removed) throw removed()
-  if (version !== null) assertFresh(context, room, version)
+  const engine = version === null ? (room.engine ?? 'yjs') : engineFor(room, version)
   if (after !== undefined && after > 0) {
     const later = await since(context, room, toOffset(after))
     if (later !== null) return later
   }
-  const wanted = version ?? engine.emptyVersion
-  const { chunks, offset } = await room.image.join(wanted, Date.now())
+  const wanted = version ?? engines[engine].emptyVersion
+  const { chunks, offset } = await room.image.join(wanted, engine, Date.now())
+  const scope = version === null ? 'whole' : 'since'
   // The image was read just now and is ahead of what the room has heard, perhaps by a deletion.
-  if (offset > room.offset) return readAnew(context, room, wanted, version === null ? 'whole' : 'since')
-  return { scope: version === null ? 'whole' : 'since', chunks, offset, epoch: room.lineage.epoch }
+  if (offset > room.offset) return readAnew(context, room, engine, wanted, scope)
+  return { scope, chunks, offset, epoch: room.lineage.epoch, engine: room.engine }
 }
 
-/** Throws `invalid_request`, or `stale_replica` for a copy of an ended lineage. */
-function assertFresh({ engine }: ApiContext, room: Room, version: Uint8Array): void {
-  try {
-    engine.validateVersion(version)
-  } catch (error) {
-    throw new TidemarkError('invalid_request', '`since` is not a version', { cause: error })
-  }
-  const { ended } = room.lineage
-  if (ended.length > 0 && engine.ended(ended).seenBy(version))
+/**
+ * Whose version it is: the document's engine, or the first that can read it while there is none. Throws `invalid_request`, or
+ * `stale_replica` for a copy of an ended lineage.
+ */
+function engineFor(room: Room, version: Uint8Array): EngineName {
+  const possible = room.engine === null ? (Object.keys(engines) as EngineName[]) : [room.engine]
+  const able = possible.filter((name) => isVersion(name, version))
+  const [engine] = able
+  if (engine === undefined) throw new TidemarkError('invalid_request', '`since` is not a version')
+  if (able.some((name) => endedOf(room.lineage, name)?.seenBy(version)))
     throw new TidemarkError('stale_replica', 'This copy comes from a lineage that was deleted')
+  return engine
+}
+
+function isVersion(engine: EngineName, version: Uint8Array): boolean {
+  try {
+    engines[engine].validateVersion(version)
+    return true
+  } catch {
+    // It is refused, unless it is another engine's.
+    return false
+  }
 }
 
 /**
  * Null when what came after cannot be told apart: compacted, not there yet, or not updates only. Without statements
  * the lineage is one from `after` on, and the room, which is at or after it, knows which.
  */
-async function since({ log, engine }: ApiContext, room: Room, after: Offset): Promise<Answer | null> {
-  if (after > room.offset) return null
-  const { lineage } = room
+async function since({ log }: ApiContext, room: Room, after: Offset): Promise<Answer | null> {
+  const { lineage, engine } = room
+  if (after > room.offset || engine === null) return null
   const { snapshot, tail, offset } = await log.load(room.document, after)
   if (snapshot !== null || tail.some((entry) => (entry.kind ?? 'update') !== 'update')) return null
-  const updates = tail.filter((entry) => entry.offset > after && counts(entry, lineage))
-  const chunks = engine.join(
+  const updates = tail.filter((entry) => entry.offset > after && counts(entry, lineage, engine))
+  const chunks = engines[engine].join(
     null,
     updates.map((entry) => entry.update),
-    engine.emptyVersion,
+    engines[engine].emptyVersion,
   )
-  return { scope: 'after', chunks, offset, epoch: lineage.epoch }
+  return { scope: 'after', chunks, offset, epoch: lineage.epoch, engine }
 }
 
 async function readAnew(
-  { log, engine }: ApiContext,
+  { log }: ApiContext,
   room: Room,
+  engine: EngineName,
   version: Uint8Array,
   scope: Answer['scope'],
 ): Promise<Answer> {
-  const content = fold(await log.load(room.document), engine)
+  const content = fold(await log.load(room.document))
   if (content.lineage.removed) throw removed()
+  const has = content.engine
+  if (has !== null && has !== engine) throw wrongEngine(has, engine)
   const updates = content.entries.map((entry) => entry.update)
-  const chunks = engine.join(content.snapshot, updates, version)
-  return { scope, chunks, offset: content.offset, epoch: content.lineage.epoch }
+  const chunks = engines[engine].join(content.snapshot, updates, version)
+  return { scope, chunks, offset: content.offset, epoch: content.lineage.epoch, engine: has }
 }

@@ -36,7 +36,6 @@ afterEach(async () => {
 const makeCompactor = (): Compactor =>
   new Compactor({
     log,
-    engine: yjsEngine,
     limits: {
       tailBytesMax: 1_000_000,
       tailCountMax: 10,
@@ -158,7 +157,7 @@ test('updates that break the engine are set aside with their reason, and the doc
   }
   compactor.consider(document, stats(12))
   await compactor.idle()
-  const asked = fold(await log.load(document), yjsEngine)
+  const asked = fold(await log.load(document))
   expect(asked.snapshot).toBe(null)
   expect(asked.aside.map(({ entry }) => [entry.offset, entry.author])).toEqual([
     [4, 'mallory'],
@@ -168,7 +167,7 @@ test('updates that break the engine are set aside with their reason, and the doc
 
   await compactor.compactNow(document)
   await until('the pause after a failure is over', () => results.length === 1)
-  const { snapshot, entries, aside } = fold(await log.load(document), yjsEngine)
+  const { snapshot, entries, aside } = fold(await log.load(document))
   expect(entries).toEqual([])
   expect(aside.map(({ entry }) => [...entry.update])).toEqual([
     [9, 9, 9, 2],

@@ -37,7 +37,7 @@ function loaded(...entries: readonly NewEntry[]): Loaded {
 }
 
 const keys = (from: Loaded): string[] => {
-  const { snapshot, entries } = fold(from, engine)
+  const { snapshot, entries } = fold(from)
   const doc = new Y.Doc()
   if (snapshot !== null) Y.applyUpdate(doc, snapshot.bytes)
   for (const entry of entries) Y.applyUpdate(doc, entry.update)
@@ -46,13 +46,13 @@ const keys = (from: Loaded): string[] => {
 
 describe('the fold of a log', () => {
   test('of updates alone is the updates', () => {
-    const content = fold(loaded(update(1), update(2)), engine)
+    const content = fold(loaded(update(1), update(2)))
     expect(content.lineage).toEqual({ epoch: 0, removed: false, ended: [] })
     expect(content.entries).toHaveLength(2)
   })
 
   test('ends a lineage with its removal, and remembers its version', () => {
-    const { lineage, entries } = fold(loaded(update(1), statement('removal', from)), engine)
+    const { lineage, entries } = fold(loaded(update(1), statement('removal', from)))
     expect(lineage.removed).toBe(true)
     expect(entries).toEqual([])
     expect([...Y.decodeStateVector(lineage.ended[0]!)]).toEqual([[1, 1]])
@@ -63,19 +63,19 @@ describe('the fold of a log', () => {
     expect(keys(loaded(...gone))).toEqual([])
     const again = [...gone, statement('creation', from), update(3), update(4, 4)]
     expect(keys(loaded(...again))).toEqual(['k4'])
-    expect(fold(loaded(...again), engine).lineage).toMatchObject({ epoch: 4, removed: false })
+    expect(fold(loaded(...again)).lineage).toMatchObject({ epoch: 4, removed: false })
   })
 
   test('gives a creation of what is there, and a second removal, no meaning', () => {
     expect(keys(loaded(update(1), statement('creation', from), update(2)))).toEqual(['k1', 'k2'])
-    const twice = fold(loaded(statement('removal', from), statement('removal', from)), engine)
+    const twice = fold(loaded(statement('removal', from), statement('removal', from)))
     expect(twice.lineage.ended).toHaveLength(1)
   })
 
   test('sets entries aside, lets them in again, forgets them', () => {
     const aside = [update(1), update(2), statement('quarantine', from, [1], 'breaks')]
     expect(keys(loaded(...aside))).toEqual(['k2'])
-    const [one] = fold(loaded(...aside), engine).aside
+    const [one] = fold(loaded(...aside)).aside
     expect(one).toMatchObject({ reason: 'breaks', entry: { offset: 1 } })
     expect(keys(loaded(...aside, statement('release', from, [1])))).toEqual(['k1', 'k2'])
     expect(keys(loaded(...aside, statement('discard', from, [1]), statement('release', from, [1])))).toEqual([
@@ -85,10 +85,10 @@ describe('the fold of a log', () => {
 
   test('refuses a damaged statement and damaged metadata', () => {
     const broken = { ...statement('quarantine', from, [1], 'x'), update: Uint8Array.of(9) }
-    expect(() => fold(loaded(update(1), broken), engine)).toThrowError(/damaged/)
+    expect(() => fold(loaded(update(1), broken))).toThrowError(/damaged/)
     const { bytes, index } = engine.compact([])
     const snapshot = { offset: toOffset(1), bytes, index, metadata: Uint8Array.of(99) }
-    expect(() => fold({ snapshot, tail: [], offset: toOffset(1) }, engine)).toThrowError(
+    expect(() => fold({ snapshot, tail: [], offset: toOffset(1) })).toThrowError(
       expect.objectContaining({ code: 'document_unreadable' }),
     )
   })
@@ -134,20 +134,22 @@ test('compacting anywhere changes nothing of what a log says', () => {
       const head = Math.min(cut, steps.length)
       const whole = loaded(...entriesOf(steps, head))
       const before = { ...whole, tail: whole.tail.slice(0, head), offset: toOffset(head) }
-      const content = fold(before, engine)
+      const content = fold(before)
       const updates = content.entries.map((entry) => entry.update)
       const state = engine.compact(updates)
       const snapshot = { ...state, offset: before.offset, metadata: metadataOf(content, before) }
       const after: Loaded = { snapshot, tail: whole.tail.slice(head), offset: whole.offset }
-      const direct = fold(whole, engine)
-      const compacted = fold(after, engine)
+      const direct = fold(whole)
+      const compacted = fold(after)
       expect(compacted.lineage).toEqual(direct.lineage)
       expect(compacted.aside.map(({ entry }) => entry.offset)).toEqual(
         direct.aside.map(({ entry }) => entry.offset),
       )
       expect(keys(after)).toEqual(keys(whole))
       for (const entry of after.tail)
-        expect(counts(entry, compacted.lineage)).toBe(counts(entry, direct.lineage))
+        expect(counts(entry, compacted.lineage, compacted.engine)).toBe(
+          counts(entry, direct.lineage, direct.engine),
+        )
     }),
     { numRuns: 300 },
   )

@@ -46,7 +46,7 @@ class Person {
 
 async function compact(): Promise<void> {
   const loaded = await log.load(document)
-  const content = fold(loaded, engine)
+  const content = fold(loaded)
   const updates = content.entries.map(({ update }) => update)
   const state = engine.compact(content.snapshot === null ? updates : [content.snapshot.bytes, ...updates])
   const snapshot = { ...state, offset: loaded.offset, metadata: metadataOf(content, loaded) }
@@ -58,7 +58,7 @@ const keysOf = (brought: Brought): string[] =>
 
 test('kept, it tells what the entries since touched; dropped, it finds that out from the tail', async () => {
   const person = new Person()
-  const live = new LiveDocuments(log, engine)
+  const live = new LiveDocuments(log)
   await person.edit((map) => map.set('a', 1))
   const first = await live.bring(document, null)
   expect(first.kind).toBe('whole')
@@ -76,7 +76,7 @@ test('kept, it tells what the entries since touched; dropped, it finds that out 
 
 test('compacted past its progress, it is whole; compacted up to it, it is not', async () => {
   const person = new Person()
-  const live = new LiveDocuments(log, engine)
+  const live = new LiveDocuments(log)
   await person.edit((map) => map.set('a', 1))
   const { progress } = await live.bring(document, null)
   await compact()
@@ -90,7 +90,7 @@ test('compacted past its progress, it is whole; compacted up to it, it is not', 
 
 test('deleted it is gone; created anew, or with entries set aside, it is read anew', async () => {
   const person = new Person()
-  const live = new LiveDocuments(log, engine)
+  const live = new LiveDocuments(log)
   await person.edit((map) => map.set('a', 1))
   await person.edit((map) => map.set('bad', 1))
   let { progress } = await live.bring(document, null)
@@ -111,7 +111,7 @@ test('deleted it is gone; created anew, or with entries set aside, it is read an
 })
 
 test('keeps as many as it may, and as many bytes', async () => {
-  const live = new LiveDocuments(log, engine, { documentsMax: 3, bytesMax: 10_000 })
+  const live = new LiveDocuments(log, { documentsMax: 3, bytesMax: 10_000 })
   const update = (bytes: number): Uint8Array => {
     const doc = new Y.Doc()
     doc.getText('t').insert(0, 'x'.repeat(bytes))
@@ -135,7 +135,7 @@ test('asked for ahead, several are read at once, kept ones from where they are, 
       return log.load(id, after)
     },
   }
-  const live = new LiveDocuments(counting, engine)
+  const live = new LiveDocuments(counting)
   const ids = Array.from({ length: 12 }, (_, i) => `ahead/${i}` as DocumentId)
   const doc = new Y.Doc()
   doc.getMap('facts').set('a', 1)
@@ -162,7 +162,7 @@ test('asked for ahead, several are read at once, kept ones from where they are, 
 
 test('what cannot be read is told when it is brought, not when it is asked for', async () => {
   const failing = { load: () => Promise.reject(new Error('not now')) }
-  const live = new LiveDocuments(failing, engine)
+  const live = new LiveDocuments(failing)
   expect(live.ahead([{ document, progress: null }])).toBe(1)
   await new Promise((resolve) => setImmediate(resolve))
   await expect(live.bring(document, null)).rejects.toThrow('not now')
@@ -218,7 +218,7 @@ test('rows that follow what is touched are those of the whole document, whatever
     fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
       // A log of its own for each history would take too long to open; a document of its own will do.
       const own = `run/${count++}` as DocumentId
-      const live = new LiveDocuments(log, engine)
+      const live = new LiveDocuments(log)
       const rows = new Map<string, string>()
       let progress: Progress | null = null
       let person = new Y.Doc()
@@ -258,7 +258,7 @@ test('rows that follow what is touched are those of the whole document, whatever
           }
         } else {
           const loaded = await log.load(own)
-          const content = fold(loaded, engine)
+          const content = fold(loaded)
           const updates = content.entries.map(({ update }) => update)
           const before = content.snapshot === null ? [] : [content.snapshot.bytes]
           const state = engine.compact([...before, ...updates])
@@ -270,7 +270,7 @@ test('rows that follow what is touched are those of the whole document, whatever
       // Else it might bring what was asked for before the last edits.
       live.ahead([])
       await bring()
-      const scratch = await new LiveDocuments(log, engine).bring(own, null)
+      const scratch = await new LiveDocuments(log).bring(own, null)
       const expected = new Map<string, string>()
       project(expected, scratch)
       expect([...rows].sort()).toEqual([...expected].sort())

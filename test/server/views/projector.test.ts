@@ -10,7 +10,6 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import * as Y from 'yjs'
 import type { DocumentId } from '../../../core/document-id.ts'
 import { type Adapter, defineAdapter } from '../../../core/domain/adapter.ts'
-import { engines } from '../../../core/engine/engines.ts'
 import { statement } from '../../../server/log/lineage.ts'
 import { createEmbeddedLog } from '../../../server/log/lmdb/embedded-log.ts'
 import type { Log } from '../../../server/log/log.ts'
@@ -24,8 +23,6 @@ import { until } from '../../support/wait.ts'
 import { RowsInMemory } from './rows-in-memory.ts'
 
 const by = { timeMs: 1, author: '', origin: 'o' }
-const engine = engines.yjs
-
 /** One table from the whole document, one from the keys of a map, one from the elements of a list. */
 const deals = defineAdapter<{
   deals: { id: string; facts: number }
@@ -69,8 +66,8 @@ function projectorOn(store: RowsInMemory, adapters: readonly Adapter[] = [deals]
   return new Projector({
     log,
     adapters,
-    documents: new LiveDocuments(log, engine, { documentsMax: 3 }),
-    visited: new LiveDocuments(log, engine, { documentsMax: 1 }),
+    documents: new LiveDocuments(log, { documentsMax: 3 }),
+    visited: new LiveDocuments(log, { documentsMax: 1 }),
     pending: new Pending(),
     store: store.holder(),
     logger: silentLogger,

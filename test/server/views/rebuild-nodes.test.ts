@@ -10,7 +10,6 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest
 import * as Y from 'yjs'
 import type { DocumentId } from '../../../core/document-id.ts'
 import { type Adapter, defineAdapter } from '../../../core/domain/adapter.ts'
-import { engines } from '../../../core/engine/engines.ts'
 import { createEmbeddedLog } from '../../../server/log/lmdb/embedded-log.ts'
 import type { Log } from '../../../server/log/log.ts'
 import { LiveDocuments } from '../../../server/views/live-documents.ts'
@@ -87,8 +86,8 @@ async function startNode(adapters: readonly Adapter[] = [deals]): Promise<Node> 
   const projector = new Projector({
     log,
     adapters: placed.map(({ adapter, schema }) => ({ ...adapter, name: schema })),
-    documents: new LiveDocuments(log, engines.yjs, { documentsMax: 20 }),
-    visited: new LiveDocuments(log, engines.yjs, { documentsMax: 1 }),
+    documents: new LiveDocuments(log, { documentsMax: 20 }),
+    visited: new LiveDocuments(log, { documentsMax: 1 }),
     pending: new Pending(),
     store,
     logger: silentLogger,
@@ -184,7 +183,7 @@ test('a new version of one adapter does not hold up the other; after the swap no
     sql,
     log,
     placed: node.placed,
-    documents: new LiveDocuments(log, engines.yjs),
+    documents: new LiveDocuments(log),
     logger: silentLogger,
     rows: () => node.projector.counts.filled,
     isFirst: () => node.store.holds(0),

@@ -7,7 +7,6 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest
 import * as Y from 'yjs'
 import type { DocumentId } from '../../../core/document-id.ts'
 import { defineAdapter } from '../../../core/domain/adapter.ts'
-import { engines } from '../../../core/engine/engines.ts'
 import { statement } from '../../../server/log/lineage.ts'
 import { createEmbeddedLog } from '../../../server/log/lmdb/embedded-log.ts'
 import type { Log } from '../../../server/log/log.ts'
@@ -90,8 +89,8 @@ function projectorOn(store: SqlRowStore, schemas: readonly string[] = ['deals'])
   const projector = new Projector({
     log,
     adapters: schemas.map((name) => ({ ...deals, name })),
-    documents: new LiveDocuments(log, engines.yjs, { documentsMax: 20 }),
-    visited: new LiveDocuments(log, engines.yjs, { documentsMax: 1 }),
+    documents: new LiveDocuments(log, { documentsMax: 20 }),
+    visited: new LiveDocuments(log, { documentsMax: 1 }),
     pending: new Pending(),
     store,
     logger: silentLogger,

@@ -26,7 +26,7 @@ describe('the head of a document', () => {
       fc.property(fc.array(step, { minLength: 1, maxLength: 30 }), (steps) => {
         let loaded: Loaded = { snapshot: null, tail: [], offset: noOffset }
         let known: Head | null = null
-        let content: Content = fold(loaded, engine)
+        let content: Content = fold(loaded)
         for (const { kind, about, after } of steps) {
           const from = { timeMs: 1_000 + loaded.offset, author: '', origin: '' }
           const entry: NewEntry =
@@ -36,7 +36,7 @@ describe('the head of a document', () => {
           const offset = toOffset(loaded.offset + 1)
           const tail: Entry[] = [...loaded.tail, { ...entry, offset }]
           loaded = { ...loaded, tail, offset }
-          content = fold(loaded, engine)
+          content = fold(loaded)
           const { epoch, removed } = content.lineage
           const expected = { offset, epoch, removed, timeMs: from.timeMs }
           expect(headOf(loaded, null)).toEqual(expected)

@@ -4,7 +4,6 @@ import type { ServerResponse } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { engines } from '../../../core/engine/engines.ts'
 import { toOffset } from '../../../core/offset.ts'
 import { fold, metadataOf, statement } from '../../../server/log/lineage.ts'
 import { createEmbeddedLog } from '../../../server/log/lmdb/embedded-log.ts'
@@ -111,7 +110,7 @@ describe('what is announced', () => {
     await log.append(a, [statement('creation', by)])
     await receiver.hasHeard(a, 4)
     const loaded = await log.load(a)
-    const metadata = metadataOf(fold(loaded, engines.yjs), loaded)
+    const metadata = metadataOf(fold(loaded), loaded)
     const none = new Uint8Array()
     await log.compact(a, { offset: toOffset(4), bytes: none, index: none, metadata }, toOffset(0))
     await log.append(a, [{ ...by, epoch: toOffset(4), update: new Uint8Array([1]) }])

@@ -12,7 +12,7 @@ import { createRevocations } from '../../../../server/access/revocations.ts'
 import { readConfig } from '../../../../server/config.ts'
 import { Gateway } from '../../../../server/gateway/gateway.ts'
 import { type ApiParts, apiRoutes } from '../../../../server/gateway/http/api.ts'
-import { fold, metadataOf } from '../../../../server/log/lineage.ts'
+import { fold, metadataOf, nothing } from '../../../../server/log/lineage.ts'
 import { createEmbeddedLog } from '../../../../server/log/lmdb/embedded-log.ts'
 import type { Log } from '../../../../server/log/log.ts'
 import type { Logger } from '../../../../server/logger.ts'
@@ -22,8 +22,6 @@ import { Rooms } from '../../../../server/room/rooms.ts'
 import { Tick } from '../../../../server/room/tick.ts'
 import { silentLogger } from '../../../support/silent-logger.ts'
 import { type TokenOptions, token, tokenSecret } from '../../../support/tokens.ts'
-
-const engine = engines.yjs
 
 export interface ApiUnderTest {
   readonly url: string
@@ -56,7 +54,6 @@ export async function startApi(options: ApiUnderTestOptions = {}): Promise<ApiUn
   const gatekeeper = createGatekeeper(config, { logger, revocations })
   const rooms = new Rooms(
     {
-      engine,
       log,
       tick: new Tick(),
       images: new ImageBudget(config.IMAGE_BYTES_MAX),
@@ -105,13 +102,14 @@ export async function startApi(options: ApiUnderTestOptions = {}): Promise<ApiUn
     routes: apiRoutes({
       rooms,
       log,
-      engine,
       gatekeeper,
       revocations,
       logger,
       metrics,
       json:
-        options.json ?? (async (updates) => new TextEncoder().encode(JSON.stringify(engine.toJson(updates)))),
+        options.json ??
+        (async (engine, updates) =>
+          new TextEncoder().encode(JSON.stringify(engines[engine].toJson(updates)))),
       compactSoon: (document) => compactions.push(document),
       query: {
         ask: async () => {
@@ -141,11 +139,11 @@ export async function startApi(options: ApiUnderTestOptions = {}): Promise<ApiUn
     async compact(id) {
       const document = id as DocumentId
       const loaded = await log.load(document)
-      const content = fold(loaded, engine)
+      const content = fold(loaded)
       const updates = content.entries.map((entry) => entry.update)
       if (content.snapshot !== null) updates.unshift(content.snapshot.bytes)
       const snapshot = {
-        ...engine.compact(updates),
+        ...(content.engine === null ? nothing : engines[content.engine].compact(updates)),
         offset: loaded.offset,
         metadata: metadataOf(content, loaded),
       }

@@ -5,7 +5,6 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { DocumentId } from '../../../../core/document-id.ts'
-import { engines } from '../../../../core/engine/engines.ts'
 import { TidemarkError } from '../../../../core/protocol/errors.ts'
 import { type Identity, includes } from '../../../../server/access/access.ts'
 import { grantsSchema, openIdentity, rightsOf } from '../../../../server/access/grants.ts'
@@ -65,7 +64,7 @@ async function all(listing: Listing, identity: Identity, prefix: string, limit: 
 }
 
 test('all pages together are what may be read, each once, whatever the limits; cursors name nothing else', async () => {
-  const remembering = new Listing(log, engines.yjs)
+  const remembering = new Listing(log)
   await fc.assert(
     fc.asyncProperty(
       fc.constantFrom(['**'], ['mine/**'], ['*/3/*'], ['yours/1/*', 'mine/**'], ['none'], ['secret/0/0']),
@@ -80,7 +79,7 @@ test('all pages together are what may be read, each once, whatever the limits; c
         const identity = reader(...patterns)
         const may = (id: string): boolean => includes(identity.accessTo(id as DocumentId), 'read')
         const expected = ids.filter((id) => id.startsWith(prefix) && may(id) && !removed.has(id)).sort()
-        for (const listing of [new Listing(log, engines.yjs, limits), remembering]) {
+        for (const listing of [new Listing(log, limits), remembering]) {
           const { found, cursors } = await all(listing, identity, prefix, limit)
           expect(found).toEqual(expected)
           for (const cursor of cursors) {
@@ -95,7 +94,7 @@ test('all pages together are what may be read, each once, whatever the limits; c
 })
 
 test('what is remembered is looked at again when the log has gone on', async () => {
-  const listing = new Listing(log, engines.yjs)
+  const listing = new Listing(log)
   const there = async () => (await listing.page(reader('**'), 'turns', '', 10, never)).documents.length
   const say = async (kind: 'removal' | 'creation') => {
     await log.append('turns' as DocumentId, [statement(kind, from)])
@@ -123,7 +122,7 @@ test('a document that cannot be read does not hide the others', async () => {
           : log.load(document),
     },
   })
-  const { found } = await all(new Listing(broken, engines.yjs), reader('**'), '', 50)
+  const { found } = await all(new Listing(broken), reader('**'), '', 50)
   expect(found.filter((id) => id !== 'turns')).toEqual(ids.filter((id) => !removed.has(id)).sort())
 })
 
@@ -133,7 +132,7 @@ test.each([
   Buffer.from('99999999:a').toString('base64url'),
   Buffer.from('-1:a').toString('base64url'),
 ])('a cursor that no page gave is refused: %s', async (cursor) => {
-  await expect(new Listing(log, engines.yjs).page(reader('**'), '', cursor, 1, never)).rejects.toMatchObject({
+  await expect(new Listing(log).page(reader('**'), '', cursor, 1, never)).rejects.toMatchObject({
     code: 'invalid_request',
   })
 })
