@@ -17,6 +17,7 @@ import type { Fact } from './facts/fact.ts'
 import { FieldsProjection } from './fields/project-fields.ts'
 import { type ColumnTypes, tablesOf } from './fields/tables.ts'
 import type { Fields, FieldsOfDocument } from './fold/fields.ts'
+import type { Claims } from './fold/kind.ts'
 import type { ColumnValue, Row } from './row.ts'
 import { tablesIn } from './tables-in-sql.ts'
 
@@ -95,13 +96,6 @@ export interface Adapter {
 
 /** An intent as rules over several documents see it. */
 export type Intent = Pick<Fact, 'entity' | 'type' | 'payload' | 'actor'>
-
-/** Resources, by names that the adapter gives them (`harvest/42`). */
-export interface Claims {
-  /** Whoever has one keeps others from it: their intents are rejected, as `claimed`. */
-  readonly takes: readonly string[]
-  readonly frees: readonly string[]
-}
 
 /** Null: nothing. `read` reads fields of the intent's entity. */
 export type ClaimsOf = (intent: Intent, read: (field: string) => unknown) => Claims | null

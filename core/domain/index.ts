@@ -14,7 +14,6 @@ export type {
 } from '../engine/live-document.ts'
 export {
   type Adapter,
-  type Claims,
   type ClaimsOf,
   type Context,
   type Definition,
@@ -31,6 +30,7 @@ export {
   wordCount,
 } from './editor.ts'
 export type { FieldsOfDocument } from './fold/fields.ts'
+export type { Claims } from './fold/kind.ts'
 export * from './kinds/index.ts'
 export { project, projectEntries, type Replacement } from './project.ts'
 export type { ColumnValue, Row } from './row.ts'

@@ -15,28 +15,38 @@ import type { DocumentId } from '../../core/document-id.ts'
 import type { ClaimsOf } from '../../core/domain/adapter.ts'
 import { decided } from '../../core/domain/facts/author.ts'
 import { type Fact, type FactKey, factsRoot } from '../../core/domain/facts/fact.ts'
+import { toldClaims } from '../../core/domain/fold/claims.ts'
 import type { DocumentFold } from '../../core/domain/fold/document-fold.ts'
 import type { Decision } from '../../core/domain/fold/kind.ts'
 import type { Engine } from '../../core/engine/engine.ts'
+import { TidemarkError } from '../../core/protocol/errors.ts'
 import type { Logger } from '../logger.ts'
 import { partOf } from '../views/parts.ts'
 import { type DecisionStore, Fenced, type Judged } from './decision-store.ts'
 
 export interface ArbiterParts {
-  readonly store: Pick<DecisionStore, 'settle'>
+  readonly store: Pick<DecisionStore, 'settle' | 'free'>
   readonly engine: Pick<Engine, 'entry'>
   /** Resolves when the update is in the document's log. */
   readonly append: (document: DocumentId, update: Uint8Array) => Promise<void>
   /** Undefined: the part is another node's. */
   readonly fenceOf: (part: number) => number | undefined
+  /** False as long as there may be claims that the database does not know. */
+  readonly mayClaim?: () => boolean
   readonly logger: Logger
   /** Draws the number of a replica. */
   readonly draw?: () => number
 }
 
-interface Waiting {
+/** A document as it is now. */
+export interface Considered {
   readonly fold: DocumentFold
+  /** Its epoch. */
+  readonly lineage: number
   readonly claimsOf: ClaimsOf | null
+}
+
+interface Waiting extends Considered {
   /** By entity: the intent that is on its way. */
   readonly underWay: Map<string, FactKey>
 }
@@ -71,23 +81,30 @@ export class Arbiter {
   }
 
   /** The document says something new. The fold is kept as long as it has intents. */
-  consider(document: DocumentId, fold: DocumentFold, claimsOf: ClaimsOf | null = null): void {
-    const intents = fold.undecided()
+  consider(document: DocumentId, considered: Considered): void {
+    const intents = considered.fold.undecided()
     if (intents.length === 0) {
       this.waiting.delete(document)
       return
     }
     const known = this.waiting.get(document)
+    if (known !== undefined && known.lineage !== considered.lineage) this.forget(document)
     const underWay = known?.underWay ?? new Map<string, FactKey>()
     const open = new Set(intents.map(({ key }) => key))
     for (const [entity, intent] of underWay) if (!open.has(intent)) underWay.delete(entity)
-    this.waiting.set(document, { fold, claimsOf, underWay })
+    this.waiting.set(document, { ...considered, underWay })
+    this.run()
+  }
+
+  /** Something that kept it from deciding does so no more. */
+  resume(): void {
     this.run()
   }
 
   /** The document is gone, or not this node's any more. */
   forget(document: DocumentId): void {
     this.waiting.delete(document)
+    this.writers.delete(document)
   }
 
   /** Waits for what is on its way. */
@@ -133,9 +150,11 @@ export class Arbiter {
   }
 
   private judge(): Judged[] {
+    const { mayClaim = () => true } = this.parts
     const judged: Judged[] = []
     for (const [document, waiting] of this.waiting) {
       if (judged.length >= batchMax) break
+      if (waiting.claimsOf !== null && !mayClaim()) continue
       if (this.parts.fenceOf(partOf(document)) === undefined) {
         this.waiting.delete(document)
         continue
@@ -145,7 +164,7 @@ export class Arbiter {
     return judged
   }
 
-  private judgeOne(document: DocumentId, { fold, claimsOf, underWay }: Waiting): Judged[] {
+  private judgeOne(document: DocumentId, { fold, lineage, claimsOf, underWay }: Waiting): Judged[] {
     const judged: Judged[] = []
     for (const intent of fold.undecided()) {
       if (underWay.has(intent.entity)) continue
@@ -166,13 +185,16 @@ export class Arbiter {
       }
       // One of them comes to be.
       writer.written++
-      const refusal = claims === null ? null : say({ accepted: false, reason: 'claimed' })
+      const told = claims === null ? {} : toldClaims(claims)
+      const { takes = [], frees = [] } = told
+      const isClaiming = takes.length + frees.length > 0
       judged.push({
         document,
+        lineage,
         entity,
         intent: key,
-        update: say(decision),
-        claims: claims === null ? null : { ...claims, refusal: refusal! },
+        update: say(isClaiming ? { ...decision, claims: told } : decision),
+        claims: isClaiming ? { takes, frees, refusal: say({ accepted: false, reason: 'claimed' }) } : null,
       })
     }
     return judged
@@ -206,6 +228,7 @@ export class Arbiter {
       if (!isEqual(update, own.update) && !isEqual(update, own.claims?.refusal)) this.writers.delete(document)
       byDocument.set(document, [...(byDocument.get(document) ?? []), update])
     }
+    const lineages = new Map(judged.map(({ document, lineage }) => [document, lineage]))
     const appending = [...byDocument].map(async ([document, updates]) => {
       try {
         // In order: each is the writer's next.
@@ -213,7 +236,10 @@ export class Arbiter {
         this.decidedCount += updates.length
       } catch (error) {
         this.writers.delete(document)
-        throw error
+        if (!(error instanceof TidemarkError) || error.code !== 'document_removed') throw error
+        // Meanwhile. What was claimed for it may have come to be after its claims ended.
+        this.forget(document)
+        await store.free(document, lineages.get(document)!)
       }
     })
     const failed = (await Promise.allSettled(appending)).find((one) => one.status === 'rejected')

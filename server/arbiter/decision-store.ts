@@ -12,9 +12,12 @@
 import type { DocumentId } from '../../core/document-id.ts'
 import type { FactKey } from '../../core/domain/facts/fact.ts'
 import { rowsUnexpected, type Sql, SqlError, type Statement } from '../views/sql/sql.ts'
+import { fenceOf } from '../views/store/fence.ts'
 
 export interface Judged {
   readonly document: DocumentId
+  /** Of the document: its epoch. */
+  readonly lineage: number
   readonly entity: string
   readonly intent: FactKey
   /** That says the decision. */
@@ -61,9 +64,13 @@ export class DecisionStore {
       insertionOf(judged.filter(({ claims }) => claims === null)),
       {
         text: `select d.document, d.intent, encode(d.update, 'base64')
-          from json_to_recordset($1::json) as j(n int, document text, intent text)
-          join tidemark.decisions d using (document, intent) order by j.n`,
-        parameters: [JSON.stringify(judged.map(({ document, intent }, n) => ({ n, document, intent })))],
+          from json_to_recordset($1::json) as j(n int, document text, lineage bigint, intent text)
+          join tidemark.decisions d using (document, lineage, intent) order by j.n`,
+        parameters: [
+          JSON.stringify(
+            judged.map(({ document, lineage, intent }, n) => ({ n, document, lineage, intent })),
+          ),
+        ],
         rowsExpected: judged.length,
       },
     ]
@@ -81,20 +88,21 @@ export class DecisionStore {
     }
   }
 
+  /** What the document had, in this lineage, can be had by others. */
+  async free(document: DocumentId, lineage: number): Promise<void> {
+    await this.sql.batch([
+      {
+        text: 'delete from tidemark.claims where document = $1 and lineage = $2',
+        parameters: [document, lineage],
+      },
+    ])
+  }
+
   /** Forgets what was settled so long ago that it has been in the log for ages. */
   async sweep(): Promise<void> {
     await this.sql.batch([
       { text: `delete from tidemark.decisions where at < now() - interval '${keepDays} days'` },
     ])
-  }
-}
-
-function fenceOf(fences: ReadonlyMap<number, number>): Statement {
-  return {
-    text: `select from tidemark.parts p join json_to_recordset($1::json) as f(part int, fence bigint)
-      on p.part = f.part and p.fence = f.fence order by p.part for share of p`,
-    parameters: [JSON.stringify([...fences].map(([part, fence]) => ({ part, fence })))],
-    rowsExpected: fences.size,
   }
 }
 
@@ -108,23 +116,30 @@ function lockOf(resources: readonly string[]): Statement {
   }
 }
 
-function claimOf({ document, entity, intent, update, claims }: Judged): Statement {
+function claimOf({ document, lineage, entity, intent, update, claims }: Judged): Statement {
   const { takes, frees, refusal } = claims!
   return {
+    // What a lineage that has ended still has keeps its successor from nothing.
     text: `with new as (
-        select not exists (select from tidemark.decisions where document = $1 and intent = $3) as is_new),
+        select not exists (
+          select from tidemark.decisions where document = $1 and lineage = $8 and intent = $3) as is_new),
       free as (
         select is_new, not exists (select from tidemark.claims
-          where resource in (select json_array_elements_text($4::json)) and (document, entity) <> ($1, $2)) as ok
+          where resource in (select json_array_elements_text($4::json))
+            and (document <> $1 or (entity <> $2 and lineage = $8))) as ok
         from new),
       taken as (
-        insert into tidemark.claims select resource, $1, $2, $3 from free, json_array_elements_text($4::json) resource
-        where is_new and ok on conflict (resource) do nothing),
+        insert into tidemark.claims as c (resource, document, entity, intent, lineage)
+        select resource, $1, $2, $3, $8 from free, json_array_elements_text($4::json) resource
+        where is_new and ok on conflict (resource) do update
+        set entity = excluded.entity, intent = excluded.intent, lineage = excluded.lineage
+        where c.document = excluded.document and c.lineage <> excluded.lineage),
       freed as (
-        delete from tidemark.claims where (select is_new and ok from free) and (document, entity) = ($1, $2)
+        delete from tidemark.claims where (select is_new and ok from free)
+          and (document, entity, lineage) = ($1, $2, $8)
           and resource in (select json_array_elements_text($5::json)))
-      insert into tidemark.decisions (document, intent, update)
-      select $1, $3, decode(case when ok then $6 else $7 end, 'base64') from free where is_new
+      insert into tidemark.decisions (document, lineage, intent, update)
+      select $1, $8, $3, decode(case when ok then $6 else $7 end, 'base64') from free where is_new
       on conflict do nothing`,
     parameters: [
       document,
@@ -134,16 +149,23 @@ function claimOf({ document, entity, intent, update, claims }: Judged): Statemen
       JSON.stringify(frees),
       base64(update),
       base64(refusal),
+      lineage,
     ],
   }
 }
 
 function insertionOf(judged: readonly Judged[]): Statement {
-  const rows = judged.map(({ document, intent, update }) => ({ document, intent, update: base64(update) }))
+  const rows = judged.map(({ document, lineage, intent, update }) => ({
+    document,
+    lineage,
+    intent,
+    update: base64(update),
+  }))
   return {
-    text: `insert into tidemark.decisions (document, intent, update)
-      select document, intent, decode(update, 'base64')
-      from json_to_recordset($1::json) as j(document text, intent text, update text) order by document, intent
+    text: `insert into tidemark.decisions (document, lineage, intent, update)
+      select document, lineage, intent, decode(update, 'base64')
+      from json_to_recordset($1::json) as j(document text, lineage bigint, intent text, update text)
+      order by document, intent
       on conflict do nothing`,
     parameters: [JSON.stringify(rows)],
   }

@@ -69,7 +69,11 @@ async function seek(
       if (signal.aborted || !fresh.has(partOf(document))) continue
       const brought = await documents.bring(document, null)
       if (brought.kind === 'whole')
-        arbiter.consider(document, facts.projection.foldOf(brought.state), facts.claims)
+        arbiter.consider(document, {
+          fold: facts.projection.foldOf(brought.state),
+          lineage: brought.progress.epoch,
+          claimsOf: facts.claims,
+        })
     }
     if (found.length < pageMax) return
     after = found.at(-1)!

@@ -31,9 +31,15 @@ export interface BatchesParts {
   /** Rows after which a batch is full, about. */
   readonly rowsMax: number
   /** What a document with fields comes to, as of what is written; null when it is gone. */
-  readonly onFolded?: (document: DocumentId, adapter: Adapter, fold: DocumentFold | null) => void
+  readonly onFolded?: (document: DocumentId, adapter: Adapter, folded: Folded | null) => void
   /** The same of time: a slow adapter must not keep everybody waiting for a whole batch. */
   readonly msMax: number
+}
+
+export interface Folded {
+  readonly fold: DocumentFold
+  /** Of the document: its epoch. */
+  readonly lineage: number
 }
 
 type Stored = ReadonlyMap<string, Progress> | undefined
@@ -123,7 +129,14 @@ export class Batches {
         if (adapter.facts !== null && replacements !== nothing)
           this.parts.onFolded?.(document, adapter, foldOf(adapter, brought))
         const { progress } = brought
-        batch.projected.push({ adapter, document, progress, replacements, isNew: before === null })
+        batch.projected.push({
+          adapter,
+          document,
+          progress,
+          replacements,
+          isNew: before === null,
+          ...endedClaims(adapter, before, brought),
+        })
         for (const replacement of replacements) rows += replacement.rows.length
       } catch (error) {
         if (!(error instanceof AdapterError)) throw error
@@ -158,10 +171,16 @@ export class Batches {
   }
 }
 
-function foldOf(adapter: Adapter, brought: Brought): DocumentFold | null {
-  return brought.kind === 'gone'
-    ? null
-    : (adapter.facts?.projection.fold(brought.state, adapter.name) ?? null)
+function foldOf(adapter: Adapter, brought: Brought): Folded | null {
+  if (brought.kind === 'gone') return null
+  const fold = adapter.facts?.projection.fold(brought.state, adapter.name) ?? null
+  return fold === null ? null : { fold, lineage: brought.progress.epoch }
+}
+
+function endedClaims(adapter: Adapter, before: Progress | null, { kind, progress }: Brought) {
+  if (adapter.facts?.claims == null || before === null) return {}
+  if (kind === 'gone') return { keepsClaimsOf: null }
+  return before.epoch === progress.epoch ? {} : { keepsClaimsOf: progress.epoch }
 }
 
 function isSame(one: Progress | null, other: Progress): boolean {

@@ -13,6 +13,8 @@ export interface Projected {
   readonly replacements: readonly Replacement[]
   /** The adapter has no rows of it. */
   readonly isNew: boolean
+  /** See `DocumentRows`. */
+  readonly keepsClaimsOf?: number | null
 }
 
 export interface DeadLetter {

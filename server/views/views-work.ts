@@ -12,6 +12,7 @@ import type { Adapter } from '../../core/domain/adapter.ts'
 import { engines } from '../../core/engine/engines.ts'
 import { TidemarkError } from '../../core/protocol/errors.ts'
 import { Arbiter } from '../arbiter/arbiter.ts'
+import { claimsKnown } from '../arbiter/claims.ts'
 import { DecisionStore } from '../arbiter/decision-store.ts'
 import { sweepDecisions } from '../arbiter/sweep.ts'
 import { seekUndecided } from '../arbiter/undecided.ts'
@@ -177,21 +178,23 @@ async function projectUntilMoved(sql: Sql, adapters: readonly Adapter[]): Promis
   const isAlone = threadData.settings.dataFolder !== null
   const store = new SqlRowStore({ sql, writer, placed, leaseMs, isAlone })
   const decisions = new DecisionStore(sql)
+  let hasClaims = false
   const arbiter = new Arbiter({
     store: decisions,
     engine: engines.yjs,
     append: (document, update) => log.decide(document, update),
     fenceOf: (part) => store.fenceOf(part),
+    mayClaim: () => hasClaims,
     logger,
   })
   projector = new Projector({
     log,
-    onFolded: (document, adapter, fold) => {
+    onFolded: (document, adapter, folded) => {
       // Of tables that are built beside others nothing is decided.
       const place = placed.find(({ schema }) => schema === adapter.name)
       if (place === undefined || isNext(place)) return
-      if (fold === null) arbiter.forget(document)
-      else arbiter.consider(document, fold, adapter.facts?.claims ?? null)
+      if (folded === null) arbiter.forget(document)
+      else arbiter.consider(document, { ...folded, claimsOf: adapter.facts?.claims ?? null })
     },
     // One whose tables are rebuilt is here twice, under the names of both schemas.
     adapters: placed.map(({ adapter, schema }) => ({ ...adapter, name: schema })),
@@ -227,6 +230,22 @@ async function projectUntilMoved(sql: Sql, adapters: readonly Adapter[]): Promis
     },
     end,
   )
+  const claimed = visitedDocuments()
+  const claiming = claimsKnown(
+    {
+      sql,
+      log,
+      adapters: adaptersPlaced,
+      documents: claimed,
+      fenceOf: (part) => store.fenceOf(part),
+      logger,
+    },
+    end,
+  ).then(() => {
+    if (end.aborted) return
+    hasClaims = true
+    arbiter.resume()
+  })
   const sweeping = sweepDecisions({ store: decisions, isFirst: () => store.holds(0), logger }, end)
   try {
     if (placed.some(isNext))
@@ -247,7 +266,9 @@ async function projectUntilMoved(sql: Sql, adapters: readonly Adapter[]): Promis
     await arbiter.close()
     await seeking
     await sweeping
+    await claiming
     undecided.close()
+    claimed.close()
     await current.close()
   }
 }

@@ -14,6 +14,7 @@ import type { FieldsOfDocument } from '../../core/domain/fold/fields.ts'
 import { workflow } from '../../core/domain/kinds/workflow.ts'
 import { engines } from '../../core/engine/engines.ts'
 import { followEntries } from '../../core/engine/yjs/written-entries.ts'
+import { TidemarkError } from '../../core/protocol/errors.ts'
 import { Arbiter } from '../../server/arbiter/arbiter.ts'
 import { DecisionStore, Fenced, type Judged, type Settled } from '../../server/arbiter/decision-store.ts'
 import { sweepDecisions } from '../../server/arbiter/sweep.ts'
@@ -127,27 +128,36 @@ export function arbiterContract(open: () => Promise<Sql>): void {
 
     function arbiterOf(
       deals: readonly Deal[],
-      options: { settle?: DecisionStore['settle']; onAppend?: () => void; claims?: ClaimsOf } = {},
+      options: {
+        settle?: DecisionStore['settle']
+        onAppend?: () => void
+        claims?: ClaimsOf
+        mayClaim?: () => boolean
+        lineage?: number
+      } = {},
     ) {
       const {
         settle = (...each) => store.settle(...each),
         onAppend = () => undefined,
         claims = null,
+        mayClaim = () => true,
+        lineage = 0,
       } = options
       const arbiter = new Arbiter({
-        store: { settle },
+        store: { settle, free: (document, lineage) => store.free(document, lineage) },
         engine: engines.yjs,
         fenceOf: (part) => (fences.has(part) ? fence : undefined),
+        mayClaim,
         logger: silentLogger,
         append: async (id, update) => {
           onAppend()
           const deal = deals.find((each) => each.id === id)!
           deal.append(update)
-          arbiter.consider(id, deal.fold(), claims)
+          arbiter.consider(id, { fold: deal.fold(), lineage, claimsOf: claims })
         },
       })
       const considerAll = (): void => {
-        for (const deal of deals) arbiter.consider(deal.id, deal.fold(), claims)
+        for (const deal of deals) arbiter.consider(deal.id, { fold: deal.fold(), lineage, claimsOf: claims })
       }
       return { arbiter, considerAll }
     }
@@ -199,6 +209,60 @@ export function arbiterContract(open: () => Promise<Sql>): void {
       considerAll()
       await until('decided', () => arbiter.size === 0)
       expect(other.fold().fact(second)?.outcome.status).toBe('effective')
+      await arbiter.close()
+    })
+
+    test('what may claim waits until all claims are known, and nothing else does', async () => {
+      const [claiming, other] = [new Deal('deals/1'), new Deal('deals/2')]
+      for (const deal of [claiming, other]) deal.ask('ann000', 'sell')
+      let known = false
+      const { arbiter } = arbiterOf([claiming, other], { mayClaim: () => known })
+      arbiter.consider(claiming.id, { fold: claiming.fold(), lineage: 0, claimsOf: harvest })
+      arbiter.consider(other.id, { fold: other.fold(), lineage: 0, claimsOf: null })
+      await until('decided', () => outcomes(other)[0] === 'effective')
+      expect(outcomes(claiming)).toEqual(['pending'])
+      known = true
+      arbiter.resume()
+      await until('decided', () => outcomes(claiming)[0] === 'effective')
+      await arbiter.close()
+    })
+
+    test('a document that was made anew gets nothing that was settled for the one before', async () => {
+      const before = new Deal('deals/1')
+      before.ask('ann000', 'sell')
+      const first = arbiterOf([before], { claims: harvest })
+      first.considerAll()
+      await until('decided', () => outcomes(before)[0] === 'effective')
+      await first.arbiter.close()
+
+      const anew = new Deal('deals/1')
+      const key = anew.ask('ann000', 'sell')
+      const second = arbiterOf([anew], { claims: harvest, lineage: 7 })
+      second.considerAll()
+      await until('decided', () => outcomes(anew)[0] === 'effective')
+      await second.arbiter.close()
+      expect(anew.updates.at(-1)).not.toEqual(before.updates.at(-1))
+      const [claims] = await sql.batch([{ text: 'select document, intent, lineage from tidemark.claims' }])
+      expect(claims!.rows).toEqual([['deals/1', key, '7']])
+    })
+
+    test('a document that is deleted meanwhile keeps nobody from anything', async () => {
+      const [gone, other] = [new Deal('deals/1'), new Deal('deals/2')]
+      gone.ask('ann000', 'sell')
+      const dies = arbiterOf([gone], {
+        claims: harvest,
+        onAppend: () => {
+          throw new TidemarkError('document_removed', 'The document was deleted')
+        },
+      })
+      dies.considerAll()
+      await until('given up', () => dies.arbiter.size === 0)
+      await dies.arbiter.close()
+      const key = other.ask('ben000', 'sell')
+      const { arbiter, considerAll } = arbiterOf([other], { claims: harvest })
+      considerAll()
+      await until('decided', () => arbiter.size === 0)
+      expect(other.fold().fact(key)?.outcome.status).toBe('effective')
       await arbiter.close()
     })
 

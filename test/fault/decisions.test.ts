@@ -8,12 +8,15 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import * as Y from 'yjs'
 import { type Domain, openDomain } from '../../client/domain/domain.ts'
+import type { Outcome } from '../../core/domain/facts/outcome.ts'
 import type { FieldsOfDocument } from '../../core/domain/fold/fields.ts'
 import { register } from '../../core/domain/kinds/register.ts'
 import { workflow } from '../../core/domain/kinds/workflow.ts'
+import { PostgresSql } from '../../server/views/sql/postgres-sql.ts'
 import { type PostgresServer, start as startPostgres } from '../support/postgres-server.ts'
 import { RawClient } from '../support/raw-client.ts'
 import { type RelayProcess, startRelay } from '../support/relay-process.ts'
+import { silentLogger } from '../support/silent-logger.ts'
 import { token, tokenSecret } from '../support/tokens.ts'
 import { until } from '../support/wait.ts'
 
@@ -186,6 +189,50 @@ test('of one harvest in two deals, one is sold', { timeout: 60_000 }, async () =
   const outcomes = deals.map(({ deal }, i) => deal.outcome(keys[i]!))
   expect(outcomes.map((outcome) => outcome?.status).sort()).toEqual(['effective', 'rejected'])
   expect(outcomes.find((outcome) => outcome?.status === 'rejected')).toMatchObject({ reason: 'claimed' })
+})
+
+/** Resolves with what became of an intent to sell the harvest. */
+async function soldBy(subject: string, document: string, harvest: string): Promise<Outcome> {
+  const person = new Person(subject, document)
+  await person.connect()
+  person.deal.fields.harvest.do.set(harvest)
+  const key = person.deal.fields.state.do.move('sell').key!
+  await until('decided', () => person.deal.outcome(key)?.status !== 'pending', 60_000)
+  return person.deal.outcome(key)!
+}
+
+async function ask(method: 'PUT' | 'DELETE', document: string): Promise<void> {
+  const answer = await fetch(`${relay.url}/v1/documents/${encodeURIComponent(document)}`, {
+    method,
+    headers: { authorization: `Bearer ${await token({ documents: [{ match: '**', access: 'admin' }] })}` },
+  })
+  expect(answer.ok).toBe(true)
+}
+
+test('what was claimed is claimed after the database is lost; a deleted document lets go of it', {
+  timeout: 120_000,
+}, async () => {
+  expect(await soldBy('fay', 'deals/10', '11')).toMatchObject({ status: 'effective' })
+  expect(await soldBy('gus', 'deals/11', '12')).toMatchObject({ status: 'effective' })
+  await relay.stop()
+  const sql = new PostgresSql({ url: postgres.url, connectionsMax: 1, logger: silentLogger })
+  await sql.start()
+  await sql.batch([{ text: 'drop schema tidemark cascade' }, { text: 'drop schema deals cascade' }])
+  await sql.close()
+  relay = await start()
+  expect(await soldBy('hal', 'deals/12', '11')).toMatchObject({ status: 'rejected', reason: 'claimed' })
+
+  await ask('DELETE', 'deals/11')
+  await until(
+    'the rows are gone',
+    async () => (await rows(`select from deals where document = 'deals/11'`)).length === 0,
+    60_000,
+  )
+  expect(await soldBy('ida', 'deals/13', '12')).toMatchObject({ status: 'effective' })
+  // The same names, and nothing of what was decided before.
+  await ask('PUT', 'deals/11')
+  expect(await soldBy('gus', 'deals/11', '13')).toMatchObject({ status: 'effective' })
+  expect(await soldBy('jon', 'deals/14', '13')).toMatchObject({ status: 'rejected', reason: 'claimed' })
 })
 
 test('a role that one does not have is not believed', async () => {

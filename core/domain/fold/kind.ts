@@ -33,11 +33,20 @@ export interface Decision {
   readonly by?: string
   /** What the decision adds, as its kind needs it. */
   readonly data?: Value
+  /** What it takes and frees over all documents: the log alone says who has what. */
+  readonly claims?: Partial<Claims>
   /**
    * By actor the last seq that the server knew. It is there in decisions that look back, and only in those: facts beyond it came
    * after the decision, wherever they are in the order.
    */
   readonly seen?: Readonly<Record<string, number>>
+}
+
+/** Resources, by names that the adapter gives them (`harvest/42`). */
+export interface Claims {
+  /** Whoever has one keeps others from it: their intents are rejected, as `claimed`. */
+  readonly takes: readonly string[]
+  readonly frees: readonly string[]
 }
 
 export interface LookBack {

@@ -9,7 +9,8 @@
  *   adapters       which version a schema was made by, and when: a schema's cursors are named after both
  *   rebuilds       how the last rebuild of each adapter ended
  *   decisions      on intents, from before they are in the log (server/arbiter)
- *   claims         what accepted intents have taken, so that nobody else does
+ *   claims         what accepted intents have taken, so that nobody else does; documents say the same (server/arbiter/claims.ts)
+ *   claimants      adapters whose documents' claims are all among them
  *   logins         with which role and password this database's queries connect (roles.ts); for the owner's eyes only
  *
  * The format has a number. What is older is brought up to it, step by step; what is newer is refused: a node of an older
@@ -52,6 +53,12 @@ const steps: readonly string[] = [
    create index on tidemark.decisions (at);
    create table tidemark.claims (
      resource text primary key, document text not null, entity text not null, intent text not null);`,
+  // A document that was deleted and made anew has other intents of the same names.
+  `alter table tidemark.decisions add column lineage bigint not null default 0,
+     drop constraint decisions_pkey, add primary key (document, lineage, intent);
+   alter table tidemark.claims add column lineage bigint not null default 0;
+   create index on tidemark.claims (document);
+   create table tidemark.claimants (adapter text primary key, read_at timestamptz not null default now());`,
 ]
 
 // Two nodes that start at once make one schema. Any number does, as long as nobody else uses it.

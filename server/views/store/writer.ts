@@ -15,6 +15,7 @@ import type { Row } from '../../../core/domain/row.ts'
 import { notifying } from '../live/notification.ts'
 import type { Touch } from '../live/touch.ts'
 import { type Result, type Sql, SqlError, type Statement } from '../sql/sql.ts'
+import { fenceOf } from './fence.ts'
 import { toJson } from './rows-to-json.ts'
 import { statementsFor, type TableStatements } from './table-statements.ts'
 import type { Table } from './tables.ts'
@@ -32,6 +33,8 @@ export interface DocumentRows {
   readonly replacements: readonly Replacement[]
   /** There is no progress of it, so there are no rows that could have to go. */
   readonly isNew?: boolean
+  /** Claims of other lineages than this one end; null: all of the document. Undefined: they stay as they are. */
+  readonly keepsClaimsOf?: number | null
 }
 
 export interface DeadDocument {
@@ -124,7 +127,7 @@ export class Writer {
   async write(batch: WriteBatch): Promise<Written> {
     const { onTouched, notifyAs = null } = this.options
     const { deletions, upserts } = this.rowStatements(batch.documents)
-    const before = [...fenceOf(batch), ...progressOf(batch), byIndex]
+    const before = [...(batch.fences.size > 0 ? [fenceOf(batch.fences)] : []), ...progressOf(batch), byIndex]
     const rows = [...deletions, ...upserts]
     const touches = rows.map(({ touch }) => touch)
     let results: readonly Result[]
@@ -132,6 +135,7 @@ export class Writer {
       results = await this.sql.batch([
         ...before,
         ...rows.map(({ statement }) => statement),
+        ...endedClaimsOf(batch),
         ...deadOf(batch),
         ...cursorsOf(batch),
         ...(notifyAs === null ? [] : notifying(notifyAs, touches)),
@@ -250,19 +254,6 @@ const byDocument = (a: DocumentRows, b: DocumentRows): number =>
  */
 const byIndex: Statement = { text: "select set_config('enable_seqscan', 'off', true)" }
 
-function fenceOf({ fences }: WriteBatch): Statement[] {
-  if (fences.size === 0) return []
-  return [
-    {
-      // Shared locks: who takes the part waits for this transaction.
-      text: `select from tidemark.parts p join json_to_recordset($1::json) as f(part int, fence bigint)
-        on p.part = f.part and p.fence = f.fence order by p.part for share of p`,
-      parameters: [JSON.stringify([...fences].map(([part, fence]) => ({ part, fence })))],
-      rowsExpected: fences.size,
-    },
-  ]
-}
-
 function progressOf({ documents }: WriteBatch): Statement[] {
   if (documents.length === 0) return []
   const rows = documents.toSorted(byDocument).map(({ schema, document, progress: { epoch, offset } }) => ({
@@ -279,6 +270,21 @@ function progressOf({ documents }: WriteBatch): Statement[] {
         on conflict (adapter, document) do update set epoch = excluded.epoch, "offset" = excluded."offset"
         where (p.epoch, p."offset") is distinct from (excluded.epoch, excluded."offset")`,
       parameters: [JSON.stringify(rows)],
+    },
+  ]
+}
+
+/** In the transaction that removes the rows: a document that is gone keeps nobody from anything. */
+function endedClaimsOf({ documents }: WriteBatch): Statement[] {
+  const ended = documents.flatMap(({ document, keepsClaimsOf: lineage }) =>
+    lineage === undefined ? [] : [{ document, lineage }],
+  )
+  if (ended.length === 0) return []
+  return [
+    {
+      text: `delete from tidemark.claims c using json_to_recordset($1::json) as r(document text, lineage bigint)
+        where c.document = r.document and c.lineage is distinct from r.lineage`,
+      parameters: [JSON.stringify(ended)],
     },
   ]
 }
