@@ -54,13 +54,17 @@ export interface Ended {
 }
 
 /** What an update writes to a map whose entries are written once, or why it must not be stored. */
-export type Examined =
-  | { readonly refused: null; readonly writes: readonly Write[] }
+export interface Examined {
   /**
    * `rewrites`, `deletes`: an entry that is there. `no_entry`: writes something else into the map. `incomplete`: builds on what
    * is not there, so nobody can tell what it will do.
    */
-  | { readonly refused: 'rewrites' | 'deletes' | 'no_entry' | 'incomplete' }
+  readonly refused: null | 'rewrites' | 'deletes' | 'no_entry' | 'incomplete'
+  /** None of what is refused. */
+  readonly writes: readonly Write[]
+  /** The update is stored, refused or not. Once, and before anything else is examined. */
+  accept(): void
+}
 
 export type Write = readonly [key: string, value: Value]
 
@@ -77,8 +81,6 @@ export interface WriteOnce {
   readonly written: readonly Write[]
   /** Changes nothing. The update is validated. What is there already is not among the writes. */
   examine(update: Uint8Array): Examined
-  /** The update is stored. */
-  add(update: Uint8Array): void
 }
 
 export interface Engine {

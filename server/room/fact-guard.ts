@@ -32,16 +32,15 @@ export class FactGuard {
     if (examined.refused === 'incomplete')
       throw new TidemarkError('update_incomplete', 'The update builds on what the document does not have')
     if (examined.refused !== null) throw new TidemarkError('fact_refused', why[examined.refused])
-    const refusal = this.door.refusal(examined.writes, author)
+    const refusal = this.door.enter(examined.writes, author)
     if (refusal !== null) throw new TidemarkError('fact_refused', refusal.message)
-    this.entries.add(update)
-    this.door.add(examined.writes)
+    examined.accept()
   }
 
   /** It came from the log. */
   add(update: Uint8Array): void {
-    const examined = this.entries.examine(update)
-    this.entries.add(update)
-    if (examined.refused === null) this.door.add(examined.writes)
+    const { writes, accept } = this.entries.examine(update)
+    this.door.add(writes)
+    accept()
   }
 }

@@ -33,15 +33,11 @@ export class FactDoor {
 
   /** What is stored, in any order. */
   constructor(stored: readonly Write[]) {
-    const facts = stored.flatMap((write) => {
-      const fact = decodeFact(...write)
-      return typeof fact === 'string' ? [] : [fact]
-    })
-    for (const fact of inOrder(facts)) this.take(fact)
+    this.add(stored)
   }
 
-  /** Null: all of them may come in. Changes nothing. `author` null: the server itself. */
-  refusal(writes: readonly Write[], author: Author | null): FactRefused | null {
+  /** Null: they have come in, all of them; else none. `author` null: the server itself. */
+  enter(writes: readonly Write[], author: Author | null): FactRefused | null {
     const facts: Fact[] = []
     for (const [key, value] of writes) {
       const fact = decodeFact(key, value)
@@ -57,10 +53,12 @@ export class FactDoor {
         : this.refusalOf(fact, author, fresh)
       if (refusal !== null) return { key: fact.key, ...refusal }
     }
+    for (const [name, actor] of fresh) this.actors.set(name, actor)
+    for (const intent of decided) this.decided.add(intent)
     return null
   }
 
-  /** They are stored. */
+  /** They are in the log, whatever may be said against them. */
   add(writes: readonly Write[]): void {
     const facts = writes
       .map(([key, value]) => decodeFact(key, value))

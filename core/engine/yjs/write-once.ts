@@ -16,8 +16,6 @@ import { toValue } from './values.ts'
 
 type RangesByClient = Map<number, Ranges>
 type Decoded = ReturnType<typeof Y.decodeUpdate>
-const refused = (reason: NonNullable<Examined['refused']>): Examined => ({ refused: reason })
-
 export class YjsWriteOnce implements WriteOnce {
   readonly written: readonly Write[]
   private readonly root: string
@@ -31,6 +29,15 @@ export class YjsWriteOnce implements WriteOnce {
 
   examine(update: Uint8Array): Examined {
     const decoded = decode(update)
+    const writes = this.writesOf(decoded)
+    const accept = (): void => void this.take(decoded)
+    return typeof writes === 'string'
+      ? { refused: writes, writes: [], accept }
+      : { refused: null, writes, accept }
+  }
+
+  /** Or why it must not be stored. */
+  private writesOf(decoded: Decoded): Write[] | NonNullable<Examined['refused']> {
     const own: RangesByClient = new Map()
     const fresh: RangesByClient = new Map()
     const writes: Write[] = []
@@ -40,7 +47,7 @@ export class YjsWriteOnce implements WriteOnce {
       add(own, client, clock, struct.length)
       if (!this.isEntry(struct) || coversRange(this.known.get(client), clock, clock + struct.length)) continue
       const write = writeOf(struct)
-      if (write === null) return refused('no_entry')
+      if (write === null) return 'no_entry'
       writes.push(write)
       add(fresh, client, clock, struct.length)
     }
@@ -53,21 +60,17 @@ export class YjsWriteOnce implements WriteOnce {
       const { origin, rightOrigin, parent } = struct
       for (const id of [origin, rightOrigin, parent]) {
         if (!(id instanceof Y.ID)) continue
-        if (!isThere(id.client, id.clock, id.clock + 1)) return refused('incomplete')
-        if (isGuarded(id.client, id.clock, id.clock + 1)) return refused('rewrites')
+        if (!isThere(id.client, id.clock, id.clock + 1)) return 'incomplete'
+        if (isGuarded(id.client, id.clock, id.clock + 1)) return 'rewrites'
       }
     }
     for (const [client, deletes] of decoded.ds.clients) {
       for (const { clock, len } of deletes) {
-        if (isGuarded(client, clock, clock + len)) return refused('deletes')
-        if (!isThere(client, clock, clock + len)) return refused('incomplete')
+        if (isGuarded(client, clock, clock + len)) return 'deletes'
+        if (!isThere(client, clock, clock + len)) return 'incomplete'
       }
     }
-    return { refused: null, writes }
-  }
-
-  add(update: Uint8Array): void {
-    this.take(decode(update))
+    return writes
   }
 
   private take({ structs }: Decoded): Write[] {

@@ -28,13 +28,12 @@ class Stored {
   offer(update: Uint8Array, author: string | null): string | null {
     const examined = this.guard.examine(update)
     if (examined.refused !== null) return examined.refused
-    const refusal = this.door.refusal(
+    const refusal = this.door.enter(
       examined.writes,
       author === null ? null : { subject: author, roles: ['buyer'] },
     )
     if (refusal !== null) return refusal.reason
-    this.guard.add(update)
-    this.door.add(examined.writes)
+    examined.accept()
     this.updates.push(update)
     return null
   }
@@ -168,6 +167,24 @@ describe('whoever tries something else', () => {
     const before = stored.updates.length
     expect(attempt(edit)).toBe(reason)
     expect(stored.updates).toHaveLength(before)
+  })
+
+  test('of an update that is refused nothing has come in, and what was right of it may come again', () => {
+    const { stored } = scene()
+    const update = (entries: readonly [string, unknown][]): Uint8Array => {
+      const doc = new Y.Doc()
+      doc.transact(() => {
+        for (const [key, value] of entries) doc.getMap(factsRoot).set(key, value)
+      })
+      return Y.encodeStateAsUpdate(doc)
+    }
+    const [first, second]: [string, unknown][] = [
+      ['mallor:1', fact(1)],
+      ['mallor:2', fact(2)],
+    ]
+    expect(stored.offer(update([first, second, ['victim:2', fact(9)]]), 'mallory')).toBe('not_yours')
+    expect(stored.offer(update([second]), 'mallory')).toBe('out_of_order')
+    expect(stored.offer(update([first, second]), 'mallory')).toBeNull()
   })
 
   test('a key that was written without knowing of the other is refused', () => {
