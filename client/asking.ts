@@ -48,6 +48,7 @@ export function addressOf(door: string, route: string): string {
 
 /** Of an answer that is not ok. */
 export async function refusalOf(answer: Response): Promise<TidemarkError> {
+  // What stands between may answer with a page of its own, or be cut off: then the status says what there is to say.
   const problem = (await answer.json().catch(() => null)) as { code?: unknown; detail?: unknown } | null
   const text = typeof problem?.detail === 'string' ? problem.detail : `The server answered ${answer.status}`
   return errorOf(problem?.code, text, answer.status === 429 || answer.status >= 500)

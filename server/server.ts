@@ -18,7 +18,7 @@ import { TieredLog } from './log/cold/tiered-log.ts'
 import type { Log } from './log/log.ts'
 import type { Logger } from './logger.ts'
 import { Metrics } from './metrics.ts'
-import { decide } from './room/decide.ts'
+import { append, theServer } from './room/append.ts'
 import { ImageBudget } from './room/image.ts'
 import { Rooms } from './room/rooms.ts'
 import { Tick } from './room/tick.ts'
@@ -170,7 +170,9 @@ export class Server {
     this.webhooks = createWebhooks(config, { log, logger, metrics })
     this.views = new Views({
       log,
-      decide: (document, update) => decide(this.rooms, document, update),
+      decide: async (document, update) => {
+        await append(this.rooms, document, update, theServer)
+      },
       settings: {
         folder: config.ADAPTERS,
         databaseUrl: config.DATABASE_URL ?? null,

@@ -84,7 +84,7 @@ export class Domain<Of extends FieldsOfDocument> extends Emitter<DomainEvents> {
   private unfollow: () => void
   private readonly stopReset: () => void
   private next = 0
-  /** By entity, as long as it has intents of one's own. */
+  /** By entity, since the last change: the fold itself where one has no intents of one's own. */
   private overlays = new Map<string, DocumentFold>()
   private waiting = new Map<FactKey, { told: Outcome; readonly settle: ((outcome: Outcome) => void)[] }>()
 
@@ -208,26 +208,17 @@ export class Domain<Of extends FieldsOfDocument> extends Emitter<DomainEvents> {
 
   /** The fold with one's own pending intents of the entity decided as the server would decide them now. */
   private overlayOf(entity: string): DocumentFold {
-    const own = this.facts(entity).filter((fact) => isPending(fact) && fact.actor === this.acting.actor)
-    if (own.length === 0) return this.fold
     const known = this.overlays.get(entity)
     if (known !== undefined) return known
-    const overlay = this.fold.suppose(entity)
+    const own = this.facts(entity).filter((fact) => isPending(fact) && fact.actor === this.acting.actor)
+    const overlay = own.length === 0 ? this.fold : this.fold.suppose(entity)
     for (const { key } of own) {
       const intent = overlay.fact(key)!
-      const kind = this.kindOf(intent)
-      if (kind?.judge === undefined || intent.outcome.status !== 'pending') continue
-      const { subject, roles = [] } = this.acting
-      overlay.apply([decided(overlay, intent, kind.judge(overlay, intent, { subject, roles }))])
+      const decision = intent.outcome.status === 'pending' ? overlay.judge(intent) : null
+      if (decision !== null) overlay.apply([decided(overlay, intent, decision)])
     }
     this.overlays.set(entity, overlay)
     return overlay
-  }
-
-  private kindOf({ entity, type }: Fact): AnyKind | undefined {
-    const { fields, collections = {} } = this.definition
-    const own = entity === '' ? fields : (collections[entity.slice(0, entity.indexOf('/'))] ?? {})
-    return own[type.slice(0, type.indexOf('.'))]
   }
 
   private follow(): () => void {

@@ -8,7 +8,7 @@
 import type { MapState, State, Touched, Value } from '../../engine/live-document.ts'
 import { type Fact, factsRoot } from '../facts/fact.ts'
 import { DocumentFold, type FactEntry } from '../fold/document-fold.ts'
-import type { FieldsOfDocument } from '../fold/fields.ts'
+import { type FieldsOfDocument, fieldsOf } from '../fold/fields.ts'
 import { fieldOfRoot } from '../kinds/text.ts'
 import type { Row } from '../row.ts'
 import type { FieldColumn, FieldTables } from './tables.ts'
@@ -136,8 +136,7 @@ export class FieldsProjection {
   }
 
   private multiValuesOf(entity: string): string[] {
-    const { fields, collections = {} } = this.definition
-    const own = entity === '' ? fields : (collections[entity.slice(0, entity.indexOf('/'))] ?? {})
+    const own = fieldsOf(this.definition, entity)
     return Object.keys(own).filter((field) => own[field]!.name === 'multiValue')
   }
 

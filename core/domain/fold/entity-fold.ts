@@ -28,7 +28,7 @@ export interface Surroundings {
 
 export class EntityFold implements FoldContext {
   readonly entity: string
-  readonly lookBacks = new Map<FactKey, Decision>()
+  private readonly lookBacks = new Map<FactKey, Decision>()
   private readonly surroundings: Surroundings
   private readonly vocabulary: Vocabulary
   /** In order. */
@@ -105,10 +105,6 @@ export class EntityFold implements FoldContext {
     return this.surroundings.fact(key)
   }
 
-  decision(intent: FactKey): Decision | undefined {
-    return this.lookBacks.get(intent)
-  }
-
   lookBacksOf(operation: string): LookBack[] {
     const found: LookBack[] = []
     for (const [key, decision] of this.lookBacks) {
@@ -127,7 +123,7 @@ export class EntityFold implements FoldContext {
     return this.surroundings.subjectOf(actor)
   }
 
-  stateOf(field: string): unknown {
+  private stateOf(field: string): unknown {
     let state = this.states.get(field)
     if (state !== undefined) return state
     state = this.vocabulary.fields.get(field)?.create()

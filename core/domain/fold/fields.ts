@@ -37,6 +37,14 @@ export interface Vocabulary {
 
 const noFields: Fields = {}
 
+/** None, for an entity of a collection that the adapter does not have. The same ones for the same collection. */
+export function fieldsOf({ fields, collections = {} }: FieldsOfDocument, entity: string): Fields {
+  if (entity === '') return fields
+  const slash = entity.indexOf('/')
+  const name = slash === -1 ? '' : entity.slice(0, slash)
+  return Object.hasOwn(collections, name) ? collections[name]! : noFields
+}
+
 export class Dictionary {
   private readonly definition: FieldsOfDocument
   private readonly vocabularies = new Map<Fields, Vocabulary>()
@@ -50,7 +58,7 @@ export class Dictionary {
   }
 
   vocabularyOf(entity: string): Vocabulary {
-    const fields = this.fieldsOf(entity)
+    const fields = fieldsOf(this.definition, entity)
     const known = this.vocabularies.get(fields)
     if (known !== undefined) return known
     const vocabulary = learn(fields)
@@ -68,14 +76,6 @@ export class Dictionary {
       return fact
     }
     return written === fact ? fact : fact.translated(written.type, written.payload)
-  }
-
-  private fieldsOf(entity: string): Fields {
-    if (entity === '') return this.definition.fields
-    const slash = entity.indexOf('/')
-    const { collections = {} } = this.definition
-    const name = slash === -1 ? '' : entity.slice(0, slash)
-    return Object.hasOwn(collections, name) ? collections[name]! : noFields
   }
 }
 

@@ -3,7 +3,7 @@
  * one fold, which gives it the facts of one field of one entity in the order of `compareFacts`, each once.
  *
  * - `apply` and `decide` may change `state`, and say what became of facts with `context.settle`. Nothing they do may depend
- *   on what comes later, but on decisions that look back (`context.decision`), which are known from the start.
+ *   on what comes later, but on decisions that look back (`context.lookBacksOf`), which are known from the start.
  * - `operations` says how each is coordinated, and checks its payload: `apply` gets none that was refused.
  */
 import type { State as DocumentState, Value } from '../../engine/live-document.ts'
@@ -73,16 +73,10 @@ export interface FoldContext {
   settle(fact: Fact, outcome: Outcome): void
   /** Of the same document, if it is ready. */
   fact(key: FactKey): Fact | undefined
-  /** The one that looks back on this intent, if there is any. */
-  decision(intent: FactKey): Decision | undefined
-  /** All of the entity's intents on which decisions look back. */
-  readonly lookBacks: ReadonlyMap<FactKey, Decision>
-  /** Those that accept an intent of this operation of the field that is being asked, in the order of the decisions. */
+  /** Decisions that look back and accept an intent of this operation of the field that is being asked, in the order of the decisions. */
   lookBacksOf(operation: string): readonly LookBack[]
   /** Whose an actor is. */
   subjectOf(actor: string): string
-  /** State of another field of the entity, as far as it is folded. Undefined when there is none. */
-  stateOf(field: string): unknown
   /** Lets a fact of any field of the entity, withheld before, count from here on. */
   replay(fact: Fact): void
 }

@@ -7,6 +7,7 @@ import {
   entryOf,
   holdsElements,
   type Items,
+  isIntact,
   keysOf,
   nodesOf,
   plainOf,
@@ -30,11 +31,7 @@ export class YjsState implements State {
       entries: () => keysOf(root).map((key) => [key, toValue(entryOf(root, key))]),
       written: () => root._map.keys(),
       writtenCount: () => root._map.size,
-      isIntact: (key) => {
-        const item = root._map.get(key)
-        // Whatever wins of several stands behind the others.
-        return item !== undefined && !item.deleted && item.left === null
-      },
+      isIntact: (key) => isIntact(root._map.get(key)),
     }
   }
 

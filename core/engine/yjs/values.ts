@@ -50,6 +50,10 @@ export function entryOf(type: Items, key: string): unknown {
   return item === undefined || item.deleted ? absent : item.content.getContent()[item.length - 1]
 }
 
+/** Written once, and there: whatever wins of several stands behind the others, in whatever order they came. */
+export const isIntact = (item: Y.Item | undefined): boolean =>
+  item !== undefined && !item.deleted && item.left === null
+
 export function keysOf(type: Items): string[] {
   return [...type._map].flatMap(([key, item]) => (item.deleted ? [] : [key])).sort()
 }

@@ -4,7 +4,7 @@ import type * as Y from 'yjs'
 import type { Next } from '../engine.ts'
 import type { Value } from '../live-document.ts'
 import { contentRef, hasParentSub } from './struct-scanner.ts'
-import { toValue } from './values.ts'
+import { isIntact, toValue } from './values.ts'
 
 export interface WrittenEntry {
   readonly key: string
@@ -59,5 +59,5 @@ export function entryUpdate(root: string, key: string, value: Value, { replica, 
 function entryOf(map: Y.Map<unknown>, key: string): WrittenEntry {
   const item = map._map.get(key)
   const isThere = item !== undefined && !item.deleted
-  return { key, value: isThere ? toValue(map.get(key)) : undefined, intact: isThere && item.left === null }
+  return { key, value: isThere ? toValue(map.get(key)) : undefined, intact: isIntact(item) }
 }

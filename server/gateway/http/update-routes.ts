@@ -12,13 +12,12 @@ import type { FastifyInstance } from 'fastify'
 import type { EngineName } from '../../../core/engine/engine.ts'
 import { engines } from '../../../core/engine/engines.ts'
 import { type Offset, toOffset } from '../../../core/offset.ts'
-import { type ErrorCode, TidemarkError } from '../../../core/protocol/errors.ts'
+import { TidemarkError } from '../../../core/protocol/errors.ts'
 import { counts, endedOf, fold } from '../../log/lineage.ts'
-import type { Appended, IdempotencyKey } from '../../log/log.ts'
+import type { IdempotencyKey } from '../../log/log.ts'
+import { append } from '../../room/append.ts'
 import { wrongEngine } from '../../room/known.ts'
 import type { Room } from '../../room/room.ts'
-import { newSessionId } from '../../room/session.ts'
-import type { Submitter } from '../../room/submits.ts'
 import { type ApiContext, reading, removed } from './context.ts'
 import type { DocumentCaller } from './guard.ts'
 import { documentParams, durability, octets, offsetOf, problems } from './schemas.ts'
@@ -161,7 +160,8 @@ export function updateRoutes(api: FastifyInstance, context: ApiContext): void {
       if (!(request.body instanceof Uint8Array))
         throw new TidemarkError('invalid_request', `The body must be one update, as ${octets}`)
       const key = keyOf(request.headers['idempotency-key'], caller)
-      const { offset, duplicate } = await append(context, caller, request.body, key)
+      const { subject: author, roles } = caller.identity
+      const { offset, duplicate } = await append(rooms, caller.document, request.body, { author, roles }, key)
       return reply.code(duplicate ? 200 : 201).send({ offset, duplicate, durability: log.durability })
     },
   )
@@ -178,31 +178,6 @@ const appendedSchema = {
 } as const
 
 // --- append -------------------------------------------------------------------------------------
-
-function append(
-  { rooms }: ApiContext,
-  { document, identity }: DocumentCaller,
-  update: Uint8Array,
-  key: IdempotencyKey | undefined,
-): Promise<Appended> {
-  return rooms.use(
-    document,
-    (room) =>
-      new Promise((resolve, reject) => {
-        const from: Submitter = {
-          id: newSessionId(),
-          author: identity.subject,
-          roles: identity.roles,
-          mayWrite: true,
-          taken: () => undefined,
-          settled: (_bytes, appended) => resolve(appended),
-          close: (code: ErrorCode, reason: string) => reject(new TidemarkError(code, reason)),
-        }
-        // Known means durable: rooms count nothing else.
-        if (!room.submit(from, update, false, key)) resolve({ offset: room.offset, duplicate: true })
-      }),
-  )
-}
 
 function keyOf(header: string | undefined, { identity }: DocumentCaller): IdempotencyKey | undefined {
   if (header === undefined) return undefined

@@ -178,10 +178,8 @@ describe('whoever tries something else', () => {
       })
       return Y.encodeStateAsUpdate(doc)
     }
-    const [first, second]: [string, unknown][] = [
-      ['mallor:1', fact(1)],
-      ['mallor:2', fact(2)],
-    ]
+    const first = ['mallor:1', fact(1)] as [string, unknown]
+    const second = ['mallor:2', fact(2)] as [string, unknown]
     expect(stored.offer(update([first, second, ['victim:2', fact(9)]]), 'mallory')).toBe('not_yours')
     expect(stored.offer(update([second]), 'mallory')).toBe('out_of_order')
     expect(stored.offer(update([first, second]), 'mallory')).toBeNull()

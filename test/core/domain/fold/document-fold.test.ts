@@ -16,7 +16,9 @@ const record: Kind<string[], string[]> = {
   operations: { say: operation('free'), ask: operation('decided') },
   create: () => [],
   apply(state, name, fact, context) {
-    state.push(`${name} ${fact.key} ${context.decision(fact.key)?.accepted}`)
+    state.push(
+      `${name} ${fact.key} ${context.lookBacksOf('ask').some(({ intent }) => intent.key === fact.key)}`,
+    )
   },
   decide(state, _name, intent, decision) {
     state.push(`${decision.accepted} ${intent.key}`)
@@ -119,7 +121,7 @@ test('a decision that looks back is known from the start, any other in its place
   fold.apply([decided(fold, fold.fact('aaaaaa:1')!, { accepted: true })])
   fold.apply([decided(fold, fold.fact('aaaaaa:2')!, { accepted: true, seen: seenOf(fold, '') })])
   expect(fold.read('', 'record')).toEqual([
-    'ask aaaaaa:1 undefined',
+    'ask aaaaaa:1 false',
     'ask aaaaaa:2 true',
     'true aaaaaa:1',
     'true aaaaaa:2',
