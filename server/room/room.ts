@@ -18,7 +18,7 @@
  *      \--load failed--> closed, its sessions told why; nothing is overwritten
  */
 import type { DocumentId } from '../../core/document-id.ts'
-import type { EngineName } from '../../core/engine/engine.ts'
+import type { Coverage, EngineName } from '../../core/engine/engine.ts'
 import { engineOf } from '../../core/engine/engine-of.ts'
 import { noOffset, type Offset } from '../../core/offset.ts'
 import { type ErrorCode, TidemarkError } from '../../core/protocol/errors.ts'
@@ -144,11 +144,16 @@ export class Room implements Flushable, Follower {
     this.presence.leave(session)
   }
 
-  /** The version a replica of this engine can send its own changes against. Throws `document_removed` and `wrong_engine`. */
+  /** The version a replica of this engine can send its own changes against. Throws as `coverage`. */
   version(engine: EngineName): Uint8Array {
+    return this.coverage(engine).version()
+  }
+
+  /** What the log holds, as this engine tells it; to be read only. Throws `document_removed` and `wrong_engine`. */
+  coverage(engine: EngineName): Coverage {
     const { known } = this.openState()
     if (known.lineage.removed) throw new TidemarkError('document_removed', 'The document was deleted')
-    return known.of(engine).coverage.version()
+    return known.of(engine).coverage
   }
 
   /** See `Submits.submit`. */
