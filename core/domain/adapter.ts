@@ -15,7 +15,7 @@ import { AdapterError } from './adapter-error.ts'
 import { type ParametersOf, parsePattern } from './document-pattern.ts'
 import type { Fact } from './facts/fact.ts'
 import { FieldsProjection } from './fields/project-fields.ts'
-import { type ColumnTypes, tablesOf } from './fields/tables.ts'
+import { type ColumnTypes, checkSettles, type Settles, tablesOf } from './fields/tables.ts'
 import type { Fields, FieldsOfDocument } from './fold/fields.ts'
 import type { Claims } from './fold/kind.ts'
 import type { ColumnValue, Row } from './row.ts'
@@ -61,6 +61,8 @@ export interface Definition<Tables, Pattern extends string> {
   readonly collections?: Readonly<Record<string, Fields>>
   /** SQL types of fields that hold what the app says. */
   readonly columns?: ColumnTypes
+  /** In whose inbox conflicts of a field are: `{ title: ['seller'], 'lines.price': ['clerk'] }`. It keeps nobody out. */
+  readonly settles?: Settles
   /** By version: what facts of that version are in the next one. */
   readonly upcast?: FieldsOfDocument['upcast']
   /** What an intent takes and frees, over all documents, when it is accepted. Pure. */
@@ -125,6 +127,7 @@ export function defineAdapter<
     fields,
     collections,
     columns,
+    settles,
     upcast,
     claims,
     document,
@@ -149,8 +152,8 @@ export function defineAdapter<
   const pattern = orRefuse(() => parsePattern(documents))
   const ownTables = orRefuse(() => tablesIn(sql))
   if (!isObject(entries)) return refuse('"entries" must be an object with tables')
-  if (fields === undefined && (collections ?? columns ?? upcast ?? claims) !== undefined)
-    return refuse('"collections", "columns", "upcast" and "claims" go with "fields"')
+  if (fields === undefined && (collections ?? columns ?? settles ?? upcast ?? claims) !== undefined)
+    return refuse('"collections", "columns", "settles", "upcast" and "claims" go with "fields"')
   const facts = orRefuse(() => {
     if (fields === undefined) return null
     const all: FieldsOfDocument = {
@@ -159,16 +162,19 @@ export function defineAdapter<
       ...(collections !== undefined && { collections }),
       ...(upcast !== undefined && { upcast }),
     }
+    if (settles !== undefined) checkSettles(all, settles)
     return {
       fields: all,
       claims: claims ?? null,
-      projection: new FieldsProjection(tablesOf(name, all, columns), all),
+      projection: new FieldsProjection(tablesOf(name, all, columns), all, settles),
     }
   })
   const factTables = facts?.projection.tables
   const tables = [...(factTables?.names ?? []), ...ownTables]
   if (tables.length === 0) return refuse('its SQL makes no table')
-  const twice = ownTables.find((table) => factTables?.names.includes(table))
+  const twice = ownTables.find(
+    (table) => factTables?.names.includes(table) || factTables?.views.includes(table),
+  )
   if (twice !== undefined) return refuse(`its fields come with a table "${twice}": call its own otherwise`)
   const documentTables = ownTables.filter((table) => !Object.hasOwn(entries, table))
   if (document === undefined && documentTables.length > 0)

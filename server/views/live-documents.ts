@@ -27,6 +27,8 @@ import type { Lineage } from '../log/metadata.ts'
 export interface Progress {
   readonly epoch: Offset
   readonly offset: Offset
+  /** It is not there (any more). */
+  readonly gone?: true
 }
 
 export type Brought =
@@ -172,7 +174,7 @@ export class LiveDocuments {
   private open(document: DocumentId, loaded: Loaded, progress: Progress | null): Brought {
     const { lineage, engine: has, snapshot, entries, offset } = fold(loaded)
     const reached = { epoch: lineage.epoch, offset }
-    if (lineage.removed || offset === noOffset) return { kind: 'gone', progress: reached }
+    if (lineage.removed || offset === noOffset) return { kind: 'gone', progress: { ...reached, gone: true } }
     // Nothing is the same in all of them.
     const engine = has ?? 'yjs'
     const from = startOf(loaded, lineage, progress)

@@ -150,7 +150,16 @@ export async function prepare(owner: Sql): Promise<void> {
   ])
 }
 
-export function viewsQueryContract(open: () => Promise<UnderTest>): void {
+export interface Asked {
+  readonly owner: Sql
+  readonly queries: Queries
+}
+
+/** `further`: of the same database, which takes long to start. */
+export function viewsQueryContract(
+  open: () => Promise<UnderTest>,
+  further: (asked: () => Asked) => void,
+): void {
   let under: UnderTest
   let queries: Queries
   beforeAll(async () => {
@@ -162,6 +171,8 @@ export function viewsQueryContract(open: () => Promise<UnderTest>): void {
     await under.reader.close()
     await under.owner.close()
   })
+  describe('and', () => further(() => ({ owner: under.owner, queries })))
+
   const documents = async (sql: string, rights: QueryRights): Promise<unknown[]> =>
     (await rowsOf(queries, sql, rights)).map((row) => row['document'])
 

@@ -6,6 +6,7 @@
  */
 import type { Value } from '../../engine/live-document.ts'
 import type { AnyKind } from '../fold/kind.ts'
+import type { MultiValue, Side } from '../kinds/multi-value.ts'
 import type { ColumnValue } from '../row.ts'
 
 export interface Column {
@@ -25,6 +26,23 @@ const at =
   (read: Readonly<Record<string, Value>>): ColumnValue =>
     read[name]
 
+/** Sides as SQL and HTTP have them: times in ISO 8601. */
+export const toldSides = (sides: readonly Side<Value>[] | null): Value =>
+  sides === null ? null : sides.map(toldSide)
+
+export const toldSide = ({ key, value, subject, actor, at }: Side<Value>): ToldSide => ({
+  key,
+  value,
+  subject,
+  actor,
+  at: isoOf(at),
+})
+
+export type ToldSide = Omit<Side<Value>, 'at'> & { readonly at: string | null }
+
+export const isoOf = (timeMs: number | null): string | null =>
+  timeMs === null ? null : new Date(timeMs).toISOString()
+
 /** `type`: of fields that hold whatever the app says. */
 const partsOf: Readonly<Record<string, (type: string) => readonly Part[]>> = {
   register: (type) => [['', type, whole]],
@@ -34,7 +52,7 @@ const partsOf: Readonly<Record<string, (type: string) => readonly Part[]>> = {
   counter: () => [['', 'bigint', whole]],
   multiValue: (type) => [
     ['', type, at('value')],
-    ['_conflict', 'jsonb', at('conflict')],
+    ['_conflict', 'jsonb', ({ conflict }: MultiValue<Value>) => toldSides(conflict)],
   ],
   set: () => [['', 'jsonb', whole]],
   quantity: () => [

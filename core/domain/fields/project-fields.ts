@@ -9,9 +9,12 @@ import type { MapState, State, Touched, Value } from '../../engine/live-document
 import { type Fact, factsRoot } from '../facts/fact.ts'
 import { DocumentFold, type FactEntry } from '../fold/document-fold.ts'
 import { type FieldsOfDocument, fieldsOf } from '../fold/fields.ts'
+import { type MultiValue, type Side, sinceOf } from '../kinds/multi-value.ts'
+import type { OwnerState } from '../kinds/owner.ts'
 import { fieldOfRoot } from '../kinds/text.ts'
 import type { Row } from '../row.ts'
-import type { FieldColumn, FieldTables } from './tables.ts'
+import { isoOf, toldSides } from './columns.ts'
+import type { FieldColumn, FieldTables, Settles } from './tables.ts'
 
 export interface FieldRows {
   readonly table: string
@@ -23,12 +26,14 @@ export interface FieldRows {
 export class FieldsProjection {
   readonly tables: FieldTables
   private readonly definition: FieldsOfDocument
+  private readonly settles: Settles
   /** By who projects: each is told all changes. */
   private readonly folds = new WeakMap<State, Map<string, DocumentFold>>()
 
-  constructor(tables: FieldTables, definition: FieldsOfDocument) {
+  constructor(tables: FieldTables, definition: FieldsOfDocument, settles: Settles = {}) {
     this.tables = tables
     this.definition = definition
+    this.settles = settles
   }
 
   /** All rows of the document, for `reader`, whose fold is kept. */
@@ -51,12 +56,12 @@ export class FieldsProjection {
         rows: entities
           .flatMap((entity) => fold.facts(entity))
           .filter(isTold)
-          .map((fact) => factRow(fold, fact)),
+          .map((fact) => this.factRow(fold, fact)),
       },
       {
         table: conflicts,
         entries: null,
-        rows: entities.flatMap((entity) => this.conflictsOf(fold, state, entity)),
+        rows: entities.flatMap((entity) => this.conflictsOf(fold, entity)),
       },
     ]
   }
@@ -93,7 +98,7 @@ export class FieldsProjection {
       replaced.push({
         table: this.tables.facts,
         entries: told.map(({ key }) => key),
-        rows: told.map((fact) => factRow(known, fact)),
+        rows: told.map((fact) => this.factRow(known, fact)),
       })
     const waiting = [...entities].sort()
     const entries = waiting.flatMap((entity) =>
@@ -103,7 +108,7 @@ export class FieldsProjection {
       replaced.push({
         table: this.tables.conflicts,
         entries,
-        rows: waiting.flatMap((entity) => this.conflictsOf(known, state, entity)),
+        rows: waiting.flatMap((entity) => this.conflictsOf(known, entity)),
       })
     return replaced
   }
@@ -135,19 +140,74 @@ export class FieldsProjection {
     return { table: this.tables.document, entries: null, rows: [rowOf(fold, state, '', this.tables.columns)] }
   }
 
+  /** Of the entity's fields, those that are in conflict, each with its sides and whose business that is. */
+  conflictsIn(fold: DocumentFold, entity: string): InConflict[] {
+    return this.multiValuesOf(entity).flatMap((field) => {
+      const { conflict } = fold.read(entity, field) as MultiValue<Value>
+      return conflict === null ? [] : [{ entity, field, sides: conflict, roles: this.rolesOf(entity, field) }]
+    })
+  }
+
+  /** Who is asked to settle it; empty: anybody. */
+  rolesOf(entity: string, field: string): readonly string[] {
+    const path = entity === '' ? field : `${entity.slice(0, entity.indexOf('/'))}.${field}`
+    return Object.hasOwn(this.settles, path) ? this.settles[path]! : []
+  }
+
   private multiValuesOf(entity: string): string[] {
     const own = fieldsOf(this.definition, entity)
     return Object.keys(own).filter((field) => own[field]!.name === 'multiValue')
   }
 
-  private conflictsOf(fold: DocumentFold, state: State, entity: string): Row[] {
-    return this.multiValuesOf(entity).flatMap((field) => {
-      const { conflict } = fold.read(entity, field, state) as { readonly conflict: Value }
-      return conflict === null
-        ? []
-        : [{ entry: entryOfConflict(entity, field), entity, field, sides: conflict }]
-    })
+  private conflictsOf(fold: DocumentFold, entity: string): Row[] {
+    return this.conflictsIn(fold, entity).map(({ field, sides, roles }) => ({
+      entry: entryOfConflict(entity, field),
+      entity,
+      field,
+      sides: toldSides(sides),
+      since: isoOf(sinceOf(sides)),
+      roles,
+    }))
   }
+
+  private factRow(fold: DocumentFold, fact: Fact): Row {
+    const { key, entity, type, payload, actor, outcome, lamport } = fact
+    const dot = type.indexOf('.')
+    const field = type.slice(0, dot)
+    const operation = type.slice(dot + 1)
+    return {
+      entry: key,
+      entity,
+      field,
+      operation,
+      payload,
+      actor,
+      subject: fold.subjectOf(actor) ?? '',
+      status: outcome.status,
+      reason: outcome.reason,
+      decided_by: outcome.by,
+      detail: outcome.detail as Value | undefined,
+      place: lamport,
+      ...(outcome.status === 'pending' && {
+        holder: outcome.reason === 'proposal' ? this.holderOf(fold, entity) : null,
+        roles: fieldsOf(this.definition, entity)[field]?.rolesOf?.(operation) ?? [],
+      }),
+    }
+  }
+
+  /** Whom a proposal waits for. A hand-over changes its outcome, so its row follows. */
+  private holderOf(fold: DocumentFold, entity: string): string | null {
+    const own = fieldsOf(this.definition, entity)
+    const field = Object.keys(own).find((name) => own[name]!.name === 'owner')
+    return field === undefined ? null : (fold.state(entity, field) as OwnerState).holder
+  }
+}
+
+export interface InConflict {
+  readonly entity: string
+  readonly field: string
+  readonly sides: readonly Side<Value>[]
+  readonly roles: readonly string[]
 }
 
 const entryOfConflict = (entity: string, field: string): string => `${entity}.${field}`
@@ -176,23 +236,4 @@ function rowOf(fold: DocumentFold, state: State, entity: string, columns: readon
     row[column.name] = column.value(read)
   }
   return row
-}
-
-function factRow(fold: DocumentFold, fact: Fact): Row {
-  const { key, entity, type, payload, actor, outcome, lamport } = fact
-  const dot = type.indexOf('.')
-  return {
-    entry: key,
-    entity,
-    field: type.slice(0, dot),
-    operation: type.slice(dot + 1),
-    payload,
-    actor,
-    subject: fold.subjectOf(actor) ?? '',
-    status: outcome.status,
-    reason: outcome.reason,
-    decided_by: outcome.by,
-    detail: outcome.detail as Value | undefined,
-    place: lamport,
-  }
 }

@@ -5,11 +5,20 @@
  *   deals_lines      a row for each entity of `lines`  its fields; `id` is what is behind the slash
  *   deals_facts      a row for each fact               what it says, whose it is, what became of it
  *   deals_conflicts  a row for each field that waits for a person, with all sides
+ *   deals_parked     a row for each reference to a document that is not there (yet)
  *
  * An offer, an intent, a proposal is a fact, so its outcome is a column to filter by.
+ *
+ * `deals_parked` is a view and no column: whether another document is there is nothing that rows of this one could be made of, or
+ * they would be others after a rebuild. So it is asked when somebody looks, in whatever order documents come (`tidemark.is_there`).
+ * Who may not read a target is not told whether it is there.
  */
 import type { Fields, FieldsOfDocument } from '../fold/fields.ts'
+import type { AnyKind } from '../fold/kind.ts'
 import { type Column, columnsOf } from './columns.ts'
+
+/** By field, as `columns` names them: in whose inbox its conflicts are. */
+export type Settles = Readonly<Record<string, readonly string[]>>
 
 /** SQL types of fields that hold what the app says: `{ price: 'numeric', 'lines.count': 'integer' }`. Default: jsonb. */
 export type ColumnTypes = Readonly<Record<string, string>>
@@ -18,6 +27,7 @@ export interface FieldTables {
   readonly sql: string
   /** In the order of the SQL. */
   readonly names: readonly string[]
+  readonly views: readonly string[]
   /** All but the document's own. */
   readonly entryTables: readonly string[]
   readonly document: string
@@ -38,6 +48,7 @@ export interface CollectionTable {
 
 const identifier = /^[a-z][a-z0-9_]{0,39}$/
 const taken = new Set(['document', 'entry', 'id'])
+const reserved = new Set(['facts', 'conflicts', 'parked'])
 
 /** Throws an `Error` that says what is wrong. */
 export function tablesOf(name: string, definition: FieldsOfDocument, types: ColumnTypes = {}): FieldTables {
@@ -45,12 +56,12 @@ export function tablesOf(name: string, definition: FieldsOfDocument, types: Colu
   const columns = columnsOfFields(fields, '', types)
   const entities = new Map<string, CollectionTable>()
   for (const [collection, own] of Object.entries(collections)) {
-    if (!identifier.test(collection) || collection === 'facts' || collection === 'conflicts')
+    if (!identifier.test(collection) || reserved.has(collection))
       throw new Error(`a collection cannot be called "${collection}"`)
     const table = `${name}_${collection}`
     entities.set(collection, { table, columns: columnsOfFields(own, `${collection}.`, types) })
   }
-  const unknown = Object.keys(types).find((field) => !hasField(definition, field))
+  const unknown = Object.keys(types).find((field) => kindAt(definition, field) === undefined)
   if (unknown !== undefined) throw new Error(`"columns" has "${unknown}", which is no field`)
   const facts = `${name}_facts`
   const conflicts = `${name}_conflicts`
@@ -62,15 +73,25 @@ export function tablesOf(name: string, definition: FieldsOfDocument, types: Colu
     ),
     `create table ${facts} (document text, entry text, entity text not null, field text, operation text, payload jsonb,
        actor text not null, subject text not null, status text not null, reason text, decided_by text, detail jsonb,
-       place bigint not null, primary key (document, entry));`,
+       place bigint not null, holder text, roles text[], primary key (document, entry));`,
     `create index on ${facts} (status, field, operation);`,
+    `create index on ${facts} (document, entity, place, entry) where status = 'pending';`,
     `create table ${conflicts} (document text, entry text, entity text not null, field text not null, sides jsonb not null,
-       primary key (document, entry));`,
+       since timestamptz, roles text[] not null, primary key (document, entry));`,
   ]
+  const references = [
+    ...referencesOf(name, fields, `''`),
+    ...[...entities].flatMap(([collection, { table }]) =>
+      referencesOf(table, collections[collection]!, 'entry'),
+    ),
+  ]
+  const parked = `${name}_parked`
+  if (references.length > 0) statements.push(parkedSql(parked, references.join(' union all ')))
   const entryTables = [...[...entities.values()].map(({ table }) => table), facts, conflicts]
   return {
     sql: statements.join('\n'),
     names: [name, ...entryTables],
+    views: references.length > 0 ? [parked] : [],
     entryTables,
     document: name,
     facts,
@@ -78,6 +99,25 @@ export function tablesOf(name: string, definition: FieldsOfDocument, types: Colu
     columns,
     collections: entities,
   }
+}
+
+/** PostgreSQL 14 knows no such view: there, only who is granted it reads it. */
+const parkedSql = (name: string, query: string): string => `do $parked$ begin
+  if current_setting('server_version_num')::int >= 150000 then
+    create view ${name} with (security_invoker = true) as ${query};
+  else
+    create view ${name} as ${query};
+  end if;
+end $parked$;`
+
+/** For each, what is not there of what it points to. */
+function referencesOf(table: string, fields: Fields, entity: string): string[] {
+  const names = Object.keys(fields).filter((field) => fields[field]!.name === 'reference')
+  return names.map((field) => {
+    const column = `"${columnNameOf(field)}"`
+    return `select document, ${entity} as entity, '${field}' as field, ${column} as target from ${table}
+      where ${column} is not null and tidemark.is_there(${column}) is false`
+  })
 }
 
 function columnsOfFields(fields: Fields, prefix: string, types: ColumnTypes): FieldColumn[] {
@@ -97,10 +137,21 @@ function columnsOfFields(fields: Fields, prefix: string, types: ColumnTypes): Fi
 export const columnNameOf = (field: string): string =>
   field.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
 
-function hasField({ fields, collections = {} }: FieldsOfDocument, path: string): boolean {
+/** Throws an `Error` for what is no such field, or no role. */
+export function checkSettles(definition: FieldsOfDocument, settles: Settles): void {
+  for (const [path, roles] of Object.entries(settles)) {
+    if (kindAt(definition, path)?.name !== 'multiValue')
+      throw new Error(`"settles" has "${path}", which is no field of multiValue`)
+    if (!Array.isArray(roles) || roles.some((role) => typeof role !== 'string'))
+      throw new Error(`"settles.${path}" must be a list of roles`)
+  }
+}
+
+function kindAt({ fields, collections = {} }: FieldsOfDocument, path: string): AnyKind | undefined {
   const dot = path.indexOf('.')
-  if (dot === -1) return Object.hasOwn(fields, path)
-  return Object.hasOwn(collections[path.slice(0, dot)] ?? {}, path.slice(dot + 1))
+  const own = dot === -1 ? fields : (collections[path.slice(0, dot)] ?? {})
+  const field = path.slice(dot + 1)
+  return Object.hasOwn(own, field) ? own[field] : undefined
 }
 
 const sqlOf = ({ name, type }: Column): string => `"${name}" ${type}`

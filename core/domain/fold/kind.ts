@@ -96,6 +96,8 @@ export interface At {
   readonly field: string
   /** Who would write. */
   readonly actor: string
+  /** When, by the clock of who would: for people to read, never to decide by. */
+  readonly nowMs?: number
 }
 
 export type Mutator = (at: At, ...rest: never[]) => Draft
@@ -119,6 +121,8 @@ export interface Kind<State = unknown, Seen = unknown> {
   ): void
   /** The server's word on an intent of this field that is pending, given all that is in the log. It changes nothing. */
   judge?(fold: DocumentFold, intent: Fact, person?: Person): Decision
+  /** Who may do it, any of these; none: anybody. The judge asks; this tells people whose business it is. */
+  rolesOf?(operation: string): readonly string[]
   /** Asked of each fact of the entity's other fields before it counts: an outcome withholds it. */
   withhold?(state: State, fact: Fact, context: FoldContext, about: About): Outcome | null
   /** Of the entity, as this field knows it: what facts that are written now say of it. */

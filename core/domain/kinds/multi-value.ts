@@ -10,6 +10,8 @@
  * - `set` names at most one, so nobody settles a conflict unawares. `settle` names all that its author saw; two concurrent
  *   settlements do not name each other, and conflict anew.
  * - What was replaced is superseded, and stays in the document as it was.
+ * - A write may say when it was made (`"time": 1764000000000`), by the clock of whoever made it. People want to know when they compare two
+ *   sides; nothing is decided by it (P6).
  *
  * Rejected: to take all that a write depends on as replaced. Heads say what was seen of an entity, not of a field, and to walk
  * the graph at every write would cost what the entity is long.
@@ -34,6 +36,8 @@ export interface Side<T> {
   readonly actor: string
   readonly subject: string
   readonly key: FactKey
+  /** Milliseconds since 1970, by the clock of who wrote it; null where it does not say. */
+  readonly at: number | null
 }
 
 export interface MultiValueState {
@@ -43,7 +47,10 @@ export interface MultiValueState {
 
 export function multiValue<T extends Value = Value>(isValue: (value: Value) => boolean = () => true) {
   const isWrite = (payload: Value): payload is { readonly [name: string]: Value } =>
-    isObject(payload) && Object.hasOwn(payload, 'value') && isValue(payload['value']!)
+    isObject(payload) &&
+    Object.hasOwn(payload, 'value') &&
+    isValue(payload['value']!) &&
+    isTime(payload['time'])
   return {
     name: 'multiValue',
     operations: {
@@ -55,19 +62,24 @@ export function multiValue<T extends Value = Value>(isValue: (value: Value) => b
     },
     mutators: {
       /** Refused while there is a conflict. */
-      set({ fold, entity, field, actor }: At, value: T): Draft {
+      set({ fold, entity, field, actor, nowMs }: At, value: T): Draft {
         const sides = sidesOf<T>(fold.state(entity, field) as MultiValueState)
         if (sides.length > 1) return refusal('conflict', { sides })
         const [replaces] = othersOf(sides, actor)
-        const payload = replaces === undefined ? { value } : { value, replaces }
+        const payload = { value, ...(replaces !== undefined && { replaces }), ...timeOf(nowMs) }
         return { entity, type: `${field}.set`, payload, about: replaces === undefined ? [] : [replaces] }
       },
       /** With any value: one side's, or a third. Refused while there is no conflict. */
-      settle({ fold, entity, field, actor }: At, value: T): Draft {
+      settle({ fold, entity, field, actor, nowMs }: At, value: T): Draft {
         const sides = sidesOf<T>(fold.state(entity, field) as MultiValueState)
         if (sides.length < 2) return refusal('no_conflict', { value: sides[0]?.value ?? null })
         const replaces = othersOf(sides, actor)
-        return { entity, type: `${field}.settle`, payload: { value, replaces }, about: replaces }
+        return {
+          entity,
+          type: `${field}.settle`,
+          payload: { value, replaces, ...timeOf(nowMs) },
+          about: replaces,
+        }
       },
     },
     create: () => ({ current: new Map() }),
@@ -93,11 +105,33 @@ export function multiValue<T extends Value = Value>(isValue: (value: Value) => b
 }
 
 function sidesOf<T>({ current }: MultiValueState): Side<T>[] {
-  return [...current].map(([actor, { fact, subject }]) => {
-    const { value } = fact.payload as { readonly value: Value }
-    return { value: value as T, actor, subject, key: fact.key }
-  })
+  return [...current.values()].map(({ fact, subject }) => sideOf(fact, subject) as Side<T>)
 }
+
+interface Written {
+  readonly value: Value
+  readonly time?: number
+}
+
+/** What a fact of such a field wrote; its payload was checked. */
+export function sideOf({ key, actor, payload }: Fact, subject: string): Side<Value> {
+  const { value, time = null } = payload as object as Written
+  return { value, actor, subject, key, at: time }
+}
+
+/** Since when there are two of them, as far as they say. */
+export function sinceOf(sides: readonly Pick<Side<unknown>, 'at'>[]): number | null {
+  const times = sides.flatMap(({ at }) => at ?? []).sort((a, b) => a - b)
+  return times[1] ?? null
+}
+
+const timeOf = (nowMs: number | undefined): { readonly time?: number } =>
+  nowMs === undefined ? {} : { time: Math.floor(nowMs) }
+
+/** What `Date` has at most; SQL has more. */
+const timeMsMax = 8_640_000_000_000_000
+const isTime = (time: Value | undefined): boolean =>
+  time === undefined || (Number.isInteger(time) && (time as number) >= 0 && (time as number) <= timeMsMax)
 
 const othersOf = (sides: readonly Side<unknown>[], actor: string): FactKey[] =>
   sides.flatMap((side) => (side.actor === actor ? [] : [side.key])).slice(0, sidesMax)

@@ -157,6 +157,10 @@ export function workflow<const States extends string, const Names extends string
       const reason = decision.accepted ? 'stale' : (decision.reason ?? 'refused')
       context.settle(intent, { status: 'rejected', reason, by: fact.key, detail: describe(claims) })
     },
+    rolesOf(name) {
+      const transition = transitions[name as Names]
+      return transition.consistency === 'decided' ? (transition.roles ?? []) : []
+    },
     judge(fold, intent, person = nobody) {
       const field = intent.type.slice(0, intent.type.indexOf('.'))
       const claims = fold.state(intent.entity, field) as Claims

@@ -3,7 +3,8 @@
  * those that the policies of any of them look into.
  *
  * It cannot be said (`any`) when a name is not found where adapters have their tables, or when a function takes part that
- * somebody wrote: what it reads stands in its text. Functions of PostgreSQL itself, of extensions and of Tidemark read no tables.
+ * somebody wrote: what it reads stands in its text. Functions of PostgreSQL itself, of extensions and of Tidemark read no tables, but
+ * for the one that says whether a document is there.
  */
 import type { Sql } from '../sql/sql.ts'
 import { type Dependencies, tableName } from './touch.ts'
@@ -53,7 +54,7 @@ const text = `with recursive
   union all
   select null, null, 'function' where exists (
     select from called join pg_proc p on p.oid = called.oid join pg_namespace n on n.oid = p.pronamespace
-    where n.nspname not in ('pg_catalog', 'tidemark') and not exists (
+    where p.proname = 'is_there' and n.nspname = 'tidemark' or n.nspname not in ('pg_catalog', 'tidemark') and not exists (
       select from pg_depend e where e.classid = 'pg_proc'::regclass and e.objid = p.oid and e.deptype = 'e'))`
 
 /** Throws `SqlError`. */

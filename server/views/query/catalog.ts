@@ -1,7 +1,8 @@
 /**
  * What may be named in a query, by the database's own catalog.
  *
- *   tables      those in the schemas of live adapters. Nothing else: no catalog, no `information_schema`, nothing of others
+ *   tables      those in the schemas of live adapters, and what waits in them (store/inbox.ts). Nothing else: no catalog, no
+ *               `information_schema`, nothing of others
  *   functions   by every function that the name could mean: none of them changes anything (`volatile`), looks at the server or the
  *               catalog, or runs SQL from a text. Of extensions only those of a list: a `stable` function may do anything
  *   operators   as functions, by what is behind them
@@ -15,6 +16,7 @@
  */
 import type { TidemarkError } from '../../../core/protocol/errors.ts'
 import type { Sql } from '../sql/sql.ts'
+import { inboxTables } from '../store/inbox.ts'
 import { textArray } from '../store/roles.ts'
 import { type Analysis, keyOf, refused, type SqlName } from './analyse.ts'
 
@@ -60,7 +62,7 @@ export class Catalog {
 
   /** The tables that it reads. Throws `query_refused`, and `SqlError`. */
   async check(analysis: Analysis): Promise<readonly TableName[]> {
-    const tables = await this.checkTables(analysis.tables)
+    const tables = (await this.checkTables(analysis.tables)).flatMap((table) => this.beneath(table))
     for (const type of analysis.types) if (!isType(type)) throw refused(`the type "${type.name}"`)
     await this.checkCalls(analysis)
     return tables
@@ -84,7 +86,15 @@ export class Catalog {
     return found as TableName[]
   }
 
+  /** The tables that a view of Tidemark's own is made of. */
+  private beneath(table: TableName): readonly TableName[] {
+    if (table.schema !== 'tidemark') return [table]
+    const names = this.schemas.map((schema) => `${schema}.${schema}${inboxTables.get(table.name)!}`)
+    return names.flatMap((name) => this.tables.get(name) ?? [])
+  }
+
   private find({ schema, name }: SqlName): TableName | undefined {
+    if (schema === 'tidemark') return inboxTables.has(name) ? { schema, name } : undefined
     if (schema !== null) return this.tables.get(`${schema}.${name}`)
     // PostgreSQL looks into its catalog first, where all tables are named so.
     return name.startsWith('pg_') ? undefined : this.tables.get(name)

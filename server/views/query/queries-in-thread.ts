@@ -11,7 +11,7 @@ import type { Logger } from '../../logger.ts'
 import { PostgresSql } from '../sql/postgres-sql.ts'
 import { type Sql, SqlError } from '../sql/sql.ts'
 import { assertLogin, installLogin, installRoles } from '../store/roles.ts'
-import { secure } from '../store/secure.ts'
+import { openInbox, secure } from '../store/secure.ts'
 import { TablesRefused } from '../store/tables.ts'
 import { AfterWaits, type Takes } from './after.ts'
 import type { TableName } from './catalog.ts'
@@ -79,6 +79,7 @@ export class QueriesInThread {
     this.schemas = schemas
     if (!this.areRolesThere) return
     for (const schema of schemas) await secure(sql, schema, this.declared)
+    await openInbox(sql)
     if (this.state.at === 'open') return this.state.queries.catalog.forget()
     await this.orShut(async () => {
       const reader = await this.reader()

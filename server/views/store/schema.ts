@@ -18,6 +18,7 @@
  */
 
 import { quoted, type Sql, SqlError, type Statement } from '../sql/sql.ts'
+import { inboxSql } from './inbox.ts'
 import { matchesSql } from './readable-sql.ts'
 import { type EntryTables, readTables, type Table, TablesRefused } from './tables.ts'
 
@@ -59,6 +60,7 @@ const steps: readonly string[] = [
    alter table tidemark.claims add column lineage bigint not null default 0;
    create index on tidemark.claims (document);
    create table tidemark.claimants (adapter text primary key, read_at timestamptz not null default now());`,
+  inboxSql,
 ]
 
 // Two nodes that start at once make one schema. Any number does, as long as nobody else uses it.

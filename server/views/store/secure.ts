@@ -95,3 +95,21 @@ function rowSecurity(relation: string, hasPolicies: boolean, isFolded: boolean):
         (select not pg_catalog.pg_has_role('${readerRole}', 'member')) or ${readableCondition(document)})`
   return [{ text: policy }, { text: `alter table ${relation} enable row level security` }]
 }
+
+const isOpenSql = `select has_table_privilege('${adminRole}', 'tidemark.intents', 'select')`
+
+/** Lets queries read what waits (inbox.ts); the roles are there. Throws `SqlError`. */
+export async function openInbox(sql: Sql): Promise<void> {
+  const [result] = await sql.batch([{ text: isOpenSql }])
+  if (result?.rows[0]?.[0] === 't') return
+  const readers = [readerRole, adminRole].map(quoted).join(', ')
+  await sql.batch([
+    { text: `grant usage on schema tidemark to ${readers}` },
+    // Not every database lets everybody call what is new.
+    {
+      text: `grant execute on function tidemark.is_there(text), tidemark.served(), tidemark.conflict_rows(), tidemark.intent_rows(),
+        tidemark.list_of(text, text, text[], text[], text[]) to ${readers}`,
+    },
+    { text: `grant select on tidemark.conflicts, tidemark.intents to ${readers}` },
+  ])
+}

@@ -23,6 +23,7 @@ import type { Table } from './tables.ts'
 export interface Progress {
   readonly epoch: number
   readonly offset: number
+  readonly gone?: true
 }
 
 export interface DocumentRows {
@@ -256,19 +257,22 @@ const byIndex: Statement = { text: "select set_config('enable_seqscan', 'off', t
 
 function progressOf({ documents }: WriteBatch): Statement[] {
   if (documents.length === 0) return []
-  const rows = documents.toSorted(byDocument).map(({ schema, document, progress: { epoch, offset } }) => ({
-    adapter: schema,
-    document,
-    epoch,
-    offset,
-  }))
+  const rows = documents
+    .toSorted(byDocument)
+    .map(({ schema, document, progress: { epoch, offset, gone = false } }) => ({
+      adapter: schema,
+      document,
+      epoch,
+      offset,
+      gone,
+    }))
   return [
     {
-      text: `insert into tidemark.progress as p (adapter, document, epoch, "offset")
-        select adapter, document, epoch, "offset"
-        from json_to_recordset($1::json) as r(adapter text, document text, epoch bigint, "offset" bigint)
-        on conflict (adapter, document) do update set epoch = excluded.epoch, "offset" = excluded."offset"
-        where (p.epoch, p."offset") is distinct from (excluded.epoch, excluded."offset")`,
+      text: `insert into tidemark.progress as p (adapter, document, epoch, "offset", gone)
+        select adapter, document, epoch, "offset", gone
+        from json_to_recordset($1::json) as r(adapter text, document text, epoch bigint, "offset" bigint, gone boolean)
+        on conflict (adapter, document) do update set epoch = excluded.epoch, "offset" = excluded."offset", gone = excluded.gone
+        where (p.epoch, p."offset", p.gone) is distinct from (excluded.epoch, excluded."offset", excluded.gone)`,
       parameters: [JSON.stringify(rows)],
     },
   ]

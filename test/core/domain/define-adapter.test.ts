@@ -1,6 +1,9 @@
 /** A wrong definition is refused with a sentence; TypeScript refuses columns that are missing or of another type. */
 import { describe, expect, expectTypeOf, test } from 'vitest'
 import { type Adapter, defineAdapter, isAdapter } from '../../../core/domain/adapter.ts'
+import { counter } from '../../../core/domain/kinds/counter.ts'
+import { multiValue } from '../../../core/domain/kinds/multi-value.ts'
+import { reference } from '../../../core/domain/kinds/reference.ts'
 import { tablesIn } from '../../../core/domain/tables-in-sql.ts'
 
 interface Note {
@@ -119,4 +122,44 @@ test('tables are found in SQL as people write it, and in nothing else', () => {
     create index on notes (note); create view v as select 1;
   `)
   expect(tables).toEqual(['notes', 'lines'])
+})
+
+describe('whose business a conflict is', () => {
+  const definition = {
+    name: 'deals',
+    version: 1,
+    documents: 'deals/:id',
+    fields: { title: multiValue<string>(), count: counter() },
+    collections: { lines: { price: multiValue<number>() } },
+  }
+
+  test('is said of fields of multiValue, in collections too', () => {
+    expect(() =>
+      defineAdapter({ ...definition, settles: { title: ['seller'], 'lines.price': ['clerk'] } }),
+    ).not.toThrow()
+  })
+
+  test.each([{ count: ['seller'] }, { nothing: ['seller'] }, { 'lines.nothing': ['seller'] }])(
+    'and of nothing else: %j',
+    (settles) => {
+      expect(() => defineAdapter({ ...definition, settles })).toThrow('no field of multiValue')
+    },
+  )
+
+  test('goes with fields', () => {
+    const { fields, collections, ...rest } = definition
+    expect(() =>
+      defineAdapter({ ...rest, sql: 'create table deals (document text primary key)', settles: {} }),
+    ).toThrow('"settles"')
+  })
+
+  test('an adapter has no table of its own where fields have a view', () => {
+    expect(() =>
+      defineAdapter({
+        ...definition,
+        fields: { harvest: reference('harvests/:id') },
+        sql: 'create table deals_parked (document text primary key)',
+      }),
+    ).toThrow('deals_parked')
+  })
 })

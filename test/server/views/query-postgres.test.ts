@@ -8,6 +8,7 @@ import { QueriesInThread } from '../../../server/views/query/queries-in-thread.t
 import { PostgresSql } from '../../../server/views/sql/postgres-sql.ts'
 import { installLogin, installRoles, type Login } from '../../../server/views/store/roles.ts'
 import { installAdapter, installTidemark } from '../../../server/views/store/schema.ts'
+import { inboxContract } from '../../contract/views-inbox.ts'
 import {
   admin,
   never,
@@ -39,7 +40,7 @@ async function open(url: string): Promise<UnderTest & { readonly login: Login }>
   return { owner, reader: sqlOf(loginUrl(url, login)), isEmbedded: false, login }
 }
 
-describe('the contract', () => viewsQueryContract(() => open(server.url)))
+describe('the contract', () => viewsQueryContract(() => open(server.url), inboxContract))
 
 async function newDatabase(name: string): Promise<string> {
   const client = new Client({ connectionString: server.url })

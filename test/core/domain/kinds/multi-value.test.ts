@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { isRefusal } from '../../../../core/domain/facts/draft.ts'
 import { DocumentFold } from '../../../../core/domain/fold/document-fold.ts'
 import type { FieldsOfDocument } from '../../../../core/domain/fold/fields.ts'
-import { type MultiValue, multiValue } from '../../../../core/domain/kinds/multi-value.ts'
+import { type MultiValue, multiValue, sinceOf } from '../../../../core/domain/kinds/multi-value.ts'
 import type { Behaviour } from '../../../support/fact-history.ts'
 import { FactWriter, permutations } from '../../../support/fact-writer.ts'
 import { holdsLaws } from '../../../support/fold-laws.ts'
@@ -30,6 +30,7 @@ test('who has seen a value replaces it; who has not stands beside it', () => {
   const { conflict } = read(anna.fold)
   expect(conflict?.map(({ key }) => key).sort()).toEqual([second, third])
   expect(conflict?.find(({ key }) => key === third)).toEqual({
+    at: null,
     value: 3,
     actor: 'carlcc',
     subject: 'user of carlcc',
@@ -38,6 +39,27 @@ test('who has seen a value replaces it; who has not stands beside it', () => {
   expect(read(anna.fold).value).toBe(conflict![0]!.value)
   expect(anna.fold.fact(first)?.outcome).toEqual({ status: 'superseded', by: second })
   expect(anna.fold.fact(first)?.payload).toEqual({ value: 1 })
+})
+
+test('sides say when they were written, which decides nothing', () => {
+  const yesterday = 1_764_000_000_000
+  const orders = [
+    [yesterday, 5],
+    [5, yesterday],
+    [undefined, yesterday],
+  ].map((times) => {
+    const [anna, bert] = people()
+    for (const [i, each] of [anna, bert].entries()) {
+      const nowMs = times[i]
+      each.write(set({ ...each.at('price'), ...(nowMs !== undefined && { nowMs }) }, i))
+    }
+    anna.meet(bert)
+    const { conflict } = read(anna.fold)
+    expect(conflict?.map(({ at }) => at)).toEqual(times.map((time) => time ?? null))
+    expect(sinceOf(conflict!)).toBe(times[0] === undefined ? null : yesterday)
+    return conflict?.map(({ key }) => key)
+  })
+  expect(new Set(orders.map(String)).size).toBe(1)
 })
 
 test('a conflict stays until somebody settles it, with any value, and only then can one go on', () => {
@@ -97,6 +119,8 @@ test.each([
   ['no value', 'set', {}],
   ['a value of another type', 'set', { value: 'x' }],
   ['several at once, without saying so', 'set', { value: 1, replaces: ['annaaa:1', 'bertbb:1'] }],
+  ['a time before all', 'set', { value: 1, time: -1 }],
+  ['a time that is no date', 'set', { value: 1, time: 8_640_000_000_000_001 }],
   ['what is no key', 'set', { value: 1, replaces: 'anna' }],
   ['nothing to settle', 'settle', { value: 1, replaces: [] }],
   [
