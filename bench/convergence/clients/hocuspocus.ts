@@ -1,0 +1,123 @@
+/** `HocuspocusProvider` of @hocuspocus/provider. It counts what is unsaved, and is told of each edit that is durable. */
+import { HocuspocusProvider, HocuspocusProviderWebsocket } from '@hocuspocus/provider'
+
+import * as Y from 'yjs'
+import type { Operation } from '../operation.ts'
+import { QuietSocket } from './quiet-socket.ts'
+import type { ClientKind, Content, Edit, Replica, Setting } from './replica.ts'
+import { actorOf, YjsDocument } from './yjs-document.ts'
+
+export const hocuspocus: ClientKind = {
+  name: 'hocuspocus',
+  async open(setting) {
+    const replica = new HocuspocusReplica(setting)
+    replica.start()
+    return replica
+  },
+}
+
+class HocuspocusReplica implements Replica {
+  readonly engine = 'yjs'
+  readonly edits: Edit[] = []
+  private readonly setting: Setting
+  private socket!: HocuspocusProviderWebsocket
+  private provider!: HocuspocusProvider
+  private document!: YjsDocument
+  private life = 0
+  private told = 0
+  private paused = false
+
+  constructor(setting: Setting) {
+    this.setting = setting
+  }
+
+  start(): void {
+    const { name, line, document, random, clockSkewMs, token } = this.setting
+    const life = ++this.life
+    const doc = new Y.Doc()
+    doc.clientID = 1 + random.below(2 ** 31)
+    const handle = { doc, loaded: true, on: () => () => undefined }
+    this.document = new YjsDocument(handle, {
+      name,
+      edits: this.edits,
+      actor: actorOf(name, life),
+      clockSkewMs,
+    })
+    // What an earlier page did not hear of, nobody is told.
+    this.told = this.edits.length
+    this.socket = new HocuspocusProviderWebsocket({
+      url: `${line.url}/hocuspocus`,
+      WebSocketPolyfill: QuietSocket,
+      delay: 50,
+      minDelay: 50,
+      maxDelay: 200,
+    })
+    this.provider = new HocuspocusProvider({
+      name: document,
+      document: doc,
+      websocketProvider: this.socket,
+      token,
+      onUnsyncedChanges: () => this.life === life && this.tellSaved(),
+      onAuthenticationFailed: ({ reason }) => this.setting.say(`is denied: ${reason}`),
+    })
+    this.provider.attach()
+    this.document.introduce()
+  }
+
+  private tellSaved(): void {
+    if (!this.settled) return
+    for (const { name } of this.edits.slice(this.told)) this.setting.onSaved(name)
+    this.told = this.edits.length
+  }
+
+  edit(operation: Operation): Edit | null {
+    return this.document.edit(operation)
+  }
+  read(): Content {
+    return this.document.read()
+  }
+  fold(): string {
+    return this.document.fold()
+  }
+  broken(): string[] {
+    return this.document.broken()
+  }
+  get settled(): boolean {
+    return this.connected && this.provider.unsyncedChanges === 0
+  }
+  get connected(): boolean {
+    return this.provider.synced && this.socket.status === 'connected'
+  }
+  repeat(): boolean {
+    return false
+  }
+
+  offline(): void {
+    this.paused = true
+    this.socket.disconnect()
+  }
+  online(): void {
+    if (!this.paused) return
+    this.paused = false
+    // Resolves when it is connected, and is tried again until then.
+    this.socket.connect().catch(() => undefined)
+  }
+
+  /** Nothing was stored. */
+  async reload(): Promise<void> {
+    this.stop()
+    this.start()
+  }
+
+  async close(): Promise<void> {
+    this.stop()
+  }
+
+  private stop(): void {
+    this.life++
+    this.document.close()
+    this.provider.destroy()
+    this.socket.destroy()
+    this.document.doc.destroy()
+  }
+}

@@ -1,0 +1,68 @@
+/**
+ * A replica as the harness sees it, whatever its engine and its door. A new kind of client implements `Replica` and is added to
+ * the list in index.ts; nothing else has to know of it, except the oracle of its engine (`engines` in ../oracle.ts).
+ *
+ * Every edit has a name, which the same transaction writes into the document's map `edits`: whoever has the name has the edit,
+ * and a person can be told which one is missing, and whose it was.
+ */
+import type { NetworkLine } from '../network-line.ts'
+import type { Operation } from '../operation.ts'
+import type { Random } from '../random.ts'
+
+export interface Edit {
+  /** `ann.17` */
+  readonly name: string
+  /** In words. */
+  readonly what: string
+  /** As the engine emitted it. */
+  readonly update: Uint8Array
+}
+
+/** All that can be told apart, in an order of its own; equal texts mean equal replicas. */
+export interface Content {
+  readonly json: string
+  readonly edits: ReadonlySet<string>
+}
+
+export interface Setting {
+  /** `ann` */
+  readonly name: string
+  readonly document: string
+  readonly line: NetworkLine
+  readonly random: Random
+  readonly clockSkewMs: number
+  /** It may send what it has to say twice and out of order, if its protocol bears that. */
+  readonly shuffle: boolean
+  token(): Promise<string>
+  /** The client was told that the edit is durable. */
+  onSaved(edit: string): void
+  /** Something that belongs into the timeline. */
+  say(what: string): void
+}
+
+export interface Replica {
+  readonly engine: 'yjs'
+  readonly edits: readonly Edit[]
+  /** Null: there was nothing that it could do. */
+  edit(operation: Operation): Edit | null
+  read(): Content
+  /** What its fields come to; compared as text. */
+  fold(): string
+  /** Of the domain, in words; empty when all is well. */
+  broken(): readonly string[]
+  /** What it made is durable, as far as it has been told; doors that tell nothing say when they are in step. */
+  readonly settled: boolean
+  readonly connected: boolean
+  /** Sends something again that it had sent before; false where it is not its to do. */
+  repeat(choice: number): boolean
+  offline(): void
+  online(): void
+  /** The page is gone and comes back with what it had stored; what was not may be lost. */
+  reload(): Promise<void>
+  close(): Promise<void>
+}
+
+export interface ClientKind {
+  readonly name: string
+  open(setting: Setting): Promise<Replica>
+}

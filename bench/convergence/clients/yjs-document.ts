@@ -1,0 +1,245 @@
+/**
+ * A Y.Doc that is edited as operations say, with a name for each edit and the fields of the domain over it. All kinds of clients
+ * that speak Yjs share it.
+ */
+import * as Y from 'yjs'
+import { type Domain, type DomainHandle, type Done, openDomain } from '../../../client/domain/domain.ts'
+import { documentFields } from '../fields.ts'
+import type { Operation } from '../operation.ts'
+import type { Content, Edit } from './replica.ts'
+
+export const editsRoot = 'edits'
+const own = 'edit'
+const pasteCharactersMax = 40_000
+const words = ['tide', 'mark', 'é', '漢字', '😀', 'a', ' ', 'x\n', 'harvest ', 'sea']
+
+/** Of one life of a replica: what it had written last may be lost with a page, and no number may be used twice. */
+export const actorOf = (name: string, life: number): string => `${name}${String(life).padStart(3, '0')}`
+
+export class YjsDocument {
+  readonly doc: Y.Doc
+  readonly edits: Edit[]
+  private readonly name: string
+  private readonly undo: Y.UndoManager
+  private readonly domain: Domain<typeof documentFields>
+  private readonly clockSkewMs: number
+  private emitted: Uint8Array[] = []
+
+  /** `edits`: of earlier lives, to which new ones are added. `actor`: of this life alone. */
+  constructor(
+    handle: DomainHandle,
+    { name, edits, actor, clockSkewMs }: { name: string; edits: Edit[]; actor: string; clockSkewMs: number },
+  ) {
+    this.doc = handle.doc
+    this.name = name
+    this.edits = edits
+    this.clockSkewMs = clockSkewMs
+    const { doc } = this
+    // Roots as clients have them: without a kind, Yjs cannot edit them.
+    const roots = [doc.getText('text'), doc.getMap('map'), doc.getArray('list'), doc.getXmlFragment('tree')]
+    this.undo = new Y.UndoManager(roots, { trackedOrigins: new Set([own]), captureTimeout: 0 })
+    this.domain = openDomain(handle, documentFields, { actor, subject: '' })
+    doc.on('update', (update: Uint8Array, origin: unknown) => {
+      if (origin === own || origin === 'undo') this.emitted.push(update)
+    })
+  }
+
+  /** Before the first fact of an actor; an edit like any other. */
+  introduce(): Edit {
+    return this.transact('says who it is', own, () => this.domain.introduce())
+  }
+
+  edit(operation: Operation): Edit | null {
+    if (operation.kind === 'undo') {
+      if (this.undo.undoStack.length === 0) return null
+      return this.transact('undoes', 'undo', () => void this.undo.undo())
+    }
+    let what: string | null = null
+    const edit = this.transact('', own, () => {
+      what = operation.kind === 'fact' ? this.fact(operation) : change(this.doc, operation)
+    })
+    // Its name is all that it changes then; it was sent all the same.
+    const described = { ...edit, what: what ?? 'does nothing' }
+    this.edits[this.edits.length - 1] = described
+    return described
+  }
+
+  private transact(what: string, origin: string, act: () => void): Edit {
+    this.emitted = []
+    const number = this.edits.length + 1
+    const name = `${this.name}.${number}`
+    this.doc.transact(() => {
+      act()
+      this.doc.getMap(editsRoot).set(name, number)
+    }, origin)
+    const edit = { name, what, update: Y.mergeUpdates(this.emitted) }
+    this.edits.push(edit)
+    return edit
+  }
+
+  /** What was done, or null when it was refused here, as it may be. */
+  private fact({ place, choice }: Operation): string | null {
+    const { stock, price, tags, count, due, state } = this.domain.fields
+    const amount = 1 + (choice % 5)
+    const tag = ['red', 'blue', 'green'][choice % 3]!
+    const said = (done: Done, what: string): string | null => (done.refusal === null ? what : null)
+    switch (place % 10) {
+      case 0:
+      case 1:
+        return said(stock.do.put(amount), `puts ${amount} into stock`)
+      case 2:
+      case 3:
+        return said(stock.do.take(amount), `takes ${amount} from stock`)
+      case 4:
+        return said(price.do.set(choice), `sets the price to ${choice}`)
+      case 5:
+        return said(
+          choice % 2 === 0 ? tags.do.add(tag) : tags.do.remove(tag),
+          `${choice % 2 === 0 ? 'adds' : 'removes'} the tag ${tag}`,
+        )
+      case 6:
+        return said(count.do.add(amount), `counts ${amount}`)
+      case 7:
+        return said(due.do.set(choice, Date.now() + this.clockSkewMs), `sets due to ${choice}`)
+      default: {
+        const { next } = state.value
+        const move = next[choice % Math.max(1, next.length)]
+        return move === undefined ? null : said(state.do.move(move), `moves the state: ${move}`)
+      }
+    }
+  }
+
+  read(): Content {
+    return contentOf(this.doc)
+  }
+
+  fold(): string {
+    const { fields } = this.domain
+    return JSON.stringify(Object.entries(fields).map(([name, { value }]) => [name, value]))
+  }
+
+  broken(): string[] {
+    const { stock, state } = this.domain.fields
+    const { value, free, rights } = stock.value
+    const problems: string[] = []
+    if (value < 0) problems.push(`the stock is ${value}`)
+    const held = Object.values(rights).reduce((sum, amount) => sum + amount, free)
+    if (free < 0 || Object.values(rights).some((amount) => amount < 0)) problems.push('rights below 0')
+    if (held > value) problems.push(`rights to ${held} of a stock of ${value}`)
+    let at = 'draft'
+    for (const move of state.value.history) {
+      const [from, to] = allowed[move.transition]!
+      if (!from.includes(at) || to !== move.state)
+        problems.push(`${move.transition} from ${at} to ${move.state}`)
+      at = move.state
+    }
+    if (at !== state.value.state)
+      problems.push(`the state is ${state.value.state}, its history ends in ${at}`)
+    return problems
+  }
+
+  close(): void {
+    this.domain.close()
+    this.undo.destroy()
+  }
+}
+
+const allowed: Readonly<Record<string, readonly [readonly string[], string]>> = {
+  submit: [['draft'], 'review'],
+  revise: [['review', 'done'], 'draft'],
+  finish: [['review'], 'done'],
+  seal: [['draft', 'review', 'done'], 'sealed'],
+}
+
+/** Halves of surrogate pairs count as U+FFFD: Yjs replaces both when something comes between them, later on some replicas than on others. */
+export function contentOf(doc: Y.Doc): Content {
+  const edits = doc.getMap(editsRoot)
+  const names = [...edits.keys()].sort()
+  const json = JSON.stringify({
+    text: joined(doc.getText('text').toDelta() as Run[]),
+    map: sorted(doc.getMap('map').toJSON()),
+    list: doc.getArray('list').toJSON(),
+    tree: doc.getXmlFragment('tree').toString(),
+    facts: sorted(doc.getMap('facts').toJSON()),
+    edits: names,
+  })
+  return { json: json.replaceAll(/\\ud[89a-f]..|[\ud800-\udfff]/g, '\ufffd'), edits: new Set(names) }
+}
+
+type Run = { insert: unknown; attributes?: Record<string, unknown> }
+
+/** Replicas cut a text into runs where it was edited, also where the marks are the same. */
+function joined(runs: readonly Run[]): Run[] {
+  const all: Run[] = []
+  for (const { insert, attributes = {} } of runs) {
+    const marks = sorted(attributes)
+    const last = all.at(-1)
+    const isSame = last !== undefined && JSON.stringify(last.attributes) === JSON.stringify(marks)
+    if (isSame && typeof last.insert === 'string' && typeof insert === 'string') last.insert += insert
+    else all.push({ insert, attributes: marks })
+  }
+  return all
+}
+
+const sorted = (object: Record<string, unknown>): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(object).sort(([a], [b]) => (a < b ? -1 : 1)))
+
+function change(doc: Y.Doc, { kind, place, choice }: Operation): string | null {
+  const text = doc.getText('text')
+  const map = doc.getMap('map')
+  const list = doc.getArray('list')
+  const tree = doc.getXmlFragment('tree')
+  const at = place % (text.length + 1)
+  const key = ['a', 'b', 'c', 'd'][place % 4]!
+  const word = words[choice % words.length]!
+  switch (kind) {
+    case 'type': {
+      const burst = 1 + (choice % 8)
+      for (let i = 0, end = at; i < burst; i++, end += word.length) text.insert(end, word)
+      return `types ${JSON.stringify(word)} ${burst} times at ${at}`
+    }
+    case 'delete': {
+      const length = Math.min(text.length - at, 1 + (choice % 12))
+      if (length === 0) return null
+      text.delete(at, length)
+      return `deletes ${length} characters at ${at}`
+    }
+    case 'format': {
+      const length = Math.min(text.length - at, 1 + (choice % 9))
+      if (length === 0) return null
+      const marks = { [choice % 2 === 0 ? 'bold' : 'italic']: choice % 3 === 0 ? null : true }
+      text.format(at, length, marks)
+      return `formats ${length} characters at ${at}: ${JSON.stringify(marks)}`
+    }
+    case 'paste': {
+      const characters = 1_000 + ((choice * 37) % pasteCharactersMax)
+      text.insert(at, word.repeat(Math.ceil(characters / word.length)))
+      return `pastes ${characters} characters at ${at}`
+    }
+    case 'map':
+      if (choice % 5 === 0) map.delete(key)
+      else map.set(key, choice)
+      return choice % 5 === 0 ? `deletes the key ${key}` : `sets the key ${key} to ${choice}`
+    case 'list': {
+      const index = place % (list.length + 1)
+      if (choice % 4 === 0 && index < list.length) list.delete(index, 1)
+      else list.insert(index, [choice])
+      return `changes the list at ${index}`
+    }
+    case 'tree': {
+      const element = new Y.XmlElement('p')
+      element.insert(0, [new Y.XmlText(word)])
+      if (choice % 4 === 0 && tree.length > 0) tree.delete(place % tree.length, 1)
+      else tree.insert(place % (tree.length + 1), [element])
+      return 'changes the tree'
+    }
+    case 'nested': {
+      const nested = map.get(key)
+      if (nested instanceof Y.Map) nested.set('inner', choice)
+      else map.set(key, new Y.Map([['inner', choice]]))
+      return `changes what is nested in ${key}`
+    }
+    default:
+      return null
+  }
+}

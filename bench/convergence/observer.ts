@@ -1,0 +1,145 @@
+/**
+ * Reads a document at one node over a line that never fails, as the protocol says and no kinder: what comes must have the next
+ * offset, and what two observers were told of an offset must be the same. What it has seen was promised to everybody.
+ */
+import WebSocket from 'ws'
+import * as Y from 'yjs'
+import { type Offset, toOffset } from '../../core/offset.ts'
+import { decodeServerMessage } from '../../core/protocol/tidemark-v1/decode.ts'
+import { encodeClientMessage } from '../../core/protocol/tidemark-v1/encode.ts'
+import { type Opened, type ServerMessage, subprotocol } from '../../core/protocol/tidemark-v1/messages.ts'
+import { Assembler } from '../../core/protocol/tidemark-v1/parts.ts'
+import type { Content } from './clients/replica.ts'
+import { contentOf, editsRoot } from './clients/yjs-document.ts'
+import type { RelayNode } from './world.ts'
+
+const messageBytesMax = 64 * 1024 * 1024
+const retryMs = 30
+
+export interface Listener {
+  /** The first time this observer sees it. */
+  onSeen(edit: string): void
+  onEntry(offset: number, update: Uint8Array): void
+  onWrong(what: string): void
+}
+
+export class Observer {
+  readonly node: RelayNode
+  readonly doc = new Y.Doc()
+  offset: Offset = toOffset(0)
+  epoch: Offset = toOffset(0)
+  private readonly document: string
+  private readonly token: string
+  private readonly listener: Listener
+  private readonly name: string
+  private socket: WebSocket | null = null
+  private live = false
+  private closed = false
+  private assembler = new Assembler(messageBytesMax)
+
+  constructor(name: string, node: RelayNode, document: string, token: string, listener: Listener) {
+    this.name = name
+    this.node = node
+    this.document = document
+    this.token = token
+    this.listener = listener
+    this.doc.getMap(editsRoot).observe((event) => {
+      for (const [edit, { action }] of event.changes.keys) {
+        if (action === 'add') listener.onSeen(edit)
+        else listener.onWrong(`${name}: the edit ${edit} was written over or deleted`)
+      }
+    })
+  }
+
+  get isLive(): boolean {
+    return this.live
+  }
+
+  /** Comes back after each loss, until it is closed. */
+  start(): void {
+    void this.run()
+  }
+
+  private async run(): Promise<void> {
+    while (!this.closed) {
+      if (this.node.port !== null) await this.connect(this.node.port)
+      await new Promise((resolve) => setTimeout(resolve, retryMs))
+    }
+  }
+
+  /** Resolves when the connection has ended. */
+  private async connect(port: number): Promise<void> {
+    const socket = new WebSocket(`ws://127.0.0.1:${port}/v1/sync`, subprotocol)
+    this.socket = socket
+    this.assembler = new Assembler(messageBytesMax)
+    // A close follows.
+    socket.on('error', () => undefined)
+    socket.on('message', (frame: Buffer) => {
+      const bytes = this.assembler.take(frame)
+      if (bytes !== null) this.take(decodeServerMessage(bytes))
+    })
+    // `once` would reject with the error.
+    await new Promise((resolve) => socket.on('close', resolve))
+    this.live = false
+  }
+
+  read(): Content {
+    return contentOf(this.doc)
+  }
+
+  close(): void {
+    this.closed = true
+    this.socket?.terminate()
+  }
+
+  private take(message: ServerMessage): void {
+    switch (message.kind) {
+      case 'welcome': {
+        const have = { epoch: this.epoch, offset: this.offset, version: Y.encodeStateVector(this.doc) }
+        const { document, token, name: replica } = this
+        this.socket?.send(
+          encodeClientMessage({ kind: 'open', request: 1, document, engine: 'yjs', token, replica, have }),
+        )
+        return
+      }
+      case 'opened':
+        this.open(message)
+        this.live = true
+        return
+      case 'updates':
+        return this.entries(message.offset, message.updates)
+      case 'caught-up':
+        Y.applyUpdate(this.doc, message.update)
+        this.offset = message.offset
+        return
+      case 'refused':
+      case 'closed':
+        this.socket?.terminate()
+        return
+      default:
+    }
+  }
+
+  private open({ epoch, offset, catchUp }: Opened): void {
+    this.epoch = epoch
+    if (offset < this.offset)
+      this.listener.onWrong(
+        `${this.name}: ${this.node.name} is at offset ${offset}, and was at ${this.offset}`,
+      )
+    if (catchUp.kind === 'entries') this.entries(catchUp.offset, catchUp.updates)
+    else if (catchUp.kind === 'update') Y.applyUpdate(this.doc, catchUp.update)
+    if (catchUp.kind !== 'update' && offset !== this.offset)
+      this.listener.onWrong(`${this.name}: caught up to offset ${this.offset}, opened at ${offset}`)
+    this.offset = offset
+  }
+
+  private entries(first: Offset, updates: readonly Uint8Array[]): void {
+    if (first !== this.offset + 1)
+      this.listener.onWrong(`${this.name}: offset ${first} came, ${this.offset + 1} was next`)
+    for (const [i, update] of updates.entries()) {
+      this.listener.onEntry(first + i, update.slice())
+      Y.applyUpdate(this.doc, update)
+    }
+    this.offset = toOffset(first + updates.length - 1)
+  }
+}

@@ -1,0 +1,114 @@
+/** What histories came to: by profile and by kind of client, as an object, a table, and charts. */
+import type { Done } from './campaign.ts'
+import { Tally } from './timeline.ts'
+
+export interface ProfileReport {
+  readonly histories: number
+  readonly steps: number
+  readonly edits: number
+  readonly promised: number
+  readonly convergeP50Ms: number
+  readonly convergeP99Ms: number
+  readonly convergeMaxMs: number
+  /** On the line, both directions, of all clients of a kind. */
+  readonly bytes: Readonly<Record<string, number>>
+}
+
+export interface Report {
+  readonly seed: number
+  readonly minutes: number
+  readonly histories: number
+  readonly historiesPerSecond: number
+  readonly stepsPerSecond: number
+  readonly edits: number
+  readonly promised: number
+  readonly entries: number
+  readonly faults: Readonly<Record<string, number>>
+  readonly worlds: Readonly<Record<string, number>>
+  readonly profiles: Readonly<Record<string, ProfileReport>>
+}
+
+export function reportOf(done: readonly Done[], tookMs: number, seed: number): Report {
+  const faults = new Tally()
+  const worlds = new Tally()
+  const steps = sum(done.map(({ outcome }) => outcome.steps))
+  for (const { outcome, world } of done) {
+    faults.merge(outcome.faults)
+    worlds.add(world)
+  }
+  const names = [...new Set(done.map(({ profile }) => profile))]
+  return {
+    seed,
+    minutes: round(tookMs / 60_000),
+    histories: done.length,
+    historiesPerSecond: round(done.length / (tookMs / 1000)),
+    stepsPerSecond: round(steps / (tookMs / 1000)),
+    edits: sum(done.map(({ outcome }) => outcome.edits)),
+    promised: sum(done.map(({ outcome }) => outcome.promised)),
+    entries: sum(done.map(({ outcome }) => outcome.offsets)),
+    faults: faults.toJSON(),
+    worlds: worlds.toJSON(),
+    profiles: Object.fromEntries(
+      names.map((name) => [name, ofProfile(done.filter(({ profile }) => profile === name))]),
+    ),
+  }
+}
+
+function ofProfile(done: readonly Done[]): ProfileReport {
+  const bytes = new Tally()
+  for (const { outcome } of done) bytes.merge(outcome.bytes)
+  const times = done.map(({ outcome }) => outcome.convergeMs).sort((a, b) => a - b)
+  return {
+    histories: done.length,
+    steps: sum(done.map(({ outcome }) => outcome.steps)),
+    edits: sum(done.map(({ outcome }) => outcome.edits)),
+    promised: sum(done.map(({ outcome }) => outcome.promised)),
+    convergeP50Ms: Math.round(quantile(times, 0.5)),
+    convergeP99Ms: Math.round(quantile(times, 0.99)),
+    convergeMaxMs: Math.round(times.at(-1) ?? 0),
+    bytes: bytes.toJSON(),
+  }
+}
+
+export function tableOf(report: Report): string {
+  const rows = Object.entries(report.profiles).map(([name, of]) => [
+    name,
+    String(of.histories),
+    String(of.steps),
+    String(of.edits),
+    String(of.convergeP50Ms),
+    String(of.convergeP99Ms),
+    ...Object.values(of.bytes).map((bytes) => (bytes / Math.max(1, of.edits)).toFixed(0)),
+  ])
+  const kinds = Object.keys(Object.values(report.profiles)[0]?.bytes ?? {})
+  const head = [
+    'profile',
+    'histories',
+    'steps',
+    'edits',
+    'equal p50 ms',
+    'p99 ms',
+    ...kinds.map((kind) => `${kind} B/edit`),
+  ]
+  const faults = Object.entries(report.faults).map(([kind, count]) => [kind, String(count)])
+  return `${tabulate(head, rows)}
+${tabulate(['fault', 'times'], faults)}
+${report.histories} histories in ${report.minutes} minutes: ${report.historiesPerSecond} histories/s, ${report.stepsPerSecond} steps/s; ${report.promised} of ${report.edits} edits promised, ${report.entries} entries in logs
+`
+}
+
+function tabulate(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const widths = head.map((cell, i) => Math.max(cell.length, ...rows.map((row) => row[i]?.length ?? 0)))
+  const line = (cells: readonly string[]): string =>
+    `| ${cells.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join(' | ')} |\n`
+  return line(head) + line(widths.map((width) => '-'.repeat(width))) + rows.map(line).join('')
+}
+
+export function writeCharts(_report: Report, _folder: string): void {}
+
+const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0)
+const round = (value: number): number => Math.round(value * 100) / 100
+
+function quantile(sorted: readonly number[], fraction: number): number {
+  return sorted[Math.min(sorted.length - 1, Math.ceil(sorted.length * fraction) - 1)] ?? 0
+}

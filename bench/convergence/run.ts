@@ -1,0 +1,431 @@
+/**
+ * One history, against a world. Clients of all kinds edit one document, each over a line of its own; an observer at each node
+ * reads along. Checked at every step:
+ *
+ *   invariants   the rules of the domain hold at every replica
+ *   one order    offsets are contiguous, and two nodes say the same of each
+ * and whenever somebody joins, and after every kill before anybody comes back:
+ *   promises     who joins has every edit that its author was told is durable, or that anybody else has seen
+ * and at the end, when everything is whole again:
+ *   equality     all replicas are equal, and equal to a document that applied every edit; their folds are
+ *   once         what was sent again is in the log once; nothing is there that nobody made
+ *   bounds       the processes are no larger than they may be; nothing is held for anybody who is up to date
+ */
+import { readFileSync } from 'node:fs'
+import { clientKinds } from './clients/index.ts'
+import type { History, Step } from './history.ts'
+import { type Cut, NetworkLine } from './network-line.ts'
+import { Observer } from './observer.ts'
+import { type Author, Oracle, Violation } from './oracle.ts'
+import type { Profile } from './profiles.ts'
+import { type Random, randomOf } from './random.ts'
+import { Tally, Timeline, until } from './timeline.ts'
+import { checkViews, ViewsWatch } from './views.ts'
+import type { RelayNode, World } from './world.ts'
+
+export interface Outcome {
+  readonly steps: number
+  readonly edits: number
+  readonly promised: number
+  readonly offsets: number
+  readonly faults: Tally
+  /** By kind of client. */
+  readonly bytes: Tally
+  readonly convergeMs: number
+}
+
+export interface Failure extends Error {
+  readonly timeline: Timeline
+}
+
+const people = ['ann', 'ben', 'cem', 'dov', 'eli']
+const convergeMsMax = 60_000
+const joinMsMax = 30_000
+const armedMsMax = 400
+const waitMsMax = 60
+const tokenWaitMsMax = 900
+const clockSkewMsMax = 3_600_000
+const residentBytesMax = 700 * 1024 * 1024
+const retryMs = 200
+
+let histories = 0
+
+export async function run(world: World, profile: Profile, history: History): Promise<Outcome> {
+  const timeline = new Timeline()
+  const play = new Play(world, profile, history, timeline)
+  try {
+    await play.start()
+    for (const [i, step] of history.steps.entries()) {
+      timeline.step = i + 1
+      await play.step(step)
+      play.check()
+    }
+    return await play.settle()
+  } catch (error) {
+    timeline.say('!', String(error))
+    throw Object.assign(error instanceof Error ? error : new Error(String(error)), { timeline })
+  } finally {
+    await play.close()
+  }
+}
+
+interface Person extends Author {
+  readonly line: NetworkLine
+  readonly node: RelayNode
+}
+
+class Play {
+  private readonly world: World
+  private readonly profile: Profile
+  private readonly history: History
+  private readonly timeline: Timeline
+  private readonly random: Random
+  private readonly document = `convergence/${process.pid}-${++histories}`
+  private readonly oracle = new Oracle()
+  private readonly people: Person[] = []
+  private readonly observers: Observer[] = []
+  private readonly faults = new Tally()
+  /** Nodes that take no clients, because what they have is being looked at. */
+  private readonly gated = new Set<RelayNode>()
+  private views: ViewsWatch | null = null
+
+  constructor(world: World, profile: Profile, history: History, timeline: Timeline) {
+    this.world = world
+    this.profile = profile
+    this.history = history
+    this.timeline = timeline
+    this.random = randomOf(history.seed)
+  }
+
+  async start(): Promise<void> {
+    const { world, document, timeline } = this
+    timeline.say('world', `${world.name}, ${world.nodes.length} nodes, document ${document}`)
+    for (const node of world.nodes) this.observers.push(await this.observe(`observer at ${node.name}`, node))
+    if (world.postgres !== null)
+      this.views = await ViewsWatch.start(world.postgres.url, document, this.oracle)
+    for (const [i, name] of people.entries()) {
+      const kind = clientKinds[i % clientKinds.length]!
+      const node = world.nodes[i % world.nodes.length]!
+      const target = (): number | null => (this.gated.has(node) ? null : node.port)
+      const line = await NetworkLine.open(target, this.profile.quality, randomOf(this.random.below(2 ** 31)))
+      const replica = await kind.open({
+        name,
+        document,
+        line,
+        random: randomOf(this.random.below(2 ** 31)),
+        clockSkewMs: this.random.below(2 * clockSkewMsMax) - clockSkewMsMax,
+        // The door of documents with rules takes an actor's facts in their order only.
+        shuffle: world.postgres === null && this.history.seed % 2 === 0,
+        token: () => {
+          if (world.name === 'tokens') this.faults.add('token renewed')
+          return world.token(name)
+        },
+        onSaved: (edit) => {
+          timeline.say(name, `is told that ${edit} is durable`)
+          this.oracle.promise(edit, 'durable')
+        },
+        say: (what) => timeline.say(name, what),
+      })
+      const person = { name, kind: kind.name, replica, line, node }
+      this.people.push(person)
+      this.oracle.authors.push(person)
+    }
+  }
+
+  private async observe(name: string, node: RelayNode): Promise<Observer> {
+    const observer = new Observer(
+      name.replaceAll(' ', '-'),
+      node,
+      this.document,
+      await this.world.token('observer', 3_600),
+      {
+        onSeen: (edit) => this.oracle.promise(edit, `seen by ${name}`),
+        onEntry: (offset, update) => this.oracle.entry(offset, update),
+        onWrong: (what) => this.oracle.wrong.push(what),
+      },
+    )
+    observer.start()
+    return observer
+  }
+
+  async step({ act, client, choice, operations }: Step): Promise<void> {
+    const person = this.people[client % this.people.length]!
+    const { replica, line, name } = person
+    switch (act) {
+      case 'edit':
+      case 'burst':
+        for (const operation of operations) this.edit(person, operation)
+        break
+      case 'wait':
+        // Long enough for tokens to end, where they do.
+        await sleep(choice % (this.world.name === 'tokens' ? tokenWaitMsMax : waitMsMax))
+        break
+      case 'offline':
+        this.fault('offline', name, 'works offline')
+        replica.offline()
+        break
+      case 'online':
+        if (line.broken) this.timeline.say(name, 'has a network again')
+        else this.timeline.say(name, 'is online')
+        line.heal()
+        replica.online()
+        break
+      case 'cut':
+      case 'answer':
+      case 'ghost':
+        this.cut(person, act)
+        break
+      case 'freeze':
+        this.fault('partition', name, 'has no network, and is not told')
+        line.freeze()
+        break
+      case 'reload':
+        this.fault('page reloaded', name, 'loses the page, and opens it again')
+        await replica.reload()
+        break
+      case 'repeat':
+        if (replica.repeat(choice)) this.fault('update sent again', name, 'sends an old update again')
+        break
+      case 'join':
+        await this.checkJoin(this.world.nodes[choice % this.world.nodes.length]!, 'who joins')
+        break
+      case 'kill':
+        await this.killNode(this.world.nodes[choice % this.world.nodes.length]!, 'now')
+        break
+      case 'kill-promised':
+        await this.killPromised(person, operations)
+        break
+      case 'kill-store':
+        await this.killStore(choice)
+        break
+      case 'rebuild':
+      case 'upgrade':
+        if (this.views !== null) await this.rebuild(act, choice)
+        break
+    }
+    // What was sent travels while the next steps run, further with one choice than with another.
+    await sleep(choice % 4 === 0 ? choice % 7 : 0)
+  }
+
+  private edit({ replica, name }: Person, operation: Step['operations'][number]): void {
+    const edit = replica.edit(operation)
+    if (edit !== null) this.timeline.say(name, `${edit.what} (${edit.name})`)
+  }
+
+  private fault(kind: string, who: string, what: string): void {
+    this.faults.add(kind)
+    this.timeline.say(who, what)
+  }
+
+  private cut({ line, name }: Person, how: Cut): void {
+    if (!line.cut(how)) return
+    const said = {
+      cut: ['connection cut', 'loses the connection and what was under way'],
+      answer: ['answer lost', 'loses the connection; what was sent arrives, the answer does not'],
+      ghost: ['delivered late', 'loses the connection; what was sent arrives later'],
+    } as const
+    this.fault(said[how][0], name, said[how][1])
+  }
+
+  // --- faults of servers ----------------------------------------------------------------------------
+
+  private async killNode(node: RelayNode, when: string): Promise<void> {
+    this.gated.add(node)
+    this.fault('relay killed -9', node.name, `is killed with -9 (${when})`)
+    await node.kill9()
+    await turn()
+    const promised = [...this.oracle.promised.keys()]
+    await node.start()
+    this.timeline.say(node.name, 'runs again')
+    await this.checkJoin(node, `${node.name} after its kill`, promised)
+    this.gated.delete(node)
+  }
+
+  /** In the moment somebody is promised something: whatever was promised too early is lost. */
+  private async killPromised(person: Person, operations: Step['operations']): Promise<void> {
+    const { node } = person
+    const before = performance.now()
+    let isPromised = false
+    this.oracle.onPromise = () => {
+      if (isPromised) return
+      isPromised = true
+      node.killNow()
+    }
+    for (const operation of operations) this.edit(person, operation)
+    while (!isPromised && performance.now() - before < armedMsMax) await sleep(1)
+    this.oracle.onPromise = () => undefined
+    await this.killNode(node, isPromised ? 'as soon as something was promised' : 'now')
+  }
+
+  private async killStore(choice: number): Promise<void> {
+    const { redis, postgres, nodes } = this.world
+    const stores = [redis, postgres].filter((store) => store !== null)
+    const store = stores[choice % Math.max(1, stores.length)]
+    if (store === undefined) return this.killNode(nodes[0]!, 'now')
+    this.fault(`${store.name} killed -9`, store.name, 'is killed with -9')
+    await store.kill9()
+    await turn()
+    const promised = [...this.oracle.promised.keys()]
+    await store.start()
+    this.timeline.say(store.name, 'runs again')
+    await this.world.ready()
+    if (store === redis) await this.checkJoin(nodes[choice % nodes.length]!, 'who joins after it', promised)
+  }
+
+  private async rebuild(act: 'rebuild' | 'upgrade', choice: number): Promise<void> {
+    const { world } = this
+    const node = world.nodes[choice % world.nodes.length]!
+    if (act === 'rebuild') {
+      this.fault('views rebuilt', node.name, 'begins to rebuild the views')
+      await fetch(`${node.url}/v1/views/rebuild`, { method: 'POST' })
+      return
+    }
+    this.fault('adapter upgraded', 'world', 'has a newer adapter')
+    world.upgrade()
+    for (const each of world.nodes) await this.killNode(each, 'to load the newer adapter')
+  }
+
+  // --- checks ---------------------------------------------------------------------------------------
+
+  check(): void {
+    const { wrong } = this.oracle
+    if (wrong.length > 0) throw new Violation(wrong.join('; '))
+    for (const { name, replica } of this.people) {
+      const [broken] = replica.broken()
+      if (broken !== undefined) throw new Violation(`a rule is broken at ${name}: ${broken}`)
+    }
+  }
+
+  /** Somebody who has nothing, over a good network. */
+  private async checkJoin(
+    node: RelayNode,
+    who: string,
+    promised = [...this.oracle.promised.keys()],
+  ): Promise<Observer> {
+    const joiner = await this.observe(`joiner-${this.random.below(1_000_000)}`, node)
+    try {
+      await until(`${who} is answered by ${node.name}`, () => joiner.isLive, joinMsMax)
+      this.oracle.assertHas(joiner.read(), promised, `${who} at ${node.name}`)
+      this.timeline.say(node.name, `gives ${who} all ${promised.length} promised edits`)
+      return joiner
+    } finally {
+      joiner.close()
+    }
+  }
+
+  async settle(): Promise<Outcome> {
+    const { world, oracle, timeline } = this
+    timeline.step++
+    timeline.say('world', 'is whole again')
+    await world.ready()
+    const startedMs = performance.now()
+    for (const { line } of this.people) line.heal()
+    for (const { replica } of this.people) replica.online()
+    const nudge = setInterval(() => {
+      for (const { replica } of this.people) if (!replica.connected) replica.online()
+    }, retryMs)
+    try {
+      await until('all are equal', () => this.isSettled(), convergeMsMax)
+    } catch {
+      throw new Violation(`not equal within ${convergeMsMax} ms: ${this.difference()}`)
+    } finally {
+      clearInterval(nudge)
+    }
+    const convergeMs = performance.now() - startedMs
+    timeline.say('world', `all are equal after ${convergeMs.toFixed(0)} ms`)
+    this.check()
+
+    const promised = [...oracle.promised.keys()]
+    const content = this.people[0]!.replica.read()
+    const fold = this.people[0]!.replica.fold()
+    for (const { name, replica } of this.people) oracle.assertHas(replica.read(), promised, name)
+    oracle.assertNothingInvented(content)
+    for (const node of world.nodes) {
+      const joiner = await this.checkJoin(node, 'who joins at the end', promised)
+      assertSame(joiner.read().json, content.json, `who joins at ${node.name}`, 'ann')
+    }
+    const expected = oracle.expected(content.edits)
+    assertSame(content.json, expected.content.json, 'ann', 'the oracle')
+    for (const { name, replica } of this.people)
+      assertSame(replica.fold(), fold, `the fold of ${name}`, 'that of ann')
+    // Decisions are facts that no replica made.
+    if (this.views === null) assertSame(fold, expected.fold, 'the fold of ann', 'that of the oracle')
+    oracle.assertNoneTwice(['tidemark'])
+    if (this.views !== null) await checkViews(world, this.views, this.observers[0]!, content, timeline)
+    this.check()
+    this.assertBounded()
+    const bytes = new Tally()
+    for (const { kind, line } of this.people) bytes.add(kind, line.bytes.up + line.bytes.down)
+    return {
+      steps: this.history.steps.length,
+      edits: this.people.reduce((sum, { replica }) => sum + replica.edits.length, 0),
+      promised: promised.length,
+      offsets: this.observers[0]!.offset,
+      faults: this.faults,
+      bytes,
+      convergeMs,
+    }
+  }
+
+  private isSettled(): boolean {
+    this.check()
+    if (!this.people.every(({ replica }) => replica.settled)) return false
+    if (!this.observers.every((observer) => observer.isLive)) return false
+    const [first, ...others] = this.contents()
+    return others.every(([, json]) => json === first![1])
+  }
+
+  private contents(): [who: string, json: string][] {
+    const { people, observers } = this
+    return [
+      ...people.map(({ name, replica }): [string, string] => [name, replica.read().json]),
+      ...observers.map((observer): [string, string] => [
+        `the observer at ${observer.node.name}`,
+        observer.read().json,
+      ]),
+    ]
+  }
+
+  private difference(): string {
+    const [[, first], ...others] = this.contents() as [[string, string], ...[string, string][]]
+    const states = this.people.map(
+      ({ name, kind, replica }) =>
+        `${name} (${kind}) is ${replica.connected ? 'connected' : 'not connected'}${replica.settled ? '' : ', has something to save'}, ${replica.read().edits.size} edits`,
+    )
+    const different = others.filter(([, json]) => json !== first).map(([who]) => who)
+    return `${states.join('; ')}; different from ann: ${different.join(', ') || 'nobody'}`
+  }
+
+  private assertBounded(): void {
+    for (const node of this.world.nodes) {
+      const status = readFileSync(`/proc/${node.pid}/status`, 'utf8')
+      const bytes = Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) * 1024
+      if (bytes > residentBytesMax) throw new Violation(`${node.name} takes ${bytes} bytes`)
+      const grave = node.complaints.find((line) =>
+        /"gap"|resync failed|unreadable entry|uncaught/i.test(line),
+      )
+      if (grave !== undefined) throw new Violation(`${node.name} says ${grave}`)
+    }
+  }
+
+  async close(): Promise<void> {
+    this.oracle.onPromise = () => undefined
+    await this.views?.close()
+    for (const observer of this.observers) observer.close()
+    for (const { line, replica } of this.people) {
+      await replica.close()
+      await line.close()
+    }
+  }
+}
+
+function assertSame(one: string, other: string, who: string, whose: string): void {
+  if (one === other) return
+  let at = 0
+  while (one[at] === other[at]) at++
+  const near = (text: string): string => text.slice(Math.max(0, at - 60), at + 60)
+  throw new Violation(`${who} is not equal to ${whose}: …${near(one)}… and …${near(other)}…`)
+}
+
+const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))

@@ -1,0 +1,212 @@
+/**
+ * The real thing that histories run against: relay processes over a log, and what can be killed of it. A world is started once
+ * and serves many histories, each with a document of its own.
+ *
+ *   embedded   one relay process over the embedded log
+ *   redis      two relay processes over one redis-server that syncs each append
+ *   tokens     as `embedded`, and tokens that expire within seconds
+ *   views      as `redis`, and PostgreSQL, an adapter with rules, and the arbiter
+ *
+ * Compactions go on all the time: a tail of a few entries is enough. The clock of the second node is wrong by more than a
+ * minute; no merge may depend on it.
+ */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { SignJWT } from 'jose'
+import { writeAdapter } from './adapter.ts'
+import { Program, root } from './program.ts'
+import { type Store, startPostgres, startRedis } from './stores.ts'
+import { until } from './timeline.ts'
+
+export const worldNames = ['embedded', 'redis', 'tokens', 'views'] as const
+export type WorldName = (typeof worldNames)[number]
+
+export interface World {
+  readonly name: WorldName
+  readonly nodes: readonly RelayNode[]
+  readonly redis: Store | null
+  readonly postgres: Store | null
+  /** '' where none is asked for. */
+  token(subject: string, seconds?: number): Promise<string>
+  /** Of the adapter that is in place, from 1; 0 without views. */
+  readonly adapterVersion: number
+  /** A newer adapter is in place for nodes that start from now on. */
+  upgrade(): void
+  ready(): Promise<void>
+  close(): Promise<void>
+}
+
+const tokenSeconds = 2
+const secret = 'a secret of more than thirty-two bytes, for convergence'
+const readyMsMax = 60_000
+const skewMs = 90_000
+
+const settings: Readonly<Record<string, string>> = {
+  HOST: '127.0.0.1',
+  PORT: '0',
+  LOG_LEVEL: 'info',
+  ADAPTERS: './no-adapters',
+  COMPACTION_TAIL_COUNT_MAX: '8',
+  COMPACTION_INTERVAL_MS: '0',
+  ROOM_LINGER_MS: '200',
+  // Less than a large paste, so that whoever is slow falls behind and is resynced.
+  SESSION_BUFFER_BYTES_MAX: '65536',
+  SESSIONS_PER_ADDRESS_MAX: '100000',
+  SESSIONS_PER_USER_MAX: '100000',
+}
+
+export async function startWorld(name: WorldName): Promise<World> {
+  const folder = mkdtempSync(join(tmpdir(), 'tidemark-convergence-'))
+  const closing: (() => Promise<void>)[] = []
+  const close = async (): Promise<void> => {
+    for (const each of closing.splice(0).reverse()) await each()
+    rmSync(folder, { recursive: true, force: true })
+  }
+  try {
+    const usesRedis = name === 'redis' || name === 'views'
+    const redis = usesRedis ? await startRedis(join(folder, 'redis')) : null
+    if (redis !== null) closing.push(redis.stop)
+    const postgres = name === 'views' ? await startPostgres(`${folder}-postgres`) : null
+    if (postgres !== null) closing.push(postgres.stop)
+    const adapters = join(folder, 'adapters')
+    let adapterVersion = 0
+    const upgrade = (): void => writeAdapter(adapters, ++adapterVersion)
+    if (postgres !== null) upgrade()
+    const environment = {
+      ...settings,
+      DATA_DIR: join(folder, 'data'),
+      ...(redis !== null && { REDIS_URL: redis.url }),
+      ...(postgres !== null && { DATABASE_URL: postgres.url, ADAPTERS: adapters }),
+      ...(name === 'tokens' && { JWT_SECRET: secret }),
+    }
+    const nodes = Array.from(
+      { length: usesRedis ? 2 : 1 },
+      (_, i) => new RelayNode(`node ${i + 1}`, environment, i === 0 ? 0 : skewMs),
+    )
+    for (const node of nodes) {
+      await node.start()
+      closing.push(() => node.stop())
+    }
+    return {
+      name,
+      nodes,
+      redis,
+      postgres,
+      token: (subject, seconds = tokenSeconds) =>
+        name === 'tokens' ? tokenOf(subject, seconds) : Promise.resolve(''),
+      get adapterVersion() {
+        return adapterVersion
+      },
+      upgrade,
+      async ready() {
+        for (const node of nodes) await until(`${node.name} is ready`, () => node.isReady(), readyMsMax)
+      },
+      close,
+    }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+async function tokenOf(subject: string, seconds: number): Promise<string> {
+  const now = Math.floor(Date.now() / 1000)
+  return new SignJWT({ roles: [], documents: [{ match: '**', access: 'write' }] })
+    .setProtectedHeader({ alg: 'HS256' })
+    .setSubject(subject)
+    .setIssuedAt(now)
+    .setExpirationTime(now + seconds)
+    .sign(new TextEncoder().encode(secret))
+}
+
+export class RelayNode {
+  readonly name: string
+  /** Errors that it logged since somebody asked. */
+  complaints: string[] = []
+  /** Null while it does not run. */
+  port: number | null = null
+  private program: Program | null = null
+  private readonly environment: Readonly<Record<string, string>>
+  private readonly skewMs: number
+
+  constructor(name: string, environment: Readonly<Record<string, string>>, skew: number) {
+    this.name = name
+    this.environment = environment
+    this.skewMs = skew
+  }
+
+  get pid(): number {
+    return this.program?.pid ?? -1
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.port}`
+  }
+
+  async start(): Promise<void> {
+    const entry = join(root, 'dist/server/main.js')
+    const clock =
+      this.skewMs === 0 ? [] : ['--import', `data:text/javascript,${encodeURIComponent(skewed(this.skewMs))}`]
+    const [program, url] = await Program.start({
+      command: process.execPath,
+      args: [...clock, entry],
+      environment: this.environment,
+      ready: (line) => {
+        const { msg, url: at } = recordOf(line)
+        return msg === 'listening' ? String(at) : null
+      },
+      onLine: (line) => {
+        if (recordOf(line)['level'] === 'error' || !line.startsWith('{')) this.complaints.push(line)
+      },
+    })
+    this.program = program
+    this.port = Number(new URL(url).port)
+  }
+
+  /** Without waiting for its end. */
+  killNow(): void {
+    this.port = null
+    this.program?.signal('SIGKILL')
+  }
+
+  async kill9(): Promise<void> {
+    this.killNow()
+    await this.program?.end('SIGKILL')
+  }
+
+  async stop(): Promise<void> {
+    this.port = null
+    await this.program?.end('SIGTERM')
+  }
+
+  async isReady(): Promise<boolean> {
+    try {
+      return (await fetch(`${this.url}/readyz`)).ok
+    } catch {
+      // Nobody listens: not ready.
+      return false
+    }
+  }
+
+  /** The sum of those whose labels contain `label`. */
+  async metric(name: string, label = ''): Promise<number> {
+    const text = await (await fetch(`${this.url}/metrics`)).text()
+    const lines = text
+      .split('\n')
+      .filter((line) => line.startsWith(`tidemark_${name}`) && line.includes(label))
+    return lines.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0)
+  }
+}
+
+/** A line of the relay's log; of anything else that it prints, nothing. */
+function recordOf(line: string): Readonly<Record<string, unknown>> {
+  return line.startsWith('{') ? (JSON.parse(line) as Record<string, unknown>) : {}
+}
+
+const skewed = (ms: number): string => `
+const Real = Date
+globalThis.Date = class Date extends Real {
+  constructor(...given) { given.length === 0 ? super(Real.now() + ${ms}) : super(...given) }
+  static now() { return Real.now() + ${ms} }
+}`
