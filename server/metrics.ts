@@ -3,11 +3,19 @@
  * observed once per batch, not per update: the observation must not cost what it measures.
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import type { Decided } from './arbiter/arbiter.ts'
 import type { ViewsFigures } from './views/views-messages.ts'
 
 const secondsBuckets = [0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1, 5]
 
-const noViews: ViewsFigures = { pending: 0, projected: 0, dead: 0, unavailable: false, rebuilding: [] }
+const noViews: ViewsFigures = {
+  pending: 0,
+  projected: 0,
+  dead: 0,
+  unavailable: false,
+  intents: 0,
+  rebuilding: [],
+}
 
 export interface Gauges {
   connections(): number
@@ -31,6 +39,8 @@ export class Metrics {
   private readonly compactionSeconds: Histogram
   private readonly coldDocuments: Counter<'result'>
   private readonly webhooks: Counter<'result'>
+  private readonly decisions: Counter<'result'>
+  private readonly decisionSeconds: Histogram
   private readonly liveRuns: Counter
   private webhookLagSeconds = (): number => 0
   private liveQueries = (): number => 0
@@ -82,6 +92,12 @@ export class Metrics {
     )
     this.gauge('views_unavailable', '1 while the database of the views cannot be reached', () =>
       Number(this.views().unavailable),
+    )
+    this.gauge('intents_waiting', 'Intents that wait for a decision of this node', () => this.views().intents)
+    this.decisions = this.counter('decisions_total', 'Decisions on intents, by result', ['result'])
+    this.decisionSeconds = this.histogram(
+      'decision_seconds',
+      'From an intent seen to its decision durable, the longest of each batch',
     )
     this.gauge('live_queries', 'Live queries that are listened to', () => this.liveQueries())
     this.liveRuns = this.counter('live_runs_total', 'Runs of live queries')
@@ -156,6 +172,11 @@ export class Metrics {
 
   watchViews(figures: () => ViewsFigures): void {
     this.views = figures
+  }
+
+  decided({ longestMs, ...results }: Decided): void {
+    for (const [result, count] of Object.entries(results)) this.decisions.inc({ result }, count)
+    this.decisionSeconds.observe(longestMs / 1000)
   }
 
   watchLive(queries: () => number): void {

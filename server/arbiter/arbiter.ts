@@ -34,8 +34,23 @@ export interface ArbiterParts {
   /** False as long as there may be claims that the database does not know. */
   readonly mayClaim?: () => boolean
   readonly logger: Logger
+  /** They are in the log. */
+  readonly onDecided?: (decided: Decided) => void
   /** Draws the number of a replica. */
   readonly draw?: () => number
+}
+
+/** Intents that were decided together, by what became of them. */
+export interface Decided {
+  readonly accepted: number
+  /** By rules. */
+  readonly rejected: number
+  /** Rejected because somebody else has what they would take. */
+  readonly claimed: number
+  /** Settled before, by whoever died over it: the same bytes once more. */
+  readonly repeated: number
+  /** From when the one that waited longest was seen here. */
+  readonly longestMs: number
 }
 
 /** A document as it is now. */
@@ -49,6 +64,13 @@ export interface Considered {
 interface Waiting extends Considered {
   /** By entity: the intent that is on its way. */
   readonly underWay: Map<string, FactKey>
+  /** Since when each intent waits here. */
+  readonly sinceMs: ReadonlyMap<FactKey, number>
+}
+
+interface JudgedHere extends Judged {
+  readonly sinceMs: number
+  readonly isAccepted: boolean
 }
 
 interface Writer {
@@ -80,6 +102,13 @@ export class Arbiter {
     return this.waiting.size
   }
 
+  /** Those. */
+  get intents(): number {
+    let count = 0
+    for (const { sinceMs } of this.waiting.values()) count += sinceMs.size
+    return count
+  }
+
   /** The document says something new. The fold is kept as long as it has intents. */
   consider(document: DocumentId, considered: Considered): void {
     const intents = considered.fold.undecided()
@@ -92,7 +121,9 @@ export class Arbiter {
     const underWay = known?.underWay ?? new Map<string, FactKey>()
     const open = new Set(intents.map(({ key }) => key))
     for (const [entity, intent] of underWay) if (!open.has(intent)) underWay.delete(entity)
-    this.waiting.set(document, { ...considered, underWay })
+    const nowMs = performance.now()
+    const sinceMs = new Map(intents.map(({ key }) => [key, known?.sinceMs.get(key) ?? nowMs]))
+    this.waiting.set(document, { ...considered, underWay, sinceMs })
     this.run()
   }
 
@@ -149,9 +180,9 @@ export class Arbiter {
     }
   }
 
-  private judge(): Judged[] {
+  private judge(): JudgedHere[] {
     const { mayClaim = () => true } = this.parts
-    const judged: Judged[] = []
+    const judged: JudgedHere[] = []
     for (const [document, waiting] of this.waiting) {
       if (judged.length >= batchMax) break
       if (waiting.claimsOf !== null && !mayClaim()) continue
@@ -164,8 +195,9 @@ export class Arbiter {
     return judged
   }
 
-  private judgeOne(document: DocumentId, { fold, lineage, claimsOf, underWay }: Waiting): Judged[] {
-    const judged: Judged[] = []
+  private judgeOne(document: DocumentId, waiting: Waiting): JudgedHere[] {
+    const { fold, lineage, claimsOf, underWay, sinceMs } = waiting
+    const judged: JudgedHere[] = []
     for (const intent of fold.undecided()) {
       if (underWay.has(intent.entity)) continue
       underWay.set(intent.entity, intent.key)
@@ -193,6 +225,8 @@ export class Arbiter {
         lineage,
         entity,
         intent: key,
+        sinceMs: sinceMs.get(key) ?? performance.now(),
+        isAccepted: decision.accepted,
         update: say(isClaiming ? { ...decision, claims: told } : decision),
         claims: isClaiming ? { takes, frees, refusal: say({ accepted: false, reason: 'claimed' }) } : null,
       })
@@ -210,8 +244,8 @@ export class Arbiter {
     }
   }
 
-  private async settle(judged: readonly Judged[]): Promise<void> {
-    const { store, append, fenceOf } = this.parts
+  private async settle(judged: readonly JudgedHere[]): Promise<void> {
+    const { store, append, fenceOf, onDecided } = this.parts
     const fences = new Map<number, number>()
     for (const { document } of judged) {
       const part = partOf(document)
@@ -221,28 +255,33 @@ export class Arbiter {
     }
     const offered = new Map(judged.map((each) => [`${each.intent} ${each.document}`, each]))
     const settled = await store.settle(judged, fences)
-    const byDocument = new Map<DocumentId, Uint8Array[]>()
+    const byDocument = new Map<DocumentId, { readonly update: Uint8Array; readonly own: JudgedHere }[]>()
     for (const { document, intent, update } of settled) {
       const own = offered.get(`${intent} ${document}`)!
-      // Somebody settled it before: what this writer counted did not come to be.
-      if (!isEqual(update, own.update) && !isEqual(update, own.claims?.refusal)) this.writers.delete(document)
-      byDocument.set(document, [...(byDocument.get(document) ?? []), update])
+      // What this writer counted did not come to be.
+      if (becameOf(own, update) === 'repeated') this.writers.delete(document)
+      byDocument.set(document, [...(byDocument.get(document) ?? []), { update, own }])
     }
-    const lineages = new Map(judged.map(({ document, lineage }) => [document, lineage]))
-    const appending = [...byDocument].map(async ([document, updates]) => {
+    const counts = { accepted: 0, rejected: 0, claimed: 0, repeated: 0, longestMs: 0 }
+    const appending = [...byDocument].map(async ([document, decisions]) => {
       try {
-        // In order: each is the writer's next.
-        for (const update of updates) await append(document, update)
-        this.decidedCount += updates.length
+        for (const { update, own } of decisions) {
+          // In order: each is the writer's next.
+          await append(document, update)
+          this.decidedCount++
+          counts[becameOf(own, update)]++
+          counts.longestMs = Math.max(counts.longestMs, performance.now() - own.sinceMs)
+        }
       } catch (error) {
         this.writers.delete(document)
         if (!(error instanceof TidemarkError) || error.code !== 'document_removed') throw error
         // Meanwhile. What was claimed for it may have come to be after its claims ended.
         this.forget(document)
-        await store.free(document, lineages.get(document)!)
+        await store.free(document, decisions[0]!.own.lineage)
       }
     })
     const failed = (await Promise.allSettled(appending)).find((one) => one.status === 'rejected')
+    if (counts.longestMs > 0) onDecided?.(counts)
     if (failed !== undefined) throw failed.reason
   }
 
@@ -260,6 +299,12 @@ export class Arbiter {
     }
     return writer
   }
+}
+
+/** `repeated`: somebody settled it before. */
+function becameOf({ update, isAccepted, claims }: JudgedHere, settled: Uint8Array) {
+  if (isEqual(settled, update)) return isAccepted ? 'accepted' : 'rejected'
+  return isEqual(settled, claims?.refusal) ? 'claimed' : 'repeated'
 }
 
 function isEqual(one: Uint8Array, other: Uint8Array | undefined): boolean {

@@ -1,4 +1,5 @@
 import type { ErrorCode } from '../../core/protocol/error-codes.ts'
+import type { Decided } from '../arbiter/arbiter.ts'
 import type { LiveFromRelay, LiveFromViews } from './live/messages.ts'
 import type { Answered, Operation } from './operations.ts'
 import type { QueryFromRelay, QueryFromViews } from './query/messages.ts'
@@ -55,7 +56,7 @@ export type FromViews =
       readonly fields: object
       readonly message: string
     }
-  | { readonly kind: 'figures'; readonly figures: ViewsFigures }
+  | { readonly kind: 'figures'; readonly figures: ViewsFigures; readonly decided: readonly Decided[] }
   | { readonly kind: 'operated'; readonly id: number; readonly answered: Answered }
   | QueryFromViews
   | { readonly kind: 'inoperable'; readonly id: number; readonly code: ErrorCode; readonly reason: string }
@@ -70,6 +71,8 @@ export interface ViewsFigures {
   readonly dead: number
   /** The database cannot be reached. */
   readonly unavailable: boolean
+  /** Intents that wait for a decision of this node. */
+  readonly intents: number
   /** Tables that are being built. */
   readonly rebuilding: readonly RebuildFigures[]
 }

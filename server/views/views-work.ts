@@ -11,7 +11,7 @@ import { parentPort, workerData } from 'node:worker_threads'
 import type { Adapter } from '../../core/domain/adapter.ts'
 import { engines } from '../../core/engine/engines.ts'
 import { TidemarkError } from '../../core/protocol/errors.ts'
-import { Arbiter } from '../arbiter/arbiter.ts'
+import { Arbiter, type Decided } from '../arbiter/arbiter.ts'
 import { claimsKnown } from '../arbiter/claims.ts'
 import { DecisionStore } from '../arbiter/decision-store.ts'
 import { sweepDecisions } from '../arbiter/sweep.ts'
@@ -179,12 +179,14 @@ async function projectUntilMoved(sql: Sql, adapters: readonly Adapter[]): Promis
   const store = new SqlRowStore({ sql, writer, placed, leaseMs, isAlone })
   const decisions = new DecisionStore(sql)
   let hasClaims = false
+  let decided: Decided[] = []
   const arbiter = new Arbiter({
     store: decisions,
     engine: engines.yjs,
     append: (document, update) => log.decide(document, update),
     fenceOf: (part) => store.fenceOf(part),
     mayClaim: () => hasClaims,
+    onDecided: (batch) => decided.push(batch),
     logger,
   })
   projector = new Projector({
@@ -213,8 +215,17 @@ async function projectUntilMoved(sql: Sql, adapters: readonly Adapter[]): Promis
     const { projected, dead } = current.counts
     tell({
       kind: 'figures',
-      figures: { projected, dead, pending: pending.size, unavailable, rebuilding: rebuild?.figures ?? [] },
+      figures: {
+        projected,
+        dead,
+        pending: pending.size,
+        unavailable,
+        intents: arbiter.intents,
+        rebuilding: rebuild?.figures ?? [],
+      },
+      decided,
     })
+    decided = []
   }, figuresMs)
   const end = AbortSignal.any([closing.signal, moved.signal])
   const undecided = visitedDocuments()

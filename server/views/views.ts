@@ -31,7 +31,7 @@ export interface ViewsOptions {
   readonly decide: Served['decide']
   readonly settings: ViewsSettings
   readonly logger: Logger
-  readonly metrics: Pick<Metrics, 'watchViews' | 'watchLive' | 'liveRan'>
+  readonly metrics: Pick<Metrics, 'watchViews' | 'watchLive' | 'liveRan' | 'decided'>
   /** How long an adapter may take for one document, before its thread is ended. */
   readonly projectionMsMax?: number
 }
@@ -50,7 +50,14 @@ const threadUrl = import.meta.url.endsWith('.ts')
   ? new URL('../../dist/server/views/views-thread.js', import.meta.url)
   : new URL('./views-thread.js', import.meta.url)
 
-const none: ViewsFigures = { pending: 0, projected: 0, dead: 0, unavailable: false, rebuilding: [] }
+const none: ViewsFigures = {
+  pending: 0,
+  projected: 0,
+  dead: 0,
+  unavailable: false,
+  intents: 0,
+  rebuilding: [],
+}
 
 export class Views {
   private facts: readonly DocumentPattern[] = []
@@ -208,8 +215,10 @@ export class Views {
           this.facts = message.facts.map(parsePattern)
           resolve(message.adapters)
         } else if (message.kind === 'broken') reject(new AdapterLoadError(message.message))
-        else if (message.kind === 'figures') this.figures = message.figures
-        else if (message.kind === 'log') logger[message.level](message.fields, message.message)
+        else if (message.kind === 'figures') {
+          this.figures = message.figures
+          for (const batch of message.decided) this.options.metrics.decided(batch)
+        } else if (message.kind === 'log') logger[message.level](message.fields, message.message)
         else if (message.kind === 'operated') this.operating.get(message.id)?.(message.answered)
         else if (message.kind === 'inoperable')
           this.operating.get(message.id)?.(new TidemarkError(message.code, message.reason))

@@ -15,7 +15,7 @@ import { workflow } from '../../core/domain/kinds/workflow.ts'
 import { engines } from '../../core/engine/engines.ts'
 import { followEntries } from '../../core/engine/yjs/written-entries.ts'
 import { TidemarkError } from '../../core/protocol/errors.ts'
-import { Arbiter } from '../../server/arbiter/arbiter.ts'
+import { Arbiter, type Decided } from '../../server/arbiter/arbiter.ts'
 import { DecisionStore, Fenced, type Judged, type Settled } from '../../server/arbiter/decision-store.ts'
 import { sweepDecisions } from '../../server/arbiter/sweep.ts'
 import { partCount, partOf } from '../../server/views/parts.ts'
@@ -143,11 +143,13 @@ export function arbiterContract(open: () => Promise<Sql>): void {
         mayClaim = () => true,
         lineage = 0,
       } = options
+      const decided: Decided[] = []
       const arbiter = new Arbiter({
         store: { settle, free: (document, lineage) => store.free(document, lineage) },
         engine: engines.yjs,
         fenceOf: (part) => (fences.has(part) ? fence : undefined),
         mayClaim,
+        onDecided: (batch) => decided.push(batch),
         logger: silentLogger,
         append: async (id, update) => {
           onAppend()
@@ -159,7 +161,9 @@ export function arbiterContract(open: () => Promise<Sql>): void {
       const considerAll = (): void => {
         for (const deal of deals) arbiter.consider(deal.id, { fold: deal.fold(), lineage, claimsOf: claims })
       }
-      return { arbiter, considerAll }
+      const count = (result: Exclude<keyof Decided, 'longestMs'>): number =>
+        decided.reduce((sum, batch) => sum + batch[result], 0)
+      return { arbiter, considerAll, count }
     }
 
     const outcomes = (deal: Deal): string[] =>
@@ -172,8 +176,9 @@ export function arbiterContract(open: () => Promise<Sql>): void {
     test('decides what is undecided, one after the other, each by what the last came to', async () => {
       const deal = new Deal('deals/1')
       const keys = [deal.ask('ann000', 'sell'), deal.ask('ben000', 'cancel'), deal.ask('cyd000', 'reopen')]
-      const { arbiter, considerAll } = arbiterOf([deal])
+      const { arbiter, considerAll, count } = arbiterOf([deal])
       considerAll()
+      expect(arbiter.intents).toBe(2)
       await until('decided', () => arbiter.size === 0)
       // All three saw the start: the first one is accepted, and moves on from there.
       expect(keys.map((key) => deal.fold().fact(key)?.outcome.status)).toEqual([
@@ -183,17 +188,19 @@ export function arbiterContract(open: () => Promise<Sql>): void {
       ])
       // Nothing can be opened again that is open: that needs nobody's word.
       expect(arbiter.decidedCount).toBe(2)
+      expect([count('accepted'), count('rejected'), arbiter.intents]).toEqual([1, 1, 0])
       await arbiter.close()
     })
 
     test('of what only one can have, one has it; when it is freed, the next', async () => {
       const deals = Array.from({ length: 20 }, (_, i) => new Deal(`deals/${i}`))
       const first = deals.map((deal) => deal.ask('ann000', 'sell'))
-      const { arbiter, considerAll } = arbiterOf(deals, { claims: harvest })
+      const { arbiter, considerAll, count } = arbiterOf(deals, { claims: harvest })
       considerAll()
       await until('decided', () => arbiter.size === 0)
       const won = deals.filter((deal, i) => deal.fold().fact(first[i]!)?.outcome.status === 'effective')
       expect(won).toHaveLength(1)
+      expect([count('accepted'), count('claimed')]).toEqual([1, 19])
       for (const [i, deal] of deals.entries())
         if (deal !== won[0])
           expect(deal.fold().fact(first[i]!)?.outcome).toMatchObject({
@@ -299,6 +306,7 @@ export function arbiterContract(open: () => Promise<Sql>): void {
       next.considerAll()
       await until('decided', () => next.arbiter.size === 0)
       expect(deal.updates.at(-1)).toEqual(settled[0]!.update)
+      expect([next.count('accepted'), next.count('repeated')]).toEqual([0, 1])
       await next.arbiter.close()
     })
 

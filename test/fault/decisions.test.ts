@@ -13,6 +13,7 @@ import type { FieldsOfDocument } from '../../core/domain/fold/fields.ts'
 import { register } from '../../core/domain/kinds/register.ts'
 import { workflow } from '../../core/domain/kinds/workflow.ts'
 import { PostgresSql } from '../../server/views/sql/postgres-sql.ts'
+import { metric } from '../support/metric.ts'
 import { type PostgresServer, start as startPostgres } from '../support/postgres-server.ts'
 import { RawClient } from '../support/raw-client.ts'
 import { type RelayProcess, startRelay } from '../support/relay-process.ts'
@@ -189,6 +190,8 @@ test('of one harvest in two deals, one is sold', { timeout: 60_000 }, async () =
   const outcomes = deals.map(({ deal }, i) => deal.outcome(keys[i]!))
   expect(outcomes.map((outcome) => outcome?.status).sort()).toEqual(['effective', 'rejected'])
   expect(outcomes.find((outcome) => outcome?.status === 'rejected')).toMatchObject({ reason: 'claimed' })
+  await until('counted', async () => (await metric(relay.url, 'decisions_total{result="claimed"}')) === 1)
+  expect(await metric(relay.url, 'intents_waiting')).toBe(0)
 })
 
 /** Resolves with what became of an intent to sell the harvest. */
