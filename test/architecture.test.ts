@@ -13,7 +13,7 @@ type Source = Readonly<{ path: string; text: string }>
 type Rule = Readonly<{ says: string; isBrokenBy(source: Source): boolean }>
 
 const root = join(import.meta.dirname, '..')
-const house = ['core', 'client', 'server']
+const house = ['core', 'client', 'server', 'cli']
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
   dependencies: Record<string, string>
   peerDependencies: Record<string, string>
@@ -31,6 +31,10 @@ const rules: readonly Rule[] = [
   {
     says: 'server imports nothing of ours but core',
     isBrokenBy: (source) => isIn('server', source) && !foldersOf(source).every(isOneOf('core', 'server')),
+  },
+  {
+    says: 'cli imports nothing of ours but core',
+    isBrokenBy: (source) => isIn('cli', source) && !foldersOf(source).every(isOneOf('core', 'cli')),
   },
   {
     says: 'only core/engine and the client import Yjs and Automerge',
@@ -82,6 +86,7 @@ const planted: Readonly<Record<string, Source>> = {
     'server/room/a.ts',
     "import type { X } from '../../client/a.ts'",
   ),
+  'cli imports nothing of ours but core': plant('cli/a.ts', "import type { X } from '../server/log/log.ts'"),
   'only core/engine and the client import Yjs and Automerge': plant(
     'server/a.ts',
     "const Y = await import('yjs')",
