@@ -25,6 +25,7 @@ import type { State } from '../../core/engine/live-document.ts'
 import { YjsState } from '../../core/engine/yjs/state.ts'
 import { followEntries, writeEntries } from '../../core/engine/yjs/written-entries.ts'
 import { Emitter } from '../emitter.ts'
+import { type Conflict, conflictsIn } from './conflicts.ts'
 
 /** The part of a handle that is used. */
 export interface DomainHandle {
@@ -133,6 +134,11 @@ export class Domain<Of extends FieldsOfDocument> extends Emitter<DomainEvents> {
     return this.fold.names().flatMap((entity) => this.facts(entity).filter(isPending))
   }
 
+  /** Fields of all entities that wait for a person to settle them. */
+  conflicts(): readonly Conflict[] {
+    return conflictsIn(this.fold, this.definition, (...doing) => this.act(...doing))
+  }
+
   /** Null: there is no such fact here, or it waits for others. */
   outcome(key: FactKey): Outcome | null {
     return this.fold.fact(key)?.outcome ?? null
@@ -174,8 +180,7 @@ export class Domain<Of extends FieldsOfDocument> extends Emitter<DomainEvents> {
       Object.entries(fields).map(([field, kind]) => {
         const doing = Object.entries(kind.mutators ?? {}).map(([name, mutator]) => [
           name,
-          (...rest: never[]) =>
-            domain.act((fold) => mutator({ fold, entity, field, actor: domain.acting.actor }, ...rest), kind),
+          (...rest: never[]) => domain.act(kind, entity, field, (at) => mutator(at, ...rest)),
         ])
         const handle: FieldHandle<AnyKind> = {
           get value() {
@@ -191,11 +196,11 @@ export class Domain<Of extends FieldsOfDocument> extends Emitter<DomainEvents> {
     )
   }
 
-  private act(draftOf: (fold: DocumentFold) => Draft, kind: AnyKind): Done {
+  private act(kind: AnyKind, entity: string, field: string, draftOf: (at: At) => Draft): Done {
     if (!this.handle.loaded) return { key: null, refusal: { reason: 'not_loaded', detail: {} } }
-    const draft = draftOf(this.fold)
-    if (isRefusal(draft)) return { key: null, refusal: draft }
     const { actor, roles = [] } = this.acting
+    const draft = draftOf({ fold: this.fold, entity, field, actor, nowMs: Date.now() })
+    if (isRefusal(draft)) return { key: null, refusal: draft }
     this.introduce()
     const operation = draft.type.slice(draft.type.indexOf('.') + 1)
     const isIntent = kind.operations[operation]?.consistency === 'decided'

@@ -4,6 +4,7 @@ export type { Refusal } from '../../core/domain/facts/draft.ts'
 export type { Fact, FactKey } from '../../core/domain/facts/fact.ts'
 export type { Outcome, Status } from '../../core/domain/facts/outcome.ts'
 export { type Acquired, acquireActor } from './actor.ts'
+export type { Choice, Conflict, Side } from './conflicts.ts'
 export {
   type Acting,
   type Domain,

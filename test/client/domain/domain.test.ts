@@ -198,3 +198,70 @@ describe('what is expected', () => {
     expect(ben.fields.state.expected.state).toBe('sold')
   })
 })
+
+describe('a conflict', () => {
+  test('is listed with both sides, who and when, and settled with one of them', () => {
+    const { ann, ben, meet } = scene()
+    const beforeMs = Date.now()
+    ann.fields.price.do.set(1)
+    ben.fields.price.do.set(2)
+    expect(ann.conflicts()).toEqual([])
+    meet()
+    const [conflict, ...others] = ann.conflicts()
+    expect(others).toEqual([])
+    expect(conflict).toMatchObject({
+      entity: '',
+      field: 'price',
+      sides: [
+        { value: 1, subject: 'ann', actor: 'ann000' },
+        { value: 2, subject: 'ben', actor: 'ben000' },
+      ],
+    })
+    for (const { at } of conflict!.sides) expect(at).toBeGreaterThanOrEqual(beforeMs)
+    expect(conflict!.since).toBe(Math.max(...conflict!.sides.map(({ at }) => at!)))
+    expect(conflict!.settle({ side: 'nobody:1' })).toMatchObject({ refusal: { reason: 'no_side' } })
+    const { key } = conflict!.settle({ side: conflict!.sides[1]!.key })
+    expect(ann.conflicts()).toEqual([])
+    meet()
+    expect(ben.conflicts()).toEqual([])
+    expect(ben.fields.price.value).toEqual({ value: 2, conflict: null })
+    // What was replaced stays, with what replaced it.
+    expect(ben.facts().map(({ key, payload, outcome }) => [key, payload, outcome])).toEqual([
+      ['ann000:1', { value: 1, time: expect.any(Number) }, { status: 'superseded', by: key }],
+      ['ben000:1', { value: 2, time: expect.any(Number) }, { status: 'superseded', by: key }],
+      [key, expect.objectContaining({ value: 2, replaces: ['ben000:1'] }), { status: 'effective' }],
+    ])
+  })
+
+  test('is settled by two who do not know of each other: it is one anew', () => {
+    const { ann, ben, meet } = scene()
+    ann.fields.price.do.set(1)
+    ben.fields.price.do.set(2)
+    meet()
+    ann.conflicts()[0]!.settle({ value: 3 })
+    ben.conflicts()[0]!.settle({ value: 4 })
+    meet()
+    expect(
+      ann
+        .conflicts()[0]!
+        .sides.map(({ value }) => value)
+        .sort(),
+    ).toEqual([3, 4])
+    expect(ben.conflicts()).toMatchObject([{ sides: ann.conflicts()[0]!.sides }])
+  })
+
+  test('that has another side by now is not settled unseen', () => {
+    const { ann, ben, meet } = scene()
+    ann.fields.price.do.set(1)
+    ben.fields.price.do.set(2)
+    meet()
+    const [seen] = ann.conflicts()
+    ben.conflicts()[0]!.settle({ value: 4 })
+    meet()
+    expect(seen!.settle({ value: 5 })).toEqual({
+      key: null,
+      refusal: { reason: 'conflict_changed', detail: { value: 4, sides: [] } },
+    })
+    expect(ann.fields.price.value.value).toBe(4)
+  })
+})
