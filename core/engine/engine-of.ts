@@ -6,7 +6,6 @@ import type { EngineName } from './engine.ts'
 
 export const automergeMagic = Uint8Array.of(0x85, 0x6f, 0x4a, 0x83)
 
-/** So far there is one. */
-export function engineOf(_update: Uint8Array): EngineName {
-  return 'yjs'
+export function engineOf(update: Uint8Array): EngineName {
+  return automergeMagic.every((byte, i) => update[i] === byte) ? 'automerge' : 'yjs'
 }

@@ -9,21 +9,17 @@
 
 import type { LiveDocument, Value } from './live-document.ts'
 
-export type EngineName = 'yjs'
+export type EngineName = 'yjs' | 'automerge'
 
 export interface UpdateLimits {
   /** The largest update accepted, in bytes. */
   readonly updateBytesMax: number
 }
 
-/**
- * What an update says it contains, as flat triples: `structs` = client, first clock, end clock
- * (exclusive), a client's triples together and with ascending clocks, without what the update itself
- * marks as skipped; `deletes` likewise for deleted ranges.
- */
+declare const outline: unique symbol
+/** What an update says it contains, in the words of the engine that read it; opaque to everybody else. */
 export interface Outline {
-  readonly structs: readonly number[]
-  readonly deletes: readonly number[]
+  readonly [outline]?: never
 }
 
 /** A merged state with the index that lets joins copy byte ranges out of it. */
@@ -34,20 +30,28 @@ export interface IndexedState {
   readonly index: Uint8Array
 }
 
-/** What a log is known to contain: which struct ranges and which deletes, over all its updates. */
+/** What a log is known to contain, over all its updates. */
 export interface Coverage {
-  /** True when applying the update to any document that has this coverage changes nothing. */
+  /**
+   * True when applying the update to any document that has this coverage changes nothing. Throws `malformed_update` for one
+   * that contradicts what is there (Automerge: another change with an actor and number that were used).
+   */
   covers(outline: Outline): boolean
   add(outline: Outline): void
   /** The parts of the outline that are not covered. */
   missing(outline: Outline): Outline
-  /** The encoded version (Yjs: state vector) of a document with this coverage; ranges beyond a gap do not count. */
+  /**
+   * The encoded version (Yjs: state vector; Automerge: heads) of a document with this coverage; what waits for others does
+   * not count.
+   */
   version(): Uint8Array
+  /** What `Engine.ended` needs to know of a lineage that ends with this coverage. */
+  ending(): Uint8Array
 }
 
 /** Lineages of a document that have ended: who still holds part of one must not bring it back. */
 export interface Ended {
-  /** True when some struct or delete of the update is of an ended lineage or builds on one. */
+  /** True when something in the update is of an ended lineage or builds on one. */
   holds(outline: Outline): boolean
   /** True when a replica at this version has part of one. Throws `malformed_frame` when it is no version. */
   seenBy(version: Uint8Array): boolean
@@ -88,6 +92,9 @@ export interface Engine {
   /** The version of a replica that has nothing. */
   readonly emptyVersion: Uint8Array
 
+  /** Before a heavy method is called in a thread; light ones do without. Again is cheap. */
+  load(): Promise<void>
+
   // Light: structure only.
 
   /** Refuses what is malformed, truncated, trailing or oversized (`TidemarkError`), else says what it holds. */
@@ -98,19 +105,17 @@ export interface Engine {
   coverageOf(state: IndexedState | null): Coverage
   /**
    * The update that brings a replica at `version` to the state of `state` plus `tail` (in offset
-   * order, each validated), as chunks to be sent one after the other. Never smaller knowledge than
-   * the engine's own diff; may repeat a struct the replica has. Chunks may alias `state.bytes`
+   * order, each validated), as chunks to be sent one after the other; none when nothing is lacking, where the engine's format
+   * allows that. Never smaller knowledge than the engine's own diff; may repeat what the replica has. Chunks may alias `state.bytes`
    * and updates of the tail. Work is remembered for the next joiner: bytes must not change, and the array `tail` may only grow.
    */
   join(state: IndexedState | null, tail: readonly Uint8Array[], version: Uint8Array): Uint8Array[]
-  /** What `IndexedState` needs beside the bytes; reads all of them once. */
-  index(bytes: Uint8Array): Uint8Array
-  /** From the versions that the lineages had at their end; throws `document_unreadable`. */
-  ended(versions: readonly Uint8Array[]): Ended
+  /** From what `Coverage.ending` said of each; throws `document_unreadable`. */
+  ended(endings: readonly Uint8Array[]): Ended
   isSubsumed(update: Uint8Array, coverage: Coverage): boolean
   /**
-   * True when a replica at `version` has all structs of an update that was validated; also when it has none, since versions do
-   * not tell deletes. Throws `malformed_frame` when it is no version.
+   * True when a replica at `version` has all changes (Yjs: structs) of an update that was validated; also when it has none:
+   * versions of Yjs do not tell deletes. Throws `malformed_frame` when it is no version.
    */
   predates(update: Uint8Array, version: Uint8Array): boolean
   /**
@@ -131,6 +136,8 @@ export interface Engine {
 
   // Heavy: build a document.
 
+  /** What `IndexedState` needs beside the bytes; reads all of them once. Light for Yjs. */
+  index(bytes: Uint8Array): Uint8Array
   /** State of all updates as the engine itself encodes it: deleted content is gone, nothing else is. */
   compact(updates: readonly Uint8Array[]): IndexedState
   /**

@@ -7,8 +7,7 @@
  *   never written to, it is empty.
  * - Values are JSON. What JSON lacks becomes: binary base64, a big integer its decimal digits, undefined and what
  *   is no finite number null. Halves of surrogate pairs become U+FFFD.
- * - Where an engine keeps several concurrent values of one key, `get` is the one that all replicas choose; the others
- *   can get a method beside it.
+ * - Where an engine keeps several concurrent values of one key, `get` is the one that all replicas choose, `conflicts` all.
  */
 
 export type Value = null | boolean | number | string | readonly Value[] | { readonly [key: string]: Value }
@@ -29,6 +28,11 @@ export interface MapState {
   has(key: string): boolean
   get(key: string): Value | undefined
   text(key: string): TextState
+  /**
+   * All values that the key has for those who wrote it without knowing of each other, in the same order for every replica, the
+   * one that `get` gives last. Yjs keeps one.
+   */
+  conflicts(key: string): Value[]
   /** Every key that was ever written, deleted ones too. In no order. */
   written(): Iterable<string>
   /** How many these are; does not read them. */

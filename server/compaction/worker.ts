@@ -9,8 +9,10 @@ export interface CompactTask {
   readonly updates: Packed
 }
 
-export function compact(task: CompactTask): IndexedState {
-  const { bytes, index } = engines[task.engine].compact(unpack(task.updates))
+export async function compact(task: CompactTask): Promise<IndexedState> {
+  const engine = engines[task.engine]
+  await engine.load()
+  const { bytes, index } = engine.compact(unpack(task.updates))
   const state = { bytes: owned(bytes), index: owned(index) }
   return moved(state, [state.bytes, state.index])
 }
@@ -21,8 +23,10 @@ export interface JsonTask {
 }
 
 /** The document as JSON in UTF-8: as an object it would be copied, and turned into text where others wait. */
-export function json(task: JsonTask): Uint8Array {
-  const text = JSON.stringify(engines[task.engine].toJson(unpack(task.updates)))
+export async function json(task: JsonTask): Promise<Uint8Array> {
+  const engine = engines[task.engine]
+  await engine.load()
+  const text = JSON.stringify(engine.toJson(unpack(task.updates)))
   const bytes = owned(new TextEncoder().encode(text))
   return moved(bytes, [bytes])
 }
@@ -37,11 +41,13 @@ export interface DigestTask {
 }
 
 /** Says nothing but whether it can be done, and by `progress` how far it got; see culprit.ts. */
-export function digest({ engine, updates, mode, progress }: DigestTask): void {
+export async function digest({ engine: name, updates, mode, progress }: DigestTask): Promise<void> {
+  const engine = engines[name]
+  await engine.load()
   const list = unpack(updates)
-  if (mode === 'each') engines[engine].digest(list, (index) => Atomics.store(progress, 0, index))
+  if (mode === 'each') engine.digest(list, (index) => Atomics.store(progress, 0, index))
   Atomics.store(progress, 0, list.length)
-  engines[engine].compact(list)
+  engine.compact(list)
 }
 
 /** Handed to the caller, not copied. Piscina's `move` does so for a value that is itself transferable, not for its parts. */

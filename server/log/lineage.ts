@@ -144,7 +144,7 @@ export function coverageOf(
 
 /** An ended lineage's version; one of Automerge's with its magic in front, which is no state vector's beginning. */
 function endedVersionOf(snapshot: Snapshot | null, entries: Iterable<Entry>, name: EngineName): Uint8Array {
-  const version = coverageOf(snapshot, entries, engines[name]).version()
+  const version = coverageOf(snapshot, entries, engines[name]).ending()
   return name === 'yjs' ? version : Uint8Array.from([...automergeMagic, ...version])
 }
 

@@ -4,7 +4,7 @@
  * every update that it ever sent to anybody.
  */
 import * as Y from 'yjs'
-import type { Coverage } from '../../core/engine/engine.ts'
+import type { YjsCoverage } from '../../core/engine/yjs/coverage.ts'
 import { yjsEngine } from '../../core/engine/yjs/yjs-engine.ts'
 import { edit } from '../core/engine/random-documents.ts'
 import { RawClient } from '../support/raw-client.ts'
@@ -15,7 +15,7 @@ export const outlineOf = (update: Uint8Array) =>
 
 const keyOf = (update: Uint8Array): string => Buffer.from(update).toString('base64')
 
-export function coverageOf(updates: readonly Uint8Array[]): Coverage {
+export function coverageOf(updates: readonly Uint8Array[]): YjsCoverage {
   const coverage = yjsEngine.coverageOf(null)
   for (const update of updates) coverage.add(outlineOf(update))
   return coverage

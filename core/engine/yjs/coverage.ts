@@ -7,8 +7,8 @@
  */
 import { ByteReader, ByteWriter, MalformedBytes } from '../../bytes.ts'
 import { TidemarkError } from '../../protocol/errors.ts'
-import type { Coverage, IndexedState, Outline } from '../engine.ts'
-import { deletePartWidth, runWidth } from './scan.ts'
+import type { Coverage, IndexedState } from '../engine.ts'
+import { deletePartWidth, runWidth, type YjsOutline } from './scan.ts'
 import { layoutOf } from './state-index.ts'
 
 export type Ranges = number[]
@@ -39,12 +39,12 @@ export class YjsCoverage implements Coverage {
     this.undecoded.set(client, part)
   }
 
-  add({ structs, deletes }: Outline): void {
+  add({ structs, deletes }: YjsOutline): void {
     addTriples(structs, (client) => this.structs.get(client), this.structs)
     addTriples(deletes, (client) => this.deletesOf(client), this.deletes)
   }
 
-  covers({ structs, deletes }: Outline): boolean {
+  covers({ structs, deletes }: YjsOutline): boolean {
     for (let i = 0; i < structs.length; i += 3) {
       if (!coversRange(this.structs.get(structs[i]!), structs[i + 1]!, structs[i + 2]!)) return false
     }
@@ -54,8 +54,8 @@ export class YjsCoverage implements Coverage {
     return true
   }
 
-  missing({ structs, deletes }: Outline): Outline {
-    const missing: Outline & { structs: number[]; deletes: number[] } = { structs: [], deletes: [] }
+  missing({ structs, deletes }: YjsOutline): YjsOutline {
+    const missing: YjsOutline & { structs: number[]; deletes: number[] } = { structs: [], deletes: [] }
     for (let i = 0; i < structs.length; i += 3) {
       const client = structs[i]!
       pushMissing(missing.structs, client, this.structs.get(client), structs[i + 1]!, structs[i + 2]!)
@@ -74,6 +74,10 @@ export class YjsCoverage implements Coverage {
     const writer = new ByteWriter(8 + known.length * 10).varUint(known.length)
     for (const [client, clock] of known) writer.varUint(client).varUint(clock)
     return writer.finish()
+  }
+
+  ending(): Uint8Array {
+    return this.version()
   }
 
   private deletesOf(client: number): Ranges | undefined {

@@ -8,7 +8,8 @@
  * cannot seed it a second time after it was deleted; Yjs draws a new id for every Y.Doc.
  */
 import { TidemarkError } from '../../protocol/errors.ts'
-import type { Ended, Outline } from '../engine.ts'
+import type { Ended } from '../engine.ts'
+import type { YjsOutline } from './scan.ts'
 import { readVersion, type Version } from './version.ts'
 
 export function endedOf(versions: readonly Uint8Array[]): Ended {
@@ -17,7 +18,8 @@ export function endedOf(versions: readonly Uint8Array[]): Ended {
     for (const [client, clock] of storedVersion(version)) if (clock > 0) clients.add(client)
   }
   return {
-    holds: ({ structs, deletes }) => clients.size > 0 && (names(structs, clients) || names(deletes, clients)),
+    holds: ({ structs, deletes }: YjsOutline) =>
+      clients.size > 0 && (names(structs, clients) || names(deletes, clients)),
     seenBy(version) {
       for (const [client, clock] of readVersion(version)) if (clock > 0 && clients.has(client)) return true
       return false
@@ -25,7 +27,7 @@ export function endedOf(versions: readonly Uint8Array[]): Ended {
   }
 }
 
-function names(triples: Outline['structs'], clients: ReadonlySet<number>): boolean {
+function names(triples: YjsOutline['structs'], clients: ReadonlySet<number>): boolean {
   for (let i = 0; i < triples.length; i += 3) if (clients.has(triples[i]!)) return true
   return false
 }

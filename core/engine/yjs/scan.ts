@@ -37,6 +37,16 @@ export const runWidth = 6
 export const rowWidth = 4
 export const deletePartWidth = 5
 
+/**
+ * What an update says it contains, as flat triples: `structs` = client, first clock, end clock (exclusive), a client's
+ * triples together and with ascending clocks, without what the update itself marks as skipped; `deletes` likewise for
+ * deleted ranges.
+ */
+export interface YjsOutline extends Outline {
+  readonly structs: readonly number[]
+  readonly deletes: readonly number[]
+}
+
 /** Scans of updates at least this large are kept for the next join. */
 export const rememberedScanBytesMin = 4096
 
@@ -137,7 +147,7 @@ function scanOr(code: ErrorCode, what: string, update: Uint8Array, wantRows: boo
   }
 }
 
-export function outlineOf({ runs, deletes }: Scan): Outline {
+export function outlineOf({ runs, deletes }: Scan): YjsOutline {
   const structs: number[] = []
   for (let i = 0; i < runs.length; i += runWidth) structs.push(runs[i]!, runs[i + 1]!, runs[i + 2]!)
   return { structs, deletes }

@@ -16,7 +16,7 @@
  * Scans of large tail updates and decoded indexes are remembered by their byte arrays, which must
  * therefore not be changed; joiners of one document pay for them once.
  */
-import type { Coverage, IndexedState, Outline } from '../engine.ts'
+import type { Coverage, IndexedState } from '../engine.ts'
 import { ChunkWriter } from './chunk-writer.ts'
 import { addTriples, decodeDeletes, union } from './coverage.ts'
 import {
@@ -27,6 +27,7 @@ import {
   scanStored,
   scanUpdate,
   sectionWidth,
+  type YjsOutline,
 } from './scan.ts'
 import { type Piece, Section } from './section.ts'
 import type { Source } from './split-struct.ts'
@@ -64,9 +65,9 @@ export function merge(updates: readonly Uint8Array[], version: Version = new Map
 }
 
 /** See `Engine.trim`: drops covered runs, the covered structs before the first new one of a run, and covered deletes. */
-export function trim(update: Uint8Array, outline: Outline, coverage: Coverage): Uint8Array {
+export function trim(update: Uint8Array, outline: YjsOutline, coverage: Coverage): Uint8Array {
   if (update.length < trimBytesMin) return update
-  const missing = coverage.missing(outline)
+  const missing = coverage.missing(outline) as YjsOutline
   if (equal(missing.structs, outline.structs) && equal(missing.deletes, outline.deletes)) return update
   const layout = scanUpdate(update)
   const source = { bytes: update, layout }

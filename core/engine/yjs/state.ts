@@ -29,6 +29,10 @@ export class YjsState implements State {
       ...entriesOf((key) => entryOf(root, key)),
       keys: () => keysOf(root),
       entries: () => keysOf(root).map((key) => [key, toValue(entryOf(root, key))]),
+      conflicts: (key) => {
+        const value = entryOf(root, key)
+        return value === absent ? [] : [toValue(value)]
+      },
       written: () => root._map.keys(),
       writtenCount: () => root._map.size,
       isIntact: (key) => isIntact(root._map.get(key)),

@@ -6,12 +6,14 @@
  */
 import { TidemarkError } from '../../protocol/errors.ts'
 import type { Engine } from '../engine.ts'
+import { engineOf } from '../engine-of.ts'
+import type { LiveDocument } from '../live-document.ts'
 import { compact, digest } from './compact.ts'
 import { condensed } from './condensed-tail.ts'
 import { coverageOf, YjsCoverage } from './coverage.ts'
 import { endedOf } from './ended.ts'
 import { YjsLiveDocument } from './live-document.ts'
-import { outlineOf, scanStored, scanUpdate } from './scan.ts'
+import { outlineOf, scanStored, scanUpdate, type YjsOutline } from './scan.ts'
 import { join, merge, trim } from './splice.ts'
 import { indexOf } from './state-index.ts'
 import { toJson } from './to-json.ts'
@@ -19,15 +21,17 @@ import { readVersion } from './version.ts'
 import { YjsWriteOnce } from './write-once.ts'
 import { entryUpdate } from './written-entries.ts'
 
-export const yjsEngine: Engine = {
+export const yjsEngine = {
   name: 'yjs',
   emptyVersion: Uint8Array.of(0),
-  validate(update, { updateBytesMax }) {
+  load: async () => undefined,
+  validate(update, { updateBytesMax }): YjsOutline {
     if (update.length > updateBytesMax)
       throw new TidemarkError(
         'update_too_large',
         `Update of ${update.length} bytes exceeds ${updateBytesMax}`,
       )
+    if (engineOf(update) !== 'yjs') throw new TidemarkError('malformed_update', "The update is Automerge's")
     return outlineOf(scanUpdate(update))
   },
   validateVersion(bytes) {
@@ -58,5 +62,5 @@ export const yjsEngine: Engine = {
   compact,
   digest,
   toJson,
-  open: (updates) => new YjsLiveDocument(updates),
-}
+  open: (updates): LiveDocument => new YjsLiveDocument(updates),
+} satisfies Engine

@@ -1,0 +1,272 @@
+/**
+ * Which changes a log has and what each builds on, from the index of its snapshot and the chunks of its tail; no document is
+ * built. A change counts once all that it builds on is there: then it gets the next number, so that numbers ascend from
+ * causes to effects, and whatever is asked (heads, what somebody lacks) is one sweep over them. Before, it waits.
+ *
+ * Per change of a snapshot this holds 32 bytes in the index and about 20 here; the tail's chunks are held by who asks for that
+ * (`keeping`). Of a document that was pushed whole and is not compacted yet, only that it is there is known: what it says
+ * of its changes nobody has checked.
+ */
+import type { IndexedState } from '../engine.ts'
+import { type Change, type Chunks, hashBytes, hex, readChunks, type SavedDocument } from './chunk.ts'
+import { HashTable } from './hash-table.ts'
+import { readIndex } from './snapshot-index.ts'
+
+interface Waiting {
+  readonly change: Change
+  /** Dependencies that do not count yet. */
+  left: number
+}
+
+export interface Since {
+  /** Some of what is lacking is in the snapshot, and can be had from there only: its bytes come first. */
+  readonly snapshot: boolean
+  /** Chunks of the tail, causes before effects. What `snapshot` brings is not among them. */
+  readonly changes: readonly Uint8Array[]
+}
+
+export class ChangeGraph {
+  readonly snapshot: IndexedState | null
+  /** So many of the first changes are in the snapshot. */
+  readonly snapshotCount: number
+  private readonly keeping: boolean
+  private readonly table: HashTable
+  private readonly depStart: number[] = []
+  private readonly deps: number[] = []
+  private readonly base: { readonly depStart: Int32Array; readonly deps: Int32Array } | null
+  private readonly chunks: Uint8Array[] = []
+  private readonly headSet = new Set<number>()
+  /** How many changes each actor has that count. */
+  private readonly seqs = new Map<string, number>()
+  /** By hash, and by the hash that they wait for. */
+  private readonly waiting = new Map<string, Waiting>()
+  private readonly waitedFor = new Map<string, Waiting[]>()
+  /** In the snapshot's bytes, behind the document. */
+  private readonly waitingInSnapshot = new Set<string>()
+  /** Another change has their actor and seq, so Automerge will not have them. */
+  private readonly void = new Set<string>()
+  private readonly documents = new Map<string, SavedDocument>()
+
+  /** `keeping`: chunks of the tail, to be handed out by `since`. Throws `document_unreadable`. */
+  constructor(snapshot: IndexedState | null, keeping: boolean) {
+    this.snapshot = snapshot
+    this.keeping = keeping
+    if (snapshot === null) {
+      this.table = new HashTable()
+      this.base = null
+      this.snapshotCount = 0
+      return
+    }
+    const index = readIndex(snapshot.index)
+    this.table = new HashTable(index.hashes)
+    this.base = index
+    this.snapshotCount = index.actorOf.length
+    const counts = new Int32Array(index.actors.length)
+    const isBuiltOn = new Uint8Array(this.snapshotCount)
+    for (const dep of index.deps) isBuiltOn[dep] = 1
+    for (let i = 0; i < this.snapshotCount; i++) {
+      counts[index.actorOf[i]!]!++
+      if (isBuiltOn[i] === 0) this.headSet.add(i)
+    }
+    for (const [i, actor] of index.actors.entries()) this.seqs.set(actor, counts[i]!)
+    if (index.documentBytes === snapshot.bytes.length) return
+    const { changes } = readChunks(snapshot.bytes.subarray(index.documentBytes))
+    for (const change of changes) {
+      this.waitingInSnapshot.add(hex(change.hash))
+      this.addChange(change)
+    }
+  }
+
+  /** How many changes count. */
+  get count(): number {
+    return this.table.count
+  }
+
+  /** Also one that waits for others. */
+  has(hash: Uint8Array): boolean {
+    if (this.counts(hash)) return true
+    if (this.waiting.size === 0 && this.void.size === 0) return false
+    const name = hex(hash)
+    return this.waiting.has(name) || this.void.has(name)
+  }
+
+  /** It is there, and all that it builds on. */
+  counts(hash: Uint8Array): boolean {
+    return this.table.find(hash) >= 0
+  }
+
+  hasDocument(document: SavedDocument): boolean {
+    return this.documents.has(hex(document.hash)) || everyHash(document.heads, (head) => this.counts(head))
+  }
+
+  /** True for a change that is not there, but another one that its actor says to be the same. */
+  isContradicted({ hash, actor, seq }: Change): boolean {
+    return seq <= (this.seqs.get(actor) ?? 0) && !this.has(hash)
+  }
+
+  /** What is not in it. */
+  lacking({ changes, documents }: Chunks): Chunks {
+    return {
+      changes: changes.filter(({ hash }) => !this.has(hash)),
+      documents: documents.filter((document) => !this.hasDocument(document)),
+    }
+  }
+
+  add({ changes, documents }: Chunks): void {
+    for (const change of changes) this.addChange(change)
+    for (const document of documents) {
+      if (this.hasDocument(document)) continue
+      const { hash, heads, actors } = document
+      const bytes = this.keeping ? document.bytes : new Uint8Array()
+      this.documents.set(hex(hash), { hash, heads, actors, bytes })
+    }
+  }
+
+  /** Changes that count and on which none builds that counts. In ascending order; views. */
+  heads(): Uint8Array[] {
+    return [...this.headSet].map((number) => this.table.at(number)).sort(compare)
+  }
+
+  /** What changes wait for and is not there. */
+  missing(): Uint8Array[] {
+    const found: Uint8Array[] = []
+    for (const waiting of this.waitedFor.values()) {
+      const { deps } = waiting[0]!.change
+      everyHash(deps, (dep) => {
+        if (!this.has(dep) && !found.some((other) => compare(other, dep) === 0)) found.push(dep)
+        return true
+      })
+    }
+    return found.sort(compare)
+  }
+
+  actors(): string[] {
+    const actors = new Set(this.seqs.keys())
+    for (const document of this.documents.values()) for (const actor of document.actors) actors.add(actor)
+    return [...actors]
+  }
+
+  /** Hashes of the changes that count, causes before effects, from a number on; views. */
+  *hashes(from = 0): Generator<Uint8Array> {
+    for (let number = from; number < this.count; number++) yield this.table.at(number)
+  }
+
+  /** Hashes of what a change builds on; none for one that does not count. Views. */
+  depsOf(hash: Uint8Array): Uint8Array[] {
+    const number = this.table.find(hash)
+    return number < 0 ? [] : this.depNumbers(number).map((dep) => this.table.at(dep))
+  }
+
+  /** The chunk of a change of the tail. Null: it is in the snapshot, or not there. */
+  chunkOf(hash: Uint8Array): Uint8Array | null {
+    const number = this.table.find(hash)
+    if (number >= this.snapshotCount) return this.chunks[number - this.snapshotCount] ?? null
+    return this.waiting.get(hex(hash))?.change.bytes ?? null
+  }
+
+  /** By number, 1 for what one who has these changes has. Those that are not there say nothing. */
+  ancestors(heads: readonly Uint8Array[]): Uint8Array {
+    const marks = new Uint8Array(this.count)
+    let last = -1
+    for (const head of heads) {
+      const number = this.table.find(head)
+      if (number >= 0) marks[number] = 1
+      last = Math.max(last, number)
+    }
+    for (let number = last; number >= 0; number--)
+      if (marks[number] === 1) for (const dep of this.depNumbers(number)) marks[dep] = 1
+    return marks
+  }
+
+  /**
+   * What somebody who has these changes and all that they build on lacks. With what waits for others, and documents that were
+   * pushed whole, which he may have.
+   */
+  since(heads: readonly Uint8Array[]): Since {
+    const marks = this.ancestors(heads)
+    const inSnapshot = marks.indexOf(0)
+    const snapshot =
+      this.snapshot !== null &&
+      ((inSnapshot >= 0 && inSnapshot < this.snapshotCount) || this.waitingInSnapshot.size > 0)
+    const changes: Uint8Array[] = []
+    for (const { bytes, heads: own } of this.documents.values())
+      if (own.length > 0 && !everyHash(own, (one) => heads.some((head) => compare(head, one) === 0)))
+        changes.push(bytes)
+    for (let number = this.snapshotCount; number < marks.length; number++)
+      if (marks[number] === 0) changes.push(this.chunks[number - this.snapshotCount]!)
+    for (const [name, { change }] of this.waiting)
+      if (!this.waitingInSnapshot.has(name)) changes.push(change.bytes)
+    return { snapshot, changes }
+  }
+
+  private addChange(change: Change): void {
+    if (this.has(change.hash)) return
+    const { hash, actor, seq } = change
+    const waiting: Waiting = { change: this.held(change), left: 0 }
+    everyHash(change.deps, (dep) => {
+      if (this.counts(dep)) return true
+      const name = hex(dep)
+      const others = this.waitedFor.get(name)
+      if (others === undefined) this.waitedFor.set(name, [waiting])
+      else others.push(waiting)
+      waiting.left++
+      return true
+    })
+    if (waiting.left > 0) this.waiting.set(hex(hash), waiting)
+    else if (seq <= (this.seqs.get(actor) ?? 0)) this.void.add(hex(hash))
+    else this.nowCounts(waiting.change)
+  }
+
+  private nowCounts(first: Change): void {
+    const ready = [first]
+    for (let change = ready.pop(); change !== undefined; change = ready.pop()) {
+      const { hash, deps, actor, seq } = change
+      const name = hex(hash)
+      this.waiting.delete(name)
+      if (seq <= (this.seqs.get(actor) ?? 0)) {
+        this.void.add(name)
+        continue
+      }
+      this.seqs.set(actor, seq)
+      this.depStart.push(this.deps.length)
+      everyHash(deps, (dep) => {
+        const number = this.table.find(dep)
+        this.headSet.delete(number)
+        this.deps.push(number)
+        return true
+      })
+      this.headSet.add(this.table.push(hash))
+      if (this.keeping) this.chunks.push(change.bytes)
+      const waiting = this.waitedFor.get(name) ?? []
+      this.waitedFor.delete(name)
+      for (const other of waiting) if (--other.left === 0) ready.push(other.change)
+    }
+  }
+
+  private held(change: Change): Change {
+    return this.keeping ? change : { ...change, bytes: new Uint8Array() }
+  }
+
+  private depNumbers(
+    number: number,
+  ): ArrayLike<number> & { map<T>(f: (dep: number) => T): T[] } & Iterable<number> {
+    if (number >= this.snapshotCount) {
+      const at = number - this.snapshotCount
+      return this.deps.slice(this.depStart[at], this.depStart[at + 1])
+    }
+    const { depStart, deps } = this.base!
+    return Array.from(deps.subarray(depStart[number], depStart[number + 1]))
+  }
+}
+
+/** Whether it holds for each of hashes that lie one after the other. */
+export function everyHash(hashes: Uint8Array, holds: (hash: Uint8Array) => boolean): boolean {
+  for (let at = 0; at < hashes.length; at += hashBytes)
+    if (!holds(hashes.subarray(at, at + hashBytes))) return false
+  return true
+}
+
+export function compare(a: Uint8Array, b: Uint8Array): number {
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return a[i]! - b[i]!
+  return 0
+}

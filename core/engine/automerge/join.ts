@@ -1,0 +1,56 @@
+/**
+ * What a replica lacks, from the snapshot and the tail: changes of the tail one by one, as their senders made them; of the
+ * snapshot all or nothing, since single changes can be had from it only by building the document. A replica that lacks
+ * something in it gets it whole, and takes what it does not have: Automerge's own format makes that about the size of the text.
+ *
+ * Graphs are remembered by the array of the tail, which may only grow: joiners of a room pay for what has come since.
+ */
+import type { IndexedState } from '../engine.ts'
+import { ChangeGraph } from './change-graph.ts'
+import { concat, outlineOf } from './outline.ts'
+import { readVersion, writeVersion } from './version.ts'
+
+/** What is larger is not copied into one chunk with others. */
+const ownChunkBytesMin = 64 * 1024
+
+const known = new WeakMap<readonly Uint8Array[], { graph: ChangeGraph; count: number }>()
+
+/** With the chunks of the tail. Throws `document_unreadable`, and what reading the tail throws. */
+export function graphOf(state: IndexedState | null, tail: readonly Uint8Array[]): ChangeGraph {
+  let kept = known.get(tail)
+  if (kept === undefined || kept.graph.snapshot !== state) {
+    kept = { graph: new ChangeGraph(state, true), count: 0 }
+    known.set(tail, kept)
+  }
+  for (; kept.count < tail.length; kept.count++) kept.graph.add(outlineOf(tail[kept.count]!))
+  return kept.graph
+}
+
+export function join(
+  state: IndexedState | null,
+  tail: readonly Uint8Array[],
+  version: Uint8Array,
+): Uint8Array[] {
+  const { snapshot, changes } = graphOf(state, tail).since(readVersion(version))
+  const chunks = snapshot ? [state!.bytes] : []
+  let small: Uint8Array[] = []
+  const flush = (): void => {
+    if (small.length > 0) chunks.push(concat(small))
+    small = []
+  }
+  for (const change of changes) {
+    if (change.length < ownChunkBytesMin) small.push(change)
+    else {
+      flush()
+      chunks.push(change)
+    }
+  }
+  flush()
+  return chunks
+}
+
+/** Every chunk once, causes before effects; of what `version` has, only what is no change. */
+export function merge(updates: readonly Uint8Array[], version = writeVersion([])): Uint8Array {
+  const chunks = join(null, [...updates], version)
+  return chunks.length === 0 ? new Uint8Array() : concat(chunks)
+}

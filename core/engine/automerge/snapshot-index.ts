@@ -1,0 +1,86 @@
+/**
+ * What is kept beside a saved document, so that joins, coverage and sync need no document: the hashes of its changes, which
+ * Automerge does not store (it computes them while loading), and what each builds on.
+ *
+ *   index   = format:uint8 documentBytes:varUint actors:list n:varUint n×change hashes:32×n
+ *   change  = actor:varUint deps:varUint deps×(distance:varUint)    -- a change with 0 for `deps` builds on the one before
+ *
+ * `distance` goes back from the change's own number; numbers ascend from what is built on to what builds. The changes of an actor
+ * are in the order of their `seq`, which counts from 1. Behind the first `documentBytes` of the state are chunks of changes that
+ * wait for others. A change with no dependency has 1 for `deps` and distance 0.
+ */
+import { ByteReader, ByteWriter, MalformedBytes } from '../../bytes.ts'
+import { TidemarkError } from '../../protocol/errors.ts'
+import { hashBytes } from './chunk.ts'
+
+export const indexFormat = 1
+
+export interface SnapshotIndex {
+  readonly documentBytes: number
+  readonly actors: readonly string[]
+  /** Of each change, a number into `actors`. */
+  readonly actorOf: Int32Array
+  /** `deps` of change i: from `depStart[i]` up to `depStart[i + 1]`. */
+  readonly depStart: Int32Array
+  readonly deps: Int32Array
+  readonly hashes: Uint8Array
+}
+
+export function writeIndex(index: SnapshotIndex): Uint8Array {
+  const { documentBytes, actors, actorOf, depStart, deps, hashes } = index
+  const writer = new ByteWriter(64 + hashes.length + actorOf.length * 4)
+  writer.uint8(indexFormat).varUint(documentBytes).varUint(actors.length)
+  for (const actor of actors) writer.varString(actor)
+  writer.varUint(actorOf.length)
+  for (let i = 0; i < actorOf.length; i++) {
+    writer.varUint(actorOf[i]!)
+    const own = deps.subarray(depStart[i]!, depStart[i + 1]!)
+    if (own.length === 1 && own[0] === i - 1) writer.varUint(0)
+    else if (own.length === 0) writer.varUint(1).varUint(0)
+    else {
+      writer.varUint(own.length)
+      for (const dep of own) writer.varUint(i - dep)
+    }
+  }
+  return writer.raw(hashes).finish()
+}
+
+/** Throws `document_unreadable`: indexes come from our own log. */
+export function readIndex(bytes: Uint8Array): SnapshotIndex {
+  try {
+    return read(new ByteReader(bytes))
+  } catch (error) {
+    if (!(error instanceof MalformedBytes)) throw error
+    throw new TidemarkError('document_unreadable', `Stored index: ${error.message}`, { cause: error })
+  }
+}
+
+function read(reader: ByteReader): SnapshotIndex {
+  const format = reader.uint8()
+  if (format !== indexFormat) throw new MalformedBytes(`index of format ${format}`)
+  const documentBytes = reader.varUint()
+  const actors: string[] = []
+  for (let left = reader.varUint(); left > 0; left--) actors.push(reader.varString())
+  const n = reader.varUint()
+  if (n * (hashBytes + 2) > reader.remaining) throw new MalformedBytes('unexpected end')
+  const actorOf = new Int32Array(n)
+  const depStart = new Int32Array(n + 1)
+  const deps: number[] = []
+  for (let i = 0; i < n; i++) {
+    const actor = reader.varUint()
+    if (actor >= actors.length) throw new MalformedBytes('actor out of range')
+    actorOf[i] = actor
+    const count = reader.varUint()
+    if (count === 0) deps.push(i - 1)
+    else
+      for (let left = count; left > 0; left--) {
+        const distance = reader.varUint()
+        if (distance > i) throw new MalformedBytes('distance out of range')
+        if (distance > 0) deps.push(i - distance)
+      }
+    depStart[i + 1] = deps.length
+  }
+  const hashes = reader.take(n * hashBytes)
+  if (reader.remaining > 0) throw new MalformedBytes('bytes after the end')
+  return { documentBytes, actors, actorOf, depStart, deps: Int32Array.from(deps), hashes }
+}
