@@ -4,10 +4,10 @@
  * - the client as an app would bundle it, which is thrown away again: it must import nothing of Node, and without Yjs (yjs, lib0 and
  *   y-protocols, which the bindings of editors need anyway) be at most `clientBytesMax` bytes after gzip -9. What it loads only
  *   when it is asked for (queries) is measured with all that it needs, what the client has already included;
- * - examples/editor, with Vite, into dist/examples/editor, from where the relay serves it.
+ * - examples/editor and examples/market, with Vite, into dist/examples/…, from where the relay serves them.
  *
- * dist/examples/editor/.sources names the hash of the sources, as for the rest of dist/ (build.mjs). It is removed first and
- * written last: the relay serves the pages only while it is there. Files are renamed into place, so nobody reads half of one.
+ * dist/examples/editor/.sources names the hash of the sources, as for the rest of dist/ (build.mjs), and so for the market. It is removed
+ * first and written last: the relay serves the pages only while it is there. Files are renamed into place, so nobody reads half of one.
  *
  * Slower than the compiler, and nothing but the pages needs it: `npm start` runs it beside the relay, in a process of its own.
  */
@@ -19,29 +19,43 @@ import { gzipSync } from 'node:zlib'
 import { filesUnder, hashOf, root } from './build.mjs'
 
 const clientBytesMax = 15_000
-const editor = join(root, 'examples/editor')
-const dist = join(root, 'dist/examples/editor')
-const stamp = join(dist, '.sources')
+/** With the folders beside `client` and `core` that each is made of. */
+const examples = { editor: ['examples/editor'], market: ['examples/market', 'examples/editor'] }
 
 /** Returns 'fresh', 'built', or 'absent' where there are no sources. Throws for what does not build, or is too large. */
 export async function buildBrowserIfStale() {
-  if (!fs.existsSync(editor)) return 'absent'
-  const hash = hashSources()
-  if (fs.existsSync(stamp) && fs.readFileSync(stamp, 'utf8') === hash) return 'fresh'
+  const names = Object.keys(examples).filter((name) => fs.existsSync(join(root, 'examples', name)))
+  if (names.length === 0) return 'absent'
+  const stale = names.filter((name) => !isFresh(name))
+  if (stale.length === 0) return 'fresh'
   // Else a caller's `test` would make it a development build, several times as large.
   process.env.NODE_ENV = 'production'
   const { build } = await import('vite')
   console.error(await clientSize(build))
+  for (const name of stale) await buildExample(build, name)
+  return 'built'
+}
+
+const distOf = (name) => join(root, 'dist/examples', name)
+const stampOf = (name) => join(distOf(name), '.sources')
+
+function isFresh(name) {
+  const stamp = stampOf(name)
+  return fs.existsSync(stamp) && fs.readFileSync(stamp, 'utf8') === hashSources(name)
+}
+
+async function buildExample(build, name) {
+  const hash = hashSources(name)
   const output = fs.mkdtempSync(join(root, '.build-'))
   try {
-    await build({ configFile: join(editor, 'vite.config.ts'), build: { outDir: output }, logLevel: 'warn' })
-    fs.rmSync(stamp, { force: true })
-    install(output)
-    fs.writeFileSync(stamp, hash)
+    const configFile = join(root, 'examples', name, 'vite.config.ts')
+    await build({ configFile, build: { outDir: output }, logLevel: 'warn' })
+    fs.rmSync(stampOf(name), { force: true })
+    install(output, distOf(name))
+    fs.writeFileSync(stampOf(name), hash)
   } finally {
     fs.rmSync(output, { recursive: true, force: true })
   }
-  return 'built'
 }
 
 /** One line that says the client's size; throws when it is too large or imports something of Node. */
@@ -85,7 +99,7 @@ async function sizeOf(build, entry, external) {
   return gzipSync(output[0].code, { level: 9 }).length
 }
 
-function install(output) {
+function install(output, dist) {
   const built = filesUnder(output).map((file) => relative(output, file))
   // The pages last: they name the others.
   for (const file of built.sort((a, b) => Number(a.endsWith('.html')) - Number(b.endsWith('.html')))) {
@@ -97,8 +111,8 @@ function install(output) {
   }
 }
 
-function hashSources() {
-  const folders = ['examples/editor', 'client', 'core']
+function hashSources(name) {
+  const folders = [...examples[name], 'client', 'core']
   const files = folders.flatMap((folder) => filesUnder(join(root, folder)))
   return hashOf([...files, fileURLToPath(import.meta.url), join(root, 'package-lock.json')])
 }

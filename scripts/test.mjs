@@ -35,6 +35,7 @@ const stages = {
       'tsconfig.test.json',
       'core/tsconfig.json',
       'examples/editor/tsconfig.json',
+      'examples/market/tsconfig.json',
     ]) {
       run('typescript/bin/tsc', ['-p', project, '--noEmit'])
     }

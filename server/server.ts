@@ -35,7 +35,7 @@ const readTimeoutMs = 30_000
 const flushMsMax = 4_000
 const closeGraceMs = 2_000
 /** Where the build puts it, seen from dist/server. */
-const editorFolder = fileURLToPath(new URL('../examples/editor', import.meta.url))
+const examplesFolder = fileURLToPath(new URL('../examples', import.meta.url))
 
 export class Server {
   readonly metrics = new Metrics()
@@ -132,7 +132,7 @@ export class Server {
       },
       limits: { updateBytesMax: config.UPDATE_BYTES_MAX, listenersMax: config.VIEWS_LIVE_MAX },
     })
-    const pages = pageRoutes(editorFolder)
+    const pages = pageRoutes(examplesFolder)
     this.gateway = new Gateway({
       host: config.HOST,
       port: config.PORT,

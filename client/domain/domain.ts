@@ -238,8 +238,13 @@ export class Domain<Of extends FieldsOfDocument> extends Emitter<DomainEvents> {
       if (parsed !== null && parsed.seq > 0 && !this.waiting.has(key))
         this.waiting.set(key, { told: unknown, settle: [] })
     }
+    const { size } = this.fold.actors()
     const touched = this.fold.apply(entries)
-    if (touched.size === 0) return
+    if (touched.size === 0) {
+      // Somebody introduced themselves, and that is all.
+      if (this.fold.actors().size > size) this.emit('change', touched)
+      return
+    }
     this.overlays.clear()
     this.tell()
     this.emit('change', touched)

@@ -14,13 +14,15 @@ export interface Session {
   readonly client: Client
   /** '' without a token. */
   readonly user: string
+  /** Of the token. */
+  readonly roles: readonly string[]
   /** For the HTTP API. */
   readonly headers: () => Record<string, string>
 }
 
 export function startSession(): Session {
   takeTokenFromUrl()
-  const user = subjectOf(currentToken())
+  const { user, roles } = whoseIs(currentToken())
   const client = createClient({
     url: location.origin,
     // Asked again at each connection: a page that embeds the editor may have put a newer one there.
@@ -32,7 +34,7 @@ export function startSession(): Session {
     const token = currentToken()
     return token === null ? {} : { authorization: `Bearer ${token}` }
   }
-  return { client, user, headers }
+  return { client, user, roles, headers }
 }
 
 /** Stays so when the page is loaded again, as a lack of network would. */
@@ -59,16 +61,24 @@ function takeTokenFromUrl(): void {
   history.replaceState(null, '', url)
 }
 
-/** Nothing is believed because of this: the server verifies the token, this only chooses a drawer. */
-function subjectOf(token: string | null): string {
+interface Claimed {
+  readonly user: string
+  readonly roles: readonly string[]
+}
+
+/** Nothing is believed because of this: the server verifies the token, this only chooses a drawer and what is offered. */
+function whoseIs(token: string | null): Claimed {
   try {
     const claims = token?.split('.')[1]?.replace(/-/g, '+').replace(/_/g, '/')
-    if (claims === undefined) return ''
+    if (claims === undefined) return { user: '', roles: [] }
     const bytes = Uint8Array.from(atob(claims), (char) => char.charCodeAt(0))
-    const { sub } = JSON.parse(new TextDecoder().decode(bytes)) as { sub?: unknown }
-    return typeof sub === 'string' ? sub : ''
+    const { sub, roles } = JSON.parse(new TextDecoder().decode(bytes)) as { sub?: unknown; roles?: unknown }
+    return {
+      user: typeof sub === 'string' ? sub : '',
+      roles: Array.isArray(roles) ? roles.filter((role) => typeof role === 'string') : [],
+    }
   } catch {
     // Not a JSON Web Token: for an authorisation service it may be anything, and is its own drawer.
-    return token ?? ''
+    return { user: token ?? '', roles: [] }
   }
 }

@@ -1,8 +1,9 @@
 /**
- * The editor example's pages at `/`, when it has been built (npm run build); a relay without them is as good.
+ * The examples' pages, of the editor at `/` and of the market at `/market`, when they have been built (npm run build); a relay
+ * without them is as good.
  *
- * - Three routes with no wildcard: `/`, `/embed` and `/assets/<file>`. Nothing here answers for /v1, /healthz or a
- *   document's name, and WebSocket upgrades never come here.
+ * - A few routes with no wildcard: `/`, `/embed`, `/market`, and `assets/<file>` of both. Nothing here answers for /v1,
+ *   /healthz or a document's name, and WebSocket upgrades never come here.
  * - Whether it is built is asked at each request: `npm start` builds it while the relay already runs. The build puts
  *   `.sources` into place last, so a half-built one is not served.
  * - The pages are the same for everybody: no token is read, and none is in what is cached. A token stands in the page's
@@ -36,32 +37,47 @@ const headers = {
   'cross-origin-opener-policy': 'same-origin',
 }
 
-/** `folder`: what the build of the editor made, or will make. */
+/** Of one example: its pages by their paths, and the path that its assets are under. */
+interface Example {
+  readonly folder: string
+  readonly pages: Readonly<Record<string, string>>
+  readonly assets: string
+}
+
+const examples: readonly Example[] = [
+  { folder: 'editor', pages: { '/': 'index.html', '/embed': 'embed.html' }, assets: '/assets' },
+  { folder: 'market', pages: { '/market': 'index.html' }, assets: '/market/assets' },
+]
+
+/** `folder`: with what the build of the examples made, or will make. */
 export function pageRoutes(folder: string): (http: FastifyInstance) => void {
   return (http) => {
-    http.register(async (pages) => {
-      await pages.register(staticFiles, {
-        root: folder,
-        serve: false,
-        index: false,
-        cacheControl: false,
-        dotfiles: 'ignore',
-      })
-      pages.addHook('onRequest', async (_request, reply) => {
-        if (!existsSync(join(folder, '.sources'))) return reply.callNotFound()
-        reply.headers(headers)
-        reply.raw.setTimeout(sendMsMax, () => reply.raw.destroy())
-      })
-      pages.get('/', (_request, reply) => page(reply, 'index.html'))
-      pages.get('/embed', (_request, reply) => page(reply, 'embed.html'))
-      // Their names contain a hash of their content.
-      pages.get<{ Params: { file: string } }>('/assets/:file', (request, reply) =>
-        reply
-          .header('cache-control', 'public, max-age=31536000, immutable')
-          .sendFile(join('assets', request.params.file)),
-      )
-    })
+    for (const example of examples) routesOf(http, { ...example, folder: join(folder, example.folder) })
   }
+}
+
+function routesOf(http: FastifyInstance, { folder, pages: files, assets }: Example): void {
+  http.register(async (pages) => {
+    await pages.register(staticFiles, {
+      root: folder,
+      serve: false,
+      index: false,
+      cacheControl: false,
+      dotfiles: 'ignore',
+    })
+    pages.addHook('onRequest', async (_request, reply) => {
+      if (!existsSync(join(folder, '.sources'))) return reply.callNotFound()
+      reply.headers(headers)
+      reply.raw.setTimeout(sendMsMax, () => reply.raw.destroy())
+    })
+    for (const [path, file] of Object.entries(files)) pages.get(path, (_request, reply) => page(reply, file))
+    // Their names contain a hash of their content.
+    pages.get<{ Params: { file: string } }>(`${assets}/:file`, (request, reply) =>
+      reply
+        .header('cache-control', 'public, max-age=31536000, immutable')
+        .sendFile(join('assets', request.params.file)),
+    )
+  })
 }
 
 function page(reply: FastifyReply, file: string): FastifyReply {

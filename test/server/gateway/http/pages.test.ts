@@ -1,4 +1,4 @@
-/** The editor's pages, over real HTTP: what they promise a browser, and what they must not answer for. */
+/** The examples' pages, over real HTTP: what they promise a browser, and what they must not answer for. */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -16,7 +16,7 @@ beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'tidemark-pages-'))
   http = Fastify()
   http.get('/healthz', () => 'ok')
-  pageRoutes(join(folder, 'editor'))(http)
+  pageRoutes(folder)(http)
   await http.listen({ host: '127.0.0.1', port: 0 })
   url = `http://127.0.0.1:${(http.server.address() as AddressInfo).port}`
 })
@@ -62,6 +62,20 @@ test('there are none before they are built, and then they are, without a restart
   expect(await (await fetch(`${url}/embed?document=notes%2Fa`)).text()).toBe('<title>embed</title>')
   rmSync(join(folder, 'editor/.sources'))
   expect(await statusOf('/')).toBe(404)
+})
+
+test('the market has its own page and assets, and is there or not by itself', async () => {
+  build()
+  expect(await statusOf('/market')).toBe(404)
+  mkdirSync(join(folder, 'market/assets'), { recursive: true })
+  writeFileSync(join(folder, 'market/index.html'), '<title>market</title>')
+  writeFileSync(join(folder, 'market/assets/main-2.js'), 'export {}')
+  writeFileSync(join(folder, 'market/.sources'), 'hash')
+  expect(await (await fetch(`${url}/market?inbox`)).text()).toBe('<title>market</title>')
+  expect(await statusOf('/market/assets/main-2.js')).toBe(200)
+  expect(await statusOf('/market/assets/main-1.js')).toBe(404)
+  expect(await statusOf('/assets/main-2.js')).toBe(404)
+  expect(await (await fetch(url)).text()).toBe('<title>editor</title>')
 })
 
 test('the query is the page’s: it changes nothing here', async () => {

@@ -1,0 +1,136 @@
+/**
+ * The deals that this device keeps, open, with their listings: so that all of them are there without a connection, and the inbox
+ * knows what waits in them.
+ *
+ * Which they are the server says (a live query), and this device remembers. The newest `keptMax` are kept; whoever has more of them than
+ * a device should hold asks `GET /v1/conflicts`, or `tidemark.conflicts` in SQL, for what waits in the others.
+ */
+import type { Client, LiveState } from 'tidemark/client'
+import { type Acting, type Domain, openDomain } from 'tidemark/client/domain'
+import { type Stored, stored } from '../../editor/src/stored.ts'
+import { deals } from '../adapters/fields/deals.ts'
+import { listings } from '../adapters/fields/listings.ts'
+import type { Deal, Listing } from './market.ts'
+
+const keptMax = 50
+
+export interface Kept {
+  readonly id: string
+  readonly deal: Deal
+  /** Null: it has not come yet. */
+  readonly listing: (Listing & { readonly id: string }) | null
+}
+
+/** A new one at each change. */
+export interface OnShelf {
+  /** Newest first. */
+  readonly deals: readonly Kept[]
+  readonly listings: readonly (Listing & { readonly id: string })[]
+  readonly isConnected: boolean
+  /** Changes made here that the server does not have. */
+  readonly pending: number
+  /** Of the list of deals. */
+  readonly list: LiveState
+}
+
+export class Shelf {
+  private readonly client: Client
+  private readonly acting: Acting
+  private readonly ids: Stored<readonly string[]>
+  private readonly deals = new Map<string, Deal>()
+  private readonly listings = new Map<string, Listing>()
+  private readonly listeners = new Set<() => void>()
+  private list: LiveState = 'connecting'
+  private isTold = true
+  private current: OnShelf
+
+  constructor(client: Client, acting: Acting) {
+    this.client = client
+    this.acting = acting
+    this.ids = stored<readonly string[]>(`tidemark.market.deals.${acting.subject}`, [], isIds)
+    this.current = this.look()
+    for (const id of this.ids.get()) this.keep(id)
+    client.on('status', this.change)
+    void this.follow()
+  }
+
+  readonly snapshot = (): OnShelf => this.current
+
+  readonly subscribe = (changed: () => void): (() => void) => {
+    this.listeners.add(changed)
+    return () => this.listeners.delete(changed)
+  }
+
+  /** From now on, on this device. */
+  keep(id: string): Deal {
+    const kept = this.deals.get(id)
+    if (kept !== undefined) return kept
+    const deal = this.open(id, deals)
+    this.deals.set(id, deal)
+    if (!this.ids.get().includes(id)) this.ids.set([id, ...this.ids.get()].sort().reverse().slice(0, keptMax))
+    return deal
+  }
+
+  keepListing(id: string): Listing {
+    const kept = this.listings.get(id)
+    if (kept !== undefined) return kept
+    const listing = this.open(id, listings)
+    this.listings.set(id, listing)
+    return listing
+  }
+
+  private open<Of extends typeof deals | typeof listings>(id: string, definition: Of) {
+    const handle = this.client.open(id)
+    const domain = openDomain(handle, definition, this.acting) as Domain<Of>
+    domain.on('change', this.change)
+    for (const event of ['loaded', 'pending', 'reset'] as const) handle.on(event, this.change)
+    return { handle, domain, fields: domain.fields }
+  }
+
+  private async follow(): Promise<void> {
+    const sql = `select document from deals order by document desc limit ${keptMax}`
+    await this.client.live<{ document: string }>(sql, [], ({ rows, state }) => {
+      for (const { document } of rows) this.keep(document)
+      this.list = state
+      this.change()
+    })
+  }
+
+  /** Many changes in one turn are told once. */
+  private readonly change = (): void => {
+    if (!this.isTold) return
+    this.isTold = false
+    queueMicrotask(() => {
+      this.isTold = true
+      for (const { fields } of this.deals.values())
+        if (fields.listing.value !== null) this.keepListing(fields.listing.value)
+      this.current = this.look()
+      for (const listener of [...this.listeners]) listener()
+    })
+  }
+
+  private look(): OnShelf {
+    const listings = [...this.listings].flatMap(([id, open]) =>
+      open.fields.harvest.value.value === null ? [] : [{ id, ...open }],
+    )
+    const deals = [...this.deals]
+      .filter(([, { handle }]) => handle.loaded)
+      .sort(([a], [b]) => (a < b ? 1 : -1))
+      .map(([id, deal]) => {
+        const listing = listings.find(({ id }) => id === deal.fields.listing.value) ?? null
+        // A new object, since something in it may be different.
+        return { id, deal: { ...deal }, listing }
+      })
+    const open = [...this.deals.values(), ...this.listings.values()]
+    return {
+      deals,
+      listings,
+      isConnected: this.client.status === 'live',
+      pending: open.reduce((sum, { handle }) => sum + handle.pending, 0),
+      list: this.list,
+    }
+  }
+}
+
+const isIds = (value: unknown): value is readonly string[] =>
+  Array.isArray(value) && value.every((id) => typeof id === 'string')
