@@ -9,8 +9,8 @@ import { decodeServerMessage } from '../../core/protocol/tidemark-v1/decode.ts'
 import { encodeClientMessage } from '../../core/protocol/tidemark-v1/encode.ts'
 import { type Opened, type ServerMessage, subprotocol } from '../../core/protocol/tidemark-v1/messages.ts'
 import { Assembler } from '../../core/protocol/tidemark-v1/parts.ts'
-import type { Content } from './clients/replica.ts'
-import { contentOf, editsRoot } from './clients/yjs-document.ts'
+import { type Content, editsRoot } from './clients/replica.ts'
+import { contentOf } from './clients/yjs-document.ts'
 import type { RelayNode } from './world.ts'
 
 const messageBytesMax = 64 * 1024 * 1024
@@ -28,7 +28,7 @@ export class Observer {
   readonly doc = new Y.Doc()
   offset: Offset = toOffset(0)
   epoch: Offset = toOffset(0)
-  private readonly document: string
+  readonly document: string
   private readonly token: string
   private readonly listener: Listener
   private readonly name: string

@@ -79,6 +79,9 @@ class HocuspocusReplica implements Replica {
   fold(): string {
     return this.document.fold()
   }
+  undecided(): number {
+    return this.document.undecided()
+  }
   broken(): string[] {
     return this.document.broken()
   }

@@ -9,6 +9,8 @@ import type { NetworkLine } from '../network-line.ts'
 import type { Operation } from '../operation.ts'
 import type { Random } from '../random.ts'
 
+export const editsRoot = 'edits'
+
 export interface Edit {
   /** `ann.17` */
   readonly name: string
@@ -21,6 +23,8 @@ export interface Edit {
 /** All that can be told apart, in an order of its own; equal texts mean equal replicas. */
 export interface Content {
   readonly json: string
+  /** Without what the server wrote: decisions. */
+  readonly made: string
   readonly edits: ReadonlySet<string>
 }
 
@@ -48,6 +52,8 @@ export interface Replica {
   read(): Content
   /** What its fields come to; compared as text. */
   fold(): string
+  /** Intents that wait for the server. */
+  undecided(): number
   /** Of the domain, in words; empty when all is well. */
   broken(): readonly string[]
   /** What it made is durable, as far as it has been told; doors that tell nothing say when they are in step. */

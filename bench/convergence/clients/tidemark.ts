@@ -82,6 +82,9 @@ class TidemarkReplica implements Replica {
   fold(): string {
     return this.document.fold()
   }
+  undecided(): number {
+    return this.document.undecided()
+  }
   broken(): string[] {
     return this.document.broken()
   }

@@ -80,6 +80,9 @@ class YWebsocketReplica implements Replica {
   fold(): string {
     return this.document.fold()
   }
+  undecided(): number {
+    return this.document.undecided()
+  }
   broken(): string[] {
     return this.document.broken()
   }

@@ -6,9 +6,8 @@ import * as Y from 'yjs'
 import { type Domain, type DomainHandle, type Done, openDomain } from '../../../client/domain/domain.ts'
 import { documentFields } from '../fields.ts'
 import type { Operation } from '../operation.ts'
-import type { Content, Edit } from './replica.ts'
+import { type Content, type Edit, editsRoot } from './replica.ts'
 
-export const editsRoot = 'edits'
 const own = 'edit'
 const pasteCharactersMax = 40_000
 const words = ['tide', 'mark', 'é', '漢字', '😀', 'a', ' ', 'x\n', 'harvest ', 'sea']
@@ -118,6 +117,10 @@ export class YjsDocument {
     return JSON.stringify(Object.entries(fields).map(([name, { value }]) => [name, value]))
   }
 
+  undecided(): number {
+    return this.domain.intents().length
+  }
+
   broken(): string[] {
     const { stock, state } = this.domain.fields
     const { value, free, rights } = stock.value
@@ -155,15 +158,19 @@ const allowed: Readonly<Record<string, readonly [readonly string[], string]>> = 
 export function contentOf(doc: Y.Doc): Content {
   const edits = doc.getMap(editsRoot)
   const names = [...edits.keys()].sort()
-  const json = JSON.stringify({
+  const facts = Object.entries(sorted(doc.getMap('facts').toJSON()))
+  const isDecision = ([key]: [string, unknown]): boolean => key.startsWith('@')
+  const made = JSON.stringify({
     text: joined(doc.getText('text').toDelta() as Run[]),
     map: sorted(doc.getMap('map').toJSON()),
     list: doc.getArray('list').toJSON(),
     tree: doc.getXmlFragment('tree').toString(),
-    facts: sorted(doc.getMap('facts').toJSON()),
+    facts: facts.filter((fact) => !isDecision(fact)),
     edits: names,
   })
-  return { json: json.replaceAll(/\\ud[89a-f]..|[\ud800-\udfff]/g, '\ufffd'), edits: new Set(names) }
+  const whole = (text: string): string => text.replaceAll(/\\ud[89a-f]..|[\ud800-\udfff]/g, '\ufffd')
+  const json = whole(made + JSON.stringify(facts.filter(isDecision)))
+  return { json, made: whole(made), edits: new Set(names) }
 }
 
 type Run = { insert: unknown; attributes?: Record<string, unknown> }
