@@ -3,7 +3,7 @@
  * everything? Our client, y-websocket's provider, and peers that only count bytes, against the same relay.
  */
 import { askServer, interleaveEach, judge, type Question, rowsOf } from './harness/question.ts'
-import type { LogName } from './harness/servers.ts'
+import { type LogName, logNames } from './harness/servers.ts'
 import type { LoadSpec } from './load/spec.ts'
 
 const clients = ['thin peers', 'y-websocket', 'tidemark'] as const
@@ -16,7 +16,9 @@ export const clientsReturn: Question = async (settings) => {
     editsPerClient: 20,
     deadlineMs,
   }
-  const logs = settings.contestants.filter((name): name is LogName => name !== 'y-websocket')
+  const logs = settings.contestants.filter((name): name is LogName =>
+    (logNames as readonly string[]).includes(name),
+  )
   const labels = logs.flatMap((log) => clients.map((client) => ({ log, client, label: `${client}, ${log}` })))
   const samples = await interleaveEach(
     labels.map(({ label }) => label),

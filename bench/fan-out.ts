@@ -19,11 +19,12 @@ import { logNames } from './harness/servers.ts'
 const p99MsMax = 20
 
 export const fanOut: Question = async (settings) => [
-  await ask('fan-out', settings, false),
-  await ask('fan-out-app-readers', settings, true),
+  await fanOutTo('fan-out', settings, false),
+  await fanOutTo('fan-out-app-readers', settings, true),
 ]
 
-async function ask(question: string, settings: Settings, appReaders: boolean): Promise<Answer> {
+/** `appReaders`: see above. */
+export async function fanOutTo(question: string, settings: Settings, appReaders: boolean): Promise<Answer> {
   const windows = appReaders
     ? [8, 32, 128, 512]
     : settings.quick

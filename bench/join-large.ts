@@ -12,9 +12,9 @@ import {
   rowsOf,
   type Target,
 } from './harness/question.ts'
-import { logNames, type RunningServer, type ServerName } from './harness/servers.ts'
+import { logNames, type ServerName } from './harness/servers.ts'
 import { writeLargeDocument } from './load/large-document.ts'
-import type { JoinStep, LoadSpec, WriteStep } from './load/spec.ts'
+import type { JoinStep, WriteStep } from './load/spec.ts'
 
 const document = 'bench-large'
 const crowd = 150
@@ -77,7 +77,10 @@ export const joinLarge: Question = async (settings) => {
   const prepared = new Map<ServerName, Prepared>()
   try {
     for (const name of settings.contestants)
-      prepared.set(name, await prepare(name, {}, (server) => storeSpec(server, updateFile)))
+      prepared.set(
+        name,
+        await prepare(name, {}, (server) => ({ ...server, kind: 'store', document, updateFile })),
+      )
     const servers: readonly ServerName[] = ['raw-bytes', ...settings.contestants]
     const start = (name: ServerName) => {
       const copyOf = prepared.get(name)?.dir
@@ -106,9 +109,4 @@ export const joinLarge: Question = async (settings) => {
   } finally {
     for (const each of prepared.values()) await each.remove()
   }
-}
-
-function storeSpec(server: RunningServer, updateFile: string): LoadSpec {
-  if (server.metricsUrl === null) throw new Error('only a relay with metrics says when it has compacted')
-  return { ...server, kind: 'store', document, updateFile, metricsUrl: server.metricsUrl }
 }

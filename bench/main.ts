@@ -3,7 +3,7 @@
  *
  * Asks the questions one after the other, prints a table for each with what was aimed at, and writes
  * bench/results/<question>.json (`-quick` keeps its own). `--servers` names what to compare beside the
- * raw limits instead of the relay's logs: embedded, redis-everysec, redis-always, y-websocket. `--profile`
+ * raw limits instead of the relay's logs; peers among them must be installed (peers.ts). `--profile`
  * leaves a CPU profile of each relay in that folder. Ends by itself; exit code 1 when anything was lost
  * or broke. A missed target is no error: a machine may be slow.
  */
@@ -17,12 +17,13 @@ import { clientsReturn } from './clients-return.ts'
 import { coldOpen } from './cold-open.ts'
 import { decisions } from './decisions.ts'
 import { documents } from './documents.ts'
+import { durability } from './durability.ts'
 import { fanOut } from './fan-out.ts'
 import { fanOutPaced } from './fan-out-paced.ts'
 import { fold } from './fold.ts'
 import type { Question, Settings } from './harness/question.ts'
 import { printAnswer, writeAnswer } from './harness/report.ts'
-import { logNames, relayIsBuilt, type ServerName } from './harness/servers.ts'
+import { logNames, relayIsBuilt, type ServerName, servers } from './harness/servers.ts'
 import { idle } from './idle.ts'
 import { joinB4 } from './join-b4.ts'
 import { joinLarge } from './join-large.ts'
@@ -51,6 +52,7 @@ const questions: Readonly<Record<string, Question>> = {
   idle,
   presence,
   paste,
+  durability,
   nodes,
   'cold-open': coldOpen,
   start,
@@ -80,9 +82,8 @@ function usage(why: string): never {
 
 function contestants(): readonly ServerName[] {
   if (values.servers !== undefined) {
-    const known: readonly ServerName[] = [...logNames, 'y-websocket']
     const names = values.servers.split(',').filter((name) => name !== '')
-    return names.map((name) => known.find((each) => each === name) ?? usage(`unknown server ${name}`))
+    return names.map((name) => servers.find((each) => each === name) ?? usage(`unknown server ${name}`))
   }
   if (!relayIsBuilt())
     usage('dist/server/main.js is missing: build first, or name other servers with --servers')

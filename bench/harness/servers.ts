@@ -7,17 +7,28 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Address } from '../load/socket.ts'
+import type { Endpoint } from '../load/spec.ts'
 import { freePort, type ServerProcess, startProcess } from './processes.ts'
+import { root } from './root.ts'
 
 export type LogName = 'embedded' | 'redis-everysec' | 'redis-always'
-export type ServerName = 'raw-each' | 'raw-joined' | 'raw-bytes' | 'y-websocket' | LogName
+/** With persistence on, but for `y-websocket`. */
+export type PeerName = 'y-websocket' | 'y-websocket-leveldb' | 'hocuspocus-sqlite' | 'hocuspocus-redis'
+/** `embedded-hocuspocus`: through the relay's door for Hocuspocus's clients. */
+export type ServerName = 'raw-each' | 'raw-joined' | 'raw-bytes' | 'embedded-hocuspocus' | PeerName | LogName
 
 export const logNames: readonly LogName[] = ['embedded', 'redis-everysec', 'redis-always']
+/** All that can be compared with the raw ones. */
+export const servers: readonly ServerName[] = [
+  ...logNames,
+  'embedded-hocuspocus',
+  'y-websocket',
+  'y-websocket-leveldb',
+  'hocuspocus-sqlite',
+  'hocuspocus-redis',
+]
 
-export interface RunningServer {
-  readonly address: Address
-  /** Speaks the sync protocol. */
-  readonly handshake: boolean
+export interface RunningServer extends Endpoint {
   readonly serverPid: number
   /** Redis, where the log is a process of its own. */
   readonly logPid: number | null
@@ -53,9 +64,12 @@ export interface StartOptions {
 
 const rawEntry = fileURLToPath(new URL('../raw-server.js', import.meta.url))
 const relayEntry = fileURLToPath(new URL('../../server/main.js', import.meta.url))
-const yWebsocketEntry = fileURLToPath(
-  new URL('../../../node_modules/y-websocket-2/bin/server.cjs', import.meta.url),
-)
+/** Installed by themselves: nobody who only builds the relay needs them. */
+const peersFolder = `${root}bench/peers`
+
+export function peersAreInstalled(): boolean {
+  return existsSync(`${peersFolder}/node_modules`)
+}
 
 export function relayIsBuilt(): boolean {
   return existsSync(relayEntry)
@@ -122,31 +136,33 @@ async function start(
     case 'raw-joined': {
       const [server, url] = await startProcess(process.execPath, [rawEntry, name.slice(4)], {}, listening)
       stops.push(server.stop)
-      return {
-        address: addressOf(url),
-        handshake: false,
-        serverPid: server.pid,
-        output: server.output,
-        logPid: null,
-        metricsUrl: null,
-      }
+      return { ...peer(server, addressOf(url)), handshake: false }
     }
-    case 'y-websocket': {
+    case 'y-websocket':
+    case 'y-websocket-leveldb': {
       const port = await freePort()
-      const env = { HOST: '127.0.0.1', PORT: String(port) }
-      const [server] = await startProcess(process.execPath, [yWebsocketEntry], env, (line) =>
+      const env: Record<string, string> = { HOST: '127.0.0.1', PORT: String(port) }
+      if (name === 'y-websocket-leveldb') env['YPERSISTENCE'] = join(dataDir, 'data')
+      const entry = `${peersFolder}/node_modules/y-websocket/bin/server.cjs`
+      const [server] = await startProcess(process.execPath, [entry], env, (line) =>
         line.startsWith('running at') ? line : null,
       )
       stops.push(server.stop)
-      const address = { host: '127.0.0.1', port }
-      return {
-        address,
-        handshake: true,
-        serverPid: server.pid,
-        output: server.output,
-        logPid: null,
-        metricsUrl: null,
-      }
+      return peer(server, { host: '127.0.0.1', port })
+    }
+    case 'hocuspocus-sqlite':
+    case 'hocuspocus-redis': {
+      const redis = name === 'hocuspocus-redis' ? await startRedis(dataDir, 'everysec') : null
+      if (redis !== null) stops.push(redis.stop)
+      const entry = [`${peersFolder}/hocuspocus.mjs`, join(dataDir, 'data.sqlite')]
+      const env = redis === null ? {} : { REDIS_URL: redis.url }
+      const [server, url] = await startProcess(process.execPath, entry, env, listening)
+      stops.push(server.stop)
+      return { ...peer(server, addressOf(url)), hocuspocusPath: '', logPid: redis?.pid ?? null }
+    }
+    case 'embedded-hocuspocus': {
+      const relay = await startRelay(dataDir, {}, null, options, stops)
+      return { ...relay, hocuspocusPath: 'hocuspocus' }
     }
     case 'embedded':
       return startRelay(dataDir, {}, null, options, stops)
@@ -158,6 +174,15 @@ async function start(
     }
   }
 }
+
+const peer = ({ pid, output }: ServerProcess, address: Address): Started => ({
+  address,
+  handshake: true,
+  serverPid: pid,
+  output,
+  logPid: null,
+  metricsUrl: null,
+})
 
 /** All load comes from one address, and faster than any person's. */
 const unthrottled = {
@@ -192,14 +217,7 @@ async function startRelay(
   const [server, url] = await startProcess(process.execPath, [...profile, relayEntry], env, listening)
   stops.push(server.stop)
   const metricsUrl = new URL('/metrics', url.replace(/^ws/, 'http')).href
-  return {
-    address: addressOf(url),
-    handshake: true,
-    serverPid: server.pid,
-    output: server.output,
-    logPid,
-    metricsUrl,
-  }
+  return { ...peer(server, addressOf(url)), logPid, metricsUrl }
 }
 
 export async function startRedis(

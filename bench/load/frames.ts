@@ -16,7 +16,8 @@ const mask = [0x37, 0xfa, 0x21, 0x3d] as const
 export const typingFrameBytesMax = 64
 const lettersFrom = 97
 
-function writeVarUint(target: Buffer, at: number, value: number): number {
+/** Returns the end. */
+export function writeVarUint(target: Buffer, at: number, value: number): number {
   let rest = value
   let position = at
   while (rest > 0x7f) {

@@ -16,9 +16,12 @@ import type { JoinSpec, JoinStep, LoadCase, LoadResult, StoreSpec, WriteStep } f
 import { sum } from './trace.ts'
 import { readUpdates } from './update-file.ts'
 
-const joinDeadlineMs = 60_000
+/** Some servers take a minute for a crowd. */
+const joinDeadlineMs = 180_000
 const writtenDeadlineMs = 10_000
 const storedDeadlineMs = 60_000
+/** Longer than any server waits before it stores what it was told. */
+const storedBlindlyMs = 15_000
 /** For the server to see the connections closed, so that their cost is counted. */
 const closedMs = 30
 
@@ -118,6 +121,12 @@ export async function store(spec: StoreSpec): Promise<LoadResult> {
     onBroken: (reason) => errors.push(reason),
   })
   const from = performance.now()
+  if (spec.metricsUrl === null) {
+    await peer.ready
+    await sleep(storedBlindlyMs)
+    peer.socket.end()
+    return { cases: [{ name: '', figures: {} }], errors }
+  }
   let done = 0
   while (done === 0 && errors.length === 0 && performance.now() - from < storedDeadlineMs) {
     await sleep(100)

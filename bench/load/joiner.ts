@@ -8,13 +8,12 @@
  */
 import { connect } from 'node:net'
 import { emptyUpdate, syncFrame } from './frames.ts'
-import type { Address } from './socket.ts'
+import { HocuspocusFrames } from './hocuspocus.ts'
+import type { Endpoint } from './spec.ts'
 import { syncMessage } from './updates.ts'
 
-export interface JoinOptions {
-  readonly address: Address
+export interface JoinOptions extends Endpoint {
   readonly document: string
-  readonly handshake: boolean
   /** What to send first: step 1, or what a raw server understands. Null: nothing, and the upgrade is all. */
   readonly ask: Buffer | null
   readonly keep?: boolean
@@ -41,7 +40,10 @@ const emptyStep2Frame = syncFrame(1, emptyUpdate)
 const upgradeEnd = Buffer.from('\r\n\r\n')
 
 export function joinOnce(options: JoinOptions): Promise<Joined> {
-  const { address, document, handshake } = options
+  const { address, document, handshake, hocuspocusPath } = options
+  const frames = hocuspocusPath === undefined ? null : new HocuspocusFrames(document)
+  const addressBytes = frames?.addressBytes ?? 0
+  const framed = (frame: Buffer): Buffer => frames?.rewrite(frame) ?? frame
   return new Promise((resolve, reject) => {
     const from = performance.now()
     const kept: Buffer[] = []
@@ -54,12 +56,13 @@ export function joinOnce(options: JoinOptions): Promise<Joined> {
       done = true
       clearTimeout(timeout)
       const payload = options.keep === true ? Buffer.concat(kept) : null
-      const update = payload === null ? null : payload.subarray(syncMessage(payload, 0)?.start ?? 0)
+      const update =
+        payload === null ? null : payload.subarray(syncMessage(payload, addressBytes)?.start ?? 0)
       resolve({
         milliseconds: performance.now() - from,
         bytes,
         update,
-        write: (frame) => socket.write(frame),
+        write: (frame) => socket.write(framed(frame)),
         end() {
           ended = true
           socket.destroy()
@@ -67,11 +70,11 @@ export function joinOnce(options: JoinOptions): Promise<Joined> {
       })
     }
     const onFrameEnd = (first: number, second: number): void => {
-      if (handshake && first === 0 && second === 0) socket.write(emptyStep2Frame)
+      if (handshake && first === 0 && second === 0) socket.write(framed(emptyStep2Frame))
       if (done || (handshake && (first !== 0 || second !== 1))) return
       finish()
     }
-    const walk = frameWalker(onFrameEnd, (part, isFirst) => {
+    const walk = frameWalker(addressBytes, onFrameEnd, (part, isFirst) => {
       options.onPayload?.(part.length)
       if (options.keep !== true || done) return
       if (isFirst) kept.length = 0
@@ -94,7 +97,10 @@ export function joinOnce(options: JoinOptions): Promise<Joined> {
         start = end + 4 - upgrade.length
         upgrade = null
         if (options.ask === null) finish()
-        else socket.write(options.ask)
+        else {
+          if (frames !== null) socket.write(frames.authentication())
+          socket.write(framed(options.ask))
+        }
       }
       bytes += chunk.length - start
       walk(chunk, start)
@@ -116,7 +122,7 @@ export function joinOnce(options: JoinOptions): Promise<Joined> {
     const timeout = setTimeout(() => fail(`not done in ${options.deadlineMs} ms`), options.deadlineMs)
     socket.once('connect', () => {
       socket.write(
-        `GET /${document} HTTP/1.1\r\nHost: ${address.host}:${address.port}\r\nUpgrade: websocket\r\n` +
+        `GET /${hocuspocusPath ?? document} HTTP/1.1\r\nHost: ${address.host}:${address.port}\r\nUpgrade: websocket\r\n` +
           'Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n',
       )
     })
@@ -128,8 +134,9 @@ export function joinOnce(options: JoinOptions): Promise<Joined> {
   })
 }
 
-/** Calls back with the parts of each frame's payload, and at its end with the payload's first two bytes. */
+/** Calls back with the parts of each frame's payload, and at its end with two bytes of it, from `looksAt` on. */
 function frameWalker(
+  looksAt: number,
   onEnd: (first: number, second: number) => void,
   onPart: (part: Buffer, isFirst: boolean) => void,
 ): (chunk: Buffer, start: number) => void {
@@ -156,8 +163,8 @@ function frameWalker(
         continue
       }
       const taken = Math.min(left, chunk.length - at)
-      if (seen === 0) first = chunk[at]!
-      if (seen < 2 && seen + taken >= 2) second = chunk[at + 1 - seen]!
+      if (seen <= looksAt && seen + taken > looksAt) first = chunk[at + looksAt - seen]!
+      if (seen <= looksAt + 1 && seen + taken > looksAt + 1) second = chunk[at + looksAt + 1 - seen]!
       onPart(chunk.subarray(at, at + taken), seen === 0)
       seen += taken
       left -= taken

@@ -2,6 +2,7 @@
 import { clientsReturn } from './clients-return.ts'
 import { decisions } from './decisions.ts'
 import { documents } from './documents.ts'
+import { kill, recover } from './durability.ts'
 import { fanOut } from './fan-out.ts'
 import { fill } from './fill.ts'
 import { fold } from './fold.ts'
@@ -37,6 +38,10 @@ function run(spec: LoadSpec): Promise<LoadResult> {
       return join(spec)
     case 'store':
       return store(spec)
+    case 'kill':
+      return kill(spec, 'bench-kill')
+    case 'recover':
+      return recover(spec, 'bench-kill')
     case 'idle':
       return idle(spec, 'bench-idle')
     case 'presence':

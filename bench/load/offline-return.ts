@@ -15,6 +15,7 @@ import type { LoadResult, OfflineReturnSpec } from './spec.ts'
 import { syncMessage, visitUpdate } from './updates.ts'
 
 const seedDeadlineMs = 10_000
+const wholeDeadlineMs = 5_000
 const firstClient = 500
 const clientsFrom = 2_000_000_000
 const firstText = 'The tide comes in twice a day and leaves its mark upon the shore. '.repeat(16)
@@ -69,8 +70,7 @@ export async function offlineReturn(spec: OfflineReturnSpec, prefix: string): Pr
         if (missing === 0 && ++done === total) doneMs = performance.now() - from
       }
       const peer = openPeer({
-        address: spec.address,
-        handshake: spec.handshake,
+        ...spec,
         // Raw: a room each, where the only message is the client's own, back.
         document: spec.handshake ? name : `${name}-${number}`,
         stateVector: client.stateVector,
@@ -111,7 +111,8 @@ export async function offlineReturn(spec: OfflineReturnSpec, prefix: string): Pr
   if (spec.handshake && errors.length === 0)
     for (const name of names.slice(0, 5)) {
       const replica = new Y.Doc()
-      await readAll(spec, name, (update) => Y.applyUpdate(replica, update))
+      const isWhole = () => replica.getText('text').toString() === text
+      await readAll(spec, name, (update) => Y.applyUpdate(replica, update), isWhole)
       if (replica.getText('text').toString() !== text)
         errors.push(`${name} has another text than all edits make`)
     }
@@ -142,9 +143,14 @@ async function seed(
   let have = false
   const deadline = performance.now() + seedDeadlineMs
   while (!have && performance.now() < deadline)
-    await readAll(spec, document, (bytes) => {
-      have ||= bytes.length >= update.length
-    })
+    await readAll(
+      spec,
+      document,
+      (bytes) => {
+        have ||= bytes.length >= update.length
+      },
+      () => have,
+    )
   peer.socket.end()
   if (!have) errors.push(`${document} could not be seeded`)
 }
@@ -153,6 +159,7 @@ async function readAll(
   spec: OfflineReturnSpec,
   document: string,
   onUpdate: (update: Buffer) => void,
+  isWhole: () => boolean,
 ): Promise<void> {
   const peer = openPeer({
     ...spec,
@@ -162,5 +169,7 @@ async function readAll(
     onBroken() {},
   })
   await peer.ready
+  // Some servers answer first, and read what is stored afterwards.
+  await until(isWhole, wholeDeadlineMs)
   peer.socket.end()
 }

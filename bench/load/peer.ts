@@ -4,13 +4,13 @@
  * `onUpdate` frame by frame.
  */
 import { emptyStateVector, emptyUpdate, syncFrame } from './frames.ts'
-import { type Address, LoadSocket } from './socket.ts'
+import { HocuspocusFrames } from './hocuspocus.ts'
+import { LoadSocket } from './socket.ts'
+import type { Endpoint } from './spec.ts'
 import { carriesUpdate } from './updates.ts'
 
-export interface PeerOptions {
-  readonly address: Address
+export interface PeerOptions extends Endpoint {
   readonly document: string
-  readonly handshake: boolean
   readonly stateVector?: Uint8Array
   /** Answer to the server's step 1. */
   readonly step2?: Uint8Array
@@ -53,13 +53,18 @@ export function openPeer(options: PeerOptions): Peer {
   readyPromise.catch(() => {})
   const step1Frame = options.stateVector === undefined ? emptyStep1Frame : syncFrame(0, options.stateVector)
   const step2Frame = options.step2 === undefined ? emptyStep2Frame : syncFrame(1, options.step2)
-  const socket = new LoadSocket(options.address, options.document, {
+  const { address, document, hocuspocusPath } = options
+  const frames = hocuspocusPath === undefined ? null : new HocuspocusFrames(document)
+  const addressBytes = frames?.addressBytes ?? 0
+  const plain = new LoadSocket(address, hocuspocusPath ?? document, {
     onOpen() {
       opened()
+      if (frames !== null) plain.write(frames.authentication())
       if (options.handshake) socket.write(step1Frame)
       else ready()
     },
-    onFrame(bytes, start, end) {
+    onFrame(bytes, from, end) {
+      const start = from + addressBytes
       if (carriesUpdate(bytes, start)) {
         options.onUpdate(bytes, start, end)
         if (bytes[start + 1] === 1) ready()
@@ -74,6 +79,8 @@ export function openPeer(options: PeerOptions): Peer {
       options.onBroken(reason)
     },
   })
+  const socket: PeerSocket =
+    frames === null ? plain : { write: (bytes) => plain.write(frames.rewrite(bytes)), end: () => plain.end() }
   return { socket, opened: openedPromise, ready: readyPromise }
 }
 

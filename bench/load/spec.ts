@@ -1,10 +1,16 @@
 /** What the parent asks of a load process, and what it answers: one message each way. */
 import type { Address } from './socket.ts'
 
-interface LoadTarget {
+/** Where a client connects, and what it says there. */
+export interface Endpoint {
   readonly address: Address
   /** False for raw servers, which pass every message on and answer none. */
   readonly handshake: boolean
+  /** Given: Hocuspocus's frames, on this path. Else y-websocket's, on the document's. */
+  readonly hocuspocusPath?: string
+}
+
+interface LoadTarget extends Endpoint {
   readonly serverPid: number
   readonly logPid: number | null
 }
@@ -107,7 +113,25 @@ export interface StoreSpec extends LoadTarget {
   readonly kind: 'store'
   readonly document: string
   readonly updateFile: string
-  readonly metricsUrl: string
+  /** Where a Prometheus page tells of compactions; null: somebody who waits long enough must do. */
+  readonly metricsUrl: string | null
+}
+
+/** Documents are typed into at a steady rate, and in the midst of it the server is killed. */
+export interface KillSpec extends LoadTarget {
+  readonly kind: 'kill'
+  readonly documents: number
+  /** Over all documents. */
+  readonly updatesPerSecond: number
+  readonly afterMs: number
+  /** For `RecoverSpec`: what had been seen by then. */
+  readonly seenFile: string
+}
+
+/** What is left of them in a server started anew. */
+export interface RecoverSpec extends LoadTarget {
+  readonly kind: 'recover'
+  readonly seenFile: string
 }
 
 /** Many sessions that do nothing, each on a document of its own. */
@@ -260,6 +284,8 @@ export type LoadSpec =
   | ReconnectSpec
   | JoinSpec
   | StoreSpec
+  | KillSpec
+  | RecoverSpec
   | IdleSpec
   | PresenceSpec
   | PasteSpec

@@ -50,9 +50,13 @@ describe('a database that is written for long', () => {
       return [Number(wal?.rows[0]?.[0]), Number(table?.rows[0]?.[0]), table?.rows[0]?.[1] === 't' ? 1 : null]
     }
     expect((await state())[0]).toBeGreaterThan(64 * 1024 * 1024)
-    for (let i = 0; i < 1_200; i++) await sql.batch([{ text: 'select 1' }])
-    const [walBytes, dead, analyzed] = await state()
-    expect([walBytes! < 64 * 1024 * 1024, dead, analyzed]).toEqual([true, 0, 1])
+    const settled = async (): Promise<boolean> => {
+      for (let i = 0; i < 600; i++) await sql.batch([{ text: 'select 1' }])
+      const [walBytes, dead, analyzed] = await state()
+      return walBytes! < 64 * 1024 * 1024 && dead === 0 && analyzed === 1
+    }
+    // PostgreSQL counts dead rows up to a second late: those that come after a vacuum are for the next one.
+    await until('nothing is left to do', settled, 20_000)
     await sql.close()
   })
 })

@@ -1,0 +1,62 @@
+/**
+ * How many bytes does a server keep for a text after a long writing session? The same session as in b4.ts, and then the disk: what
+ * the server's folder takes when it has ended, less what an empty server's takes.
+ */
+import { execFileSync } from 'node:child_process'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { interleaveEach, type Question, rowsOf } from './harness/question.ts'
+import { type ServerName, startServer } from './harness/servers.ts'
+import { writeEditTrace } from './load/edit-trace.ts'
+import { runLoad } from './load/run-load.ts'
+import type { LoadResult } from './load/spec.ts'
+
+/** Longer than any server waits before it stores what it was told. */
+const restMs = 15_000
+
+export const stored: Question = async (settings) => {
+  const traceFile = join(settings.temporaryDir, 'trace')
+  const { edits, engineBytes } = writeEditTrace(traceFile)
+  const samples = await interleaveEach(settings.contestants, settings, (name) =>
+    ask(name, traceFile, engineBytes),
+  )
+  const notes = [
+    `A generated trace of ${edits} edits, which Yjs itself encodes in ${engineBytes} bytes when all is said; bytes on disk are those of the file system.`,
+  ]
+  return [{ question: 'stored', rows: rowsOf(samples), verdicts: [], samples, notes }]
+}
+
+async function ask(name: ServerName, traceFile: string, engineBytes: number): Promise<LoadResult> {
+  const empty = await startServer(name, { profileDir: null })
+  await empty.halt()
+  const emptyBytes = diskBytes(empty.dataDir)
+  await empty.stop()
+  const server = await startServer(name, { profileDir: null })
+  try {
+    const { cases, errors } = await runLoad({
+      ...server,
+      kind: 'trace',
+      traceFile,
+      window: 2000,
+      compactionDeadlineMs: 60_000,
+    })
+    await sleep(restMs)
+    await server.halt()
+    const storedBytes = diskBytes(server.dataDir) - emptyBytes
+    const { updatesPerSecond, joinBytesCompacted, joinMsCompacted } = cases[0]?.figures ?? {}
+    const figures = {
+      storedBytes,
+      storedOverEngineBytes: storedBytes / engineBytes,
+      joinBytes: joinBytesCompacted ?? Number.NaN,
+      joinMs: joinMsCompacted ?? Number.NaN,
+      updatesPerSecond: updatesPerSecond ?? Number.NaN,
+    }
+    return { cases: [{ name: '', figures }], errors }
+  } finally {
+    await server.stop()
+  }
+}
+
+function diskBytes(folder: string): number {
+  return Number(execFileSync('du', ['-s', '--block-size=1', folder], { encoding: 'utf8' }).split('\t')[0])
+}
