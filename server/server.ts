@@ -99,7 +99,7 @@ export class Server {
         },
         logger,
         metrics,
-        holdsFacts: (document) => this.views.holdsFacts(document),
+        factRulesOf: (document) => this.views.factRulesOf(document),
         onTail: (document, stats) => {
           this.compactor.consider(document, stats)
           this.views.wake()

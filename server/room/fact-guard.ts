@@ -5,7 +5,7 @@
  * What it has admitted counts as there at once, since the next update may build on it. When an append fails, it has admitted what
  * is not there: then the room is closed, and the next one reads the log anew.
  */
-import { type Author, FactDoor } from '../../core/domain/facts/door.ts'
+import { type Author, FactDoor, type FactRules } from '../../core/domain/facts/door.ts'
 import { factsRoot } from '../../core/domain/facts/fact.ts'
 import type { Engine, WriteOnce } from '../../core/engine/engine.ts'
 import { TidemarkError } from '../../core/protocol/errors.ts'
@@ -21,9 +21,9 @@ export class FactGuard {
   private readonly door: FactDoor
 
   /** `stored`: all updates of the document that count. */
-  constructor(engine: Engine, stored: readonly Uint8Array[]) {
+  constructor(engine: Engine, stored: readonly Uint8Array[], rules: FactRules) {
     this.entries = engine.writeOnce(factsRoot, stored)
-    this.door = new FactDoor(this.entries.written)
+    this.door = new FactDoor(this.entries.written, rules)
   }
 
   /** Throws `fact_refused`, and `update_incomplete`. `author` null: the server itself. The update is validated. */
@@ -32,7 +32,7 @@ export class FactGuard {
     if (examined.refused === 'incomplete')
       throw new TidemarkError('update_incomplete', 'The update builds on what the document does not have')
     if (examined.refused !== null) throw new TidemarkError('fact_refused', why[examined.refused])
-    const refusal = this.door.enter(examined.writes, author)
+    const refusal = this.door.enter(examined.writes, author, Date.now())
     if (refusal !== null) throw new TidemarkError('fact_refused', refusal.message)
     examined.accept()
   }

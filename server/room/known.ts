@@ -4,6 +4,7 @@
  * As long as no update counts, the document has no engine, and may be written to by any: which one it is, is for the log to say, whose
  * first update decides (`decide`). Until then there is one `Held` for each engine that somebody tried; then only that one.
  */
+import type { FactRules } from '../../core/domain/facts/door.ts'
 import type { Coverage, Ended, Engine, EngineName } from '../../core/engine/engine.ts'
 import { engines } from '../../core/engine/engines.ts'
 import { TidemarkError } from '../../core/protocol/errors.ts'
@@ -25,17 +26,22 @@ export interface Held {
 
 export class Known {
   readonly lineage: Lineage
-  readonly holdsFacts: boolean
+  /** Null: it holds no facts. */
+  readonly factRules: FactRules | null
   private decided: EngineName | null
   private readonly held = new Map<EngineName, Held>()
 
   /** `onUnreadable`: an entry that validation on some node let through; it is skipped. */
-  constructor(content: Content, holdsFacts: boolean, onUnreadable: (entry: Entry, error: unknown) => void) {
+  constructor(
+    content: Content,
+    factRules: FactRules | null,
+    onUnreadable: (entry: Entry, error: unknown) => void,
+  ) {
     this.lineage = content.lineage
-    this.holdsFacts = holdsFacts
+    this.factRules = factRules
     this.decided = content.engine
     if (content.engine !== null)
-      this.held.set(content.engine, heldOf(content, engines[content.engine], holdsFacts, onUnreadable))
+      this.held.set(content.engine, heldOf(content, engines[content.engine], factRules, onUnreadable))
   }
 
   /** The document's; null as long as it has none. */
@@ -49,7 +55,7 @@ export class Known {
     if (known !== undefined) return known
     if (this.decided !== null) throw wrongEngine(this.decided, engine)
     const coverage = engines[engine].coverageOf(null)
-    const facts = this.holdsFacts ? new FactGuard(engines[engine], []) : null
+    const facts = this.factRules === null ? null : new FactGuard(engines[engine], [], this.factRules)
     const held = { engine: engines[engine], coverage, ended: endedOf(this.lineage, engine), facts }
     this.held.set(engine, held)
     return held
@@ -72,16 +78,16 @@ export function wrongEngine(engine: EngineName, asked: EngineName): TidemarkErro
 function heldOf(
   { snapshot, entries, lineage, aside }: Content,
   engine: Engine,
-  holdsFacts: boolean,
+  factRules: FactRules | null,
   onUnreadable: (entry: Entry, error: unknown) => void,
 ): Held {
   const coverage = coverageOf(snapshot, entries, engine, onUnreadable)
   // What was set aside and comes again is not to be taken in again.
   for (const { entry } of aside) coverage.add(engine.validate(entry.update, unlimited))
   const ended = endedOf(lineage, engine.name)
-  if (!holdsFacts) return { engine, coverage, ended, facts: null }
+  if (factRules === null) return { engine, coverage, ended, facts: null }
   const stored = [...(snapshot === null ? [] : [snapshot.bytes]), ...entries.map(({ update }) => update)]
-  return { engine, coverage, ended, facts: new FactGuard(engine, stored) }
+  return { engine, coverage, ended, facts: new FactGuard(engine, stored, factRules) }
 }
 
 /** An update of somebody else came from the log. Throws what `Engine.validate` throws. */

@@ -1,5 +1,6 @@
 /** What every room of a node is given. */
 import type { DocumentId } from '../../core/document-id.ts'
+import type { FactRules } from '../../core/domain/facts/door.ts'
 import type { TailStats } from '../compaction/policy.ts'
 import type { Log } from '../log/log.ts'
 import type { Logger } from '../logger.ts'
@@ -23,6 +24,6 @@ export interface RoomContext {
   readonly onTail: (document: DocumentId, stats: TailStats) => void
   /** The room is of no use any more. */
   readonly onFailed: (room: Room) => void
-  /** Whether an adapter says that the document holds facts. */
-  readonly holdsFacts: (document: DocumentId) => boolean
+  /** Null: no adapter says that the document holds facts. */
+  readonly factRulesOf: (document: DocumentId) => FactRules | null
 }

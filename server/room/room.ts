@@ -108,7 +108,7 @@ export class Room implements Flushable, Follower {
     const loaded = await log.load(this.document)
     if (this.state.kind === 'closed') return
     const content = fold(loaded)
-    const known = new Known(content, this.context.holdsFacts(this.document), (entry, error) =>
+    const known = new Known(content, this.context.factRulesOf(this.document), (entry, error) =>
       this.unreadable(entry, error),
     )
     this.head = loaded.offset
@@ -252,7 +252,7 @@ export class Room implements Flushable, Follower {
 
   /** Facts may have been let in that are not in the log. */
   private lostFacts(): void {
-    if (this.state.kind === 'open' && this.state.known.holdsFacts)
+    if (this.state.kind === 'open' && this.state.known.factRules !== null)
       this.fail('log_unavailable', 'The update could not be stored')
   }
 

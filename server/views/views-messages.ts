@@ -45,8 +45,8 @@ export type FromViews =
   | {
       readonly kind: 'ready'
       readonly adapters: readonly string[]
-      /** Patterns of documents that hold facts, whether their rows are kept here or not. */
-      readonly facts: readonly string[]
+      /** Documents that hold facts, whether their rows are kept here or not, with those that say when they were written. */
+      readonly facts: readonly { readonly documents: string; readonly clocked: readonly string[] }[]
     }
   /** An adapter is broken: the relay does not start. */
   | { readonly kind: 'broken'; readonly message: string }

@@ -3,6 +3,7 @@
  * All else (databases, the parser of queries) is loaded afterwards.
  */
 import { parentPort, workerData } from 'node:worker_threads'
+import { clockedFacts } from '../../core/domain/fold/fields.ts'
 import { AdapterLoadError, loadAdapters } from './adapters.ts'
 import type { FromViews, ThreadData } from './views-messages.ts'
 import { yieldToRelay } from './yield-to-relay.ts'
@@ -20,7 +21,9 @@ async function main(): Promise<void> {
     const message = 'no views: over REDIS_URL they need DATABASE_URL'
     tell({ kind: 'log', level: 'warn', fields: { folder }, message })
   }
-  const facts = adapters.filter((adapter) => adapter.facts !== null).map(({ documents }) => documents)
+  const facts = adapters.flatMap(({ documents, facts }) =>
+    facts === null ? [] : [{ documents, clocked: clockedFacts(facts.fields) }],
+  )
   tell({ kind: 'ready', adapters: isHomeless ? [] : adapters.map(({ name }) => name), facts })
   if (adapters.length === 0 || isHomeless) return port.close()
   yieldToRelay()

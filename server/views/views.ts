@@ -10,6 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import type { DocumentId } from '../../core/document-id.ts'
 import { type DocumentPattern, parsePattern } from '../../core/domain/document-pattern.ts'
+import type { FactRules } from '../../core/domain/facts/door.ts'
 import { TidemarkError } from '../../core/protocol/errors.ts'
 import type { Log } from '../log/log.ts'
 import type { Logger } from '../logger.ts'
@@ -60,7 +61,7 @@ const none: ViewsFigures = {
 }
 
 export class Views {
-  private facts: readonly DocumentPattern[] = []
+  private facts: readonly { readonly pattern: DocumentPattern; readonly clocked: readonly string[] }[] = []
   readonly live: LiveListeners<QueryRights>
   readonly queries = new RemoteQueries()
   private readonly options: ViewsOptions
@@ -182,9 +183,10 @@ export class Views {
     }
   }
 
-  /** Whether an adapter says that the document holds facts. */
-  holdsFacts(document: DocumentId): boolean {
-    return this.facts.some((pattern) => pattern.match(document) !== null)
+  /** Null: no adapter says that the document holds facts. */
+  factRulesOf(document: DocumentId): FactRules | null {
+    const own = this.facts.filter(({ pattern }) => pattern.match(document) !== null)
+    return own.length === 0 ? null : { clocked: new Set(own.flatMap(({ clocked }) => clocked)) }
   }
 
   /** Resolves with the adapters' names once they are loaded. */
@@ -212,7 +214,10 @@ export class Views {
         else if (isLive(message)) this.live.heard(message)
         else if (message.kind === 'ready') {
           if (message.adapters.length > 0) this.live.attach(worker)
-          this.facts = message.facts.map(parsePattern)
+          this.facts = message.facts.map(({ documents, clocked }) => ({
+            pattern: parsePattern(documents),
+            clocked,
+          }))
           resolve(message.adapters)
         } else if (message.kind === 'broken') reject(new AdapterLoadError(message.message))
         else if (message.kind === 'figures') {

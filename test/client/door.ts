@@ -46,7 +46,7 @@ export async function openDoor(updateBytesMax = 10_000_000): Promise<Door> {
       },
       logger: silentLogger,
       metrics,
-      holdsFacts: () => false,
+      factRulesOf: () => null,
       onTail: () => undefined,
     },
     { lingerMs: many, imageIdleMs: many, roomsMax: many, onIdle: () => undefined },

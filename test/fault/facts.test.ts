@@ -20,8 +20,10 @@ const folder = mkdtempSync(join(tmpdir(), 'tidemark-'))
 const adapters = join(folder, 'adapters')
 
 const adapter = `
-import { counter, defineAdapter } from 'tidemark/adapter'
-export default defineAdapter({ name: 'stock', version: 1, documents: 'stock/:id', fields: { count: counter() } })
+import { counter, defineAdapter, lastWrite } from 'tidemark/adapter'
+export default defineAdapter({
+  name: 'stock', version: 1, documents: 'stock/:id', fields: { count: counter(), note: lastWrite() },
+})
 `
 const secret = tokenSecret
 let relay: RelayProcess
@@ -116,6 +118,14 @@ test('facts come in once, in order, from whom they belong to, also after a kill 
       ['deletes', (mallory) => mallory.doc.getMap(factsRoot).delete(`${ann.actor}:3`)],
       ['forges an author', (mallory) => mallory.set(`${ann.actor}:11`, ['', 'count.add', 99])],
       ['forges a decision', (mallory) => mallory.set(`@${ann.actor}:3`, ['', '@', { accepted: true }])],
+      [
+        'has a clock a day ahead',
+        (mallory) => {
+          mallory.register()
+          const payload = { value: 'x', time: Date.now() + 86_400_000 }
+          mallory.set(`${mallory.actor}:1`, ['', 'note.set', payload])
+        },
+      ],
       [
         'leaves a number out',
         (mallory) => {

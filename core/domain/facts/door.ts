@@ -6,13 +6,30 @@
  * Without authentication ('' is the author) nobody is anybody in particular, so whose an actor is says nothing; all else holds.
  */
 import type { Write } from '../../engine/engine.ts'
+import { kindOfFact } from '../fold/fields.ts'
 import { actorType, decodeFact, type Fact } from './fact.ts'
+
+/** How far ahead of the server's clock a fact may say that it was written. */
+export const aheadMsMax = 300_000
 
 /** Why a fact does not come in; a sentence for who develops a client. */
 export interface FactRefused {
   readonly key: string
-  readonly reason: 'malformed' | 'exists' | 'out_of_order' | 'not_yours' | 'not_your_role' | 'decision'
+  readonly reason:
+    | 'malformed'
+    | 'exists'
+    | 'out_of_order'
+    | 'not_yours'
+    | 'not_your_role'
+    | 'decision'
+    | 'ahead'
   readonly message: string
+}
+
+/** What an adapter says of a document's facts that matters here. */
+export interface FactRules {
+  /** See `clockedFacts`. */
+  readonly clocked: ReadonlySet<string>
 }
 
 /** Who sends them, as the token says. */
@@ -30,14 +47,16 @@ interface Actor {
 export class FactDoor {
   private readonly actors = new Map<string, Actor>()
   private readonly decided = new Set<string>()
+  private readonly rules: FactRules
 
   /** What is stored, in any order. */
-  constructor(stored: readonly Write[]) {
+  constructor(stored: readonly Write[], rules: FactRules) {
+    this.rules = rules
     this.add(stored)
   }
 
   /** Null: they have come in, all of them; else none. `author` null: the server itself. */
-  enter(writes: readonly Write[], author: Author | null): FactRefused | null {
+  enter(writes: readonly Write[], author: Author | null, nowMs: number): FactRefused | null {
     const facts: Fact[] = []
     for (const [key, value] of writes) {
       const fact = decodeFact(key, value)
@@ -50,7 +69,7 @@ export class FactDoor {
     for (const fact of inOrder(facts)) {
       const refusal = fact.isDecision
         ? this.refusalOfDecision(fact, author, decided)
-        : this.refusalOf(fact, author, fresh)
+        : (this.refusalOf(fact, author, fresh) ?? this.refusalOfClock(fact, nowMs))
       if (refusal !== null) return { key: fact.key, ...refusal }
     }
     for (const [name, actor] of fresh) this.actors.set(name, actor)
@@ -94,6 +113,18 @@ export class FactDoor {
     }
     fresh.set(actor, { subject, next: seq + 1 })
     return null
+  }
+
+  private refusalOfClock(fact: Fact, nowMs: number): Refusal | null {
+    const { clocked } = this.rules
+    if (clocked.size === 0 || !clocked.has(kindOfFact(fact))) return null
+    const time = (fact.payload as { readonly time?: unknown } | null)?.time
+    if (typeof time !== 'number' || time <= nowMs + aheadMsMax) return null
+    const aheadSeconds = Math.round((time - nowMs) / 1000)
+    return {
+      reason: 'ahead',
+      message: `${fact.key} says that it was written ${aheadSeconds} s from now: the clock of that device is wrong`,
+    }
   }
 
   private take(fact: Fact): void {

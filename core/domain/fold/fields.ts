@@ -45,6 +45,21 @@ export function fieldsOf({ fields, collections = {} }: FieldsOfDocument, entity:
   return Object.hasOwn(collections, name) ? collections[name]! : noFields
 }
 
+/** Whom a fact is about, for lookups by collection and type: `/note.set`, `lines/note.set`. */
+export const kindOfFact = ({ entity, type }: Pick<Fact, 'entity' | 'type'>): string =>
+  `${entity.slice(0, Math.max(0, entity.indexOf('/')))}/${type}`
+
+/** Facts that say when they were written, as `kindOfFact` calls them. */
+export function clockedFacts({ fields, collections = {} }: FieldsOfDocument): string[] {
+  return Object.entries({ '': fields, ...collections }).flatMap(([collection, own]) =>
+    Object.entries(own).flatMap(([field, { operations }]) =>
+      Object.entries(operations).flatMap(([name, { clocked }]) =>
+        clocked === true ? [`${collection}/${field}.${name}`] : [],
+      ),
+    ),
+  )
+}
+
 export class Dictionary {
   private readonly definition: FieldsOfDocument
   private readonly vocabularies = new Map<Fields, Vocabulary>()

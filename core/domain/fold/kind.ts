@@ -21,6 +21,8 @@ export type Consistency = 'free' | 'escrow' | 'decided'
 
 export interface Operation {
   readonly consistency: Consistency
+  /** Its payload says in `time` when it was written, in ms: the door believes no clock that is far ahead of its own. */
+  readonly clocked?: true
   isPayload(payload: Value): boolean
 }
 

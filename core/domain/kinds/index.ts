@@ -1,6 +1,6 @@
 /** All kinds of fields, each with its mutators. */
 export { type CounterState, counter } from './counter.ts'
-export { isTooFarAhead, type LastWriteState, lastWrite, timeOf } from './last-write.ts'
+export { type LastWriteState, lastWrite, timeOf } from './last-write.ts'
 export { type MultiValue, type MultiValueState, multiValue, type Side } from './multi-value.ts'
 export type { Asked, Offer, OfferStatus, Standing } from './offer-book.ts'
 export { type OfferQuestion, type OfferRules, type Offers, offers } from './offers.ts'

@@ -6,8 +6,12 @@
  *
  * The clock is a hybrid one: the time in ms, but always after the latest that its author has seen. So a write that saw another
  * wins over it whatever the clocks say, and wrong clocks decide only between writes that did not know of each other. Equal times
- * go by the order of all facts. A clock that is ahead would win over everybody until that time comes; so the door refuses
- * what is too far ahead of the server's clock (`isTooFarAhead`), which is a bound and no part of the fold.
+ * go by the order of all facts.
+ *
+ * A clock that is ahead would win over everybody until that time comes; so the door refuses what is far ahead of the server's
+ * clock (`aheadMsMax`, facts/door.ts), which is a bound and no part of the fold. A clock that is behind loses only against
+ * what its owner has not seen: what one saw, one is after. No door can bound it further: who was offline for a week brings what is a
+ * week old, with a right clock.
  *
  * Rejected: a counter beside the milliseconds, since the clock can as well run ahead by a millisecond for each write in it.
  */
@@ -31,10 +35,6 @@ interface Timed {
 /** The time of a write, after the highest that its author has seen. */
 export const timeOf = (nowMs: number, highestMs: number): number => Math.max(Math.floor(nowMs), highestMs + 1)
 
-/** For the door: whether a fact of a `lastWrite` field claims to be of later than the server can believe. */
-export const isTooFarAhead = (timeMs: number, serverNowMs: number, toleranceMs: number): boolean =>
-  timeMs > serverNowMs + toleranceMs
-
 export function lastWrite<T extends Value = Value>(isValue: (value: Value) => boolean = () => true) {
   const isTimed = (payload: Value): boolean => {
     if (typeof payload !== 'object' || payload === null || Array.isArray(payload)) return false
@@ -43,7 +43,7 @@ export function lastWrite<T extends Value = Value>(isValue: (value: Value) => bo
   }
   return {
     name: 'lastWrite',
-    operations: { set: operation('free', isTimed) },
+    operations: { set: { ...operation('free', isTimed), clocked: true } },
     mutators: {
       set({ fold, entity, field }: At, value: T, nowMs: number): Draft {
         const { highestMs } = fold.state(entity, field) as LastWriteState

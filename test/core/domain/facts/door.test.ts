@@ -3,14 +3,20 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import * as Y from 'yjs'
 import { registration, written } from '../../../../core/domain/facts/author.ts'
-import { FactDoor } from '../../../../core/domain/facts/door.ts'
+import { aheadMsMax, FactDoor } from '../../../../core/domain/facts/door.ts'
 import { factsRoot } from '../../../../core/domain/facts/fact.ts'
 import { DocumentFold, type FactEntry } from '../../../../core/domain/fold/document-fold.ts'
+import { clockedFacts } from '../../../../core/domain/fold/fields.ts'
 import { counter } from '../../../../core/domain/kinds/counter.ts'
+import { lastWrite } from '../../../../core/domain/kinds/last-write.ts'
 import { engines } from '../../../../core/engine/engines.ts'
 
 const engine = engines.yjs
-const fields = { fields: { stock: counter() } }
+const fields = {
+  fields: { stock: counter(), note: lastWrite() },
+  collections: { lines: { note: lastWrite() } },
+}
+const noonMs = Date.UTC(2026, 6, 1, 12)
 
 /** As a room has it: what is stored, and what it knows of that. */
 class Stored {
@@ -21,7 +27,7 @@ class Stored {
   constructor(updates: Uint8Array[] = []) {
     this.updates = updates
     this.guard = engine.writeOnce(factsRoot, updates)
-    this.door = new FactDoor(this.guard.written)
+    this.door = new FactDoor(this.guard.written, { clocked: new Set(clockedFacts(fields)) })
   }
 
   /** Null when it was taken in. */
@@ -31,6 +37,7 @@ class Stored {
     const refusal = this.door.enter(
       examined.writes,
       author === null ? null : { subject: author, roles: ['buyer'] },
+      noonMs,
     )
     if (refusal !== null) return refusal.reason
     examined.accept()
@@ -183,6 +190,20 @@ describe('whoever tries something else', () => {
     expect(stored.offer(update([first, second, ['victim:2', fact(9)]]), 'mallory')).toBe('not_yours')
     expect(stored.offer(update([second]), 'mallory')).toBe('out_of_order')
     expect(stored.offer(update([first, second]), 'mallory')).toBeNull()
+  })
+
+  test.each<[string, number, string | null]>([
+    ['', 86_400_000, 'ahead'],
+    ['lines/7', aheadMsMax + 1, 'ahead'],
+    ['lines/7', aheadMsMax, null],
+    // Who was offline that long brings what is that old.
+    ['', -86_400_000, null],
+    // The fold says of each what it is.
+    ['cows/7', 86_400_000, null],
+  ])('a clock in "%s" that is %i ms ahead: %s', (entity, aheadMs, refused) => {
+    const { attempt } = scene()
+    const told = ['note.set', { value: 'x', time: noonMs + aheadMs }]
+    expect(attempt((facts) => facts.set('mallor:1', [entity, ...told]))).toBe(refused)
   })
 
   test('a key that was written without knowing of the other is refused', () => {

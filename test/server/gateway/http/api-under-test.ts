@@ -67,7 +67,7 @@ export async function startApi(options: ApiUnderTestOptions = {}): Promise<ApiUn
       },
       logger,
       metrics,
-      holdsFacts: () => false,
+      factRulesOf: () => null,
       onTail: () => undefined,
     },
     { lingerMs: 10_000, imageIdleMs: 10_000, roomsMax: 20_000, onIdle: () => undefined },
