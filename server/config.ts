@@ -145,6 +145,11 @@ const schema = z.object({
   VIEWS_AFTER_TIMEOUT_MS: wholeNumber(0, 600_000, 5_000),
   // Live queries
   VIEWS_LIVE_MAX: wholeNumber(0, 100_000, 1_000),
+  // The automerge-repo door
+  AUTOMERGE_PREFIX: z
+    .string()
+    .regex(/^([\w-]{1,64}\/){1,4}$/, 'a path that ends with a slash')
+    .optional(),
 })
 
 export type Config = z.infer<typeof schema>

@@ -139,6 +139,8 @@ export class Server {
       // A frame is an update and its few bytes of header.
       frameBytesMax: config.UPDATE_BYTES_MAX + 64,
       documentsPerSocketMax: config.DOCUMENTS_PER_SOCKET_MAX,
+      updateBytesMax: config.UPDATE_BYTES_MAX,
+      automergePrefix: config.AUTOMERGE_PREFIX ?? '',
       listenersMax: config.VIEWS_LIVE_MAX,
       durability: () => log.durability,
       admission: {

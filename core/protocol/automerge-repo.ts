@@ -146,8 +146,19 @@ export function targeted(message: Untargeted, target: Uint8Array): Uint8Array {
   return bytes
 }
 
-export const syncMessage = (senderId: string, documentId: string, data: Uint8Array): Untargeted =>
-  encodeUntargeted({ type: 'sync', senderId, documentId, data })
+/** A sync message up to its data, of which so many bytes follow; then comes what `encodeTarget` gives. */
+export function syncMessageHead(senderId: string, documentId: string, dataBytes: number): Uint8Array {
+  const start = encodeUntargeted({ type: 'sync', senderId, documentId })
+  start[0]!++
+  const length = dataBytes > 0xffff_ffff ? refuse('too long') : dataBytes
+  const head = new Uint8Array(start.length + dataKey.length + 5)
+  head.set(start)
+  head.set(dataKey, start.length)
+  const view = new DataView(head.buffer, start.length + dataKey.length)
+  view.setUint8(0, bytesOfLength32)
+  view.setUint32(1, length)
+  return head
+}
 
 export const unavailableMessage = (senderId: string, documentId: string): Untargeted =>
   encodeUntargeted({ type: 'doc-unavailable', senderId, documentId })
@@ -175,6 +186,9 @@ const asNumber = (value: unknown) =>
 /** In the order in which the keys stand in the object. */
 const asGiven = (): number => 0
 const mapMajor = 0xa0
+const dataKey = encode('data')
+/** Bytes, with a length of 32 bits. */
+const bytesOfLength32 = 0x5a
 /** Longer maps have their length behind the first byte. */
 const lengthInByteMax = 23
 

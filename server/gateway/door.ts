@@ -31,6 +31,8 @@ export interface Connection {
   readonly silent: boolean
   /** Nothing is read from it, so its pongs are not either. */
   readonly paused: boolean
+  /** Absent: as the gateway does. */
+  readonly pingEveryMs?: number
   /** Called every second or so: ends rights whose time is over. */
   beat(nowMs: number): void
   /** Ends what the revocation ends. */

@@ -4,7 +4,8 @@
  *   upgrade → admission (counts only) → origin → token → handshake → access → door
  *
  * The subprotocol chooses the door: `tidemark.v1`, where a token may also come in a message and access is a matter of
- * each document. Without one the path does: `/hocuspocus`, where tokens come in messages, or a document of the y-websocket door.
+ * each document. Without one the path does: `/hocuspocus`, where tokens come in messages, `/automerge`, or a document of the
+ * y-websocket door.
  *
  * Nothing is read from a socket before its token, if it must have one, is checked, so whoever has none costs a few
  * kilobytes and a place among `handshakesMax`. Browsers see nothing of a failed upgrade but its failure, and try again for ever; so
@@ -24,6 +25,12 @@ import { type ErrorCode, errorTable, TidemarkError } from '../../core/protocol/e
 import { subprotocol } from '../../core/protocol/tidemark-v1/messages.ts'
 import type { Revocations } from '../access/access.ts'
 import { Admission, type AdmissionLimits, retryAfterSeconds } from './admission.ts'
+import {
+  type AutomergeContext,
+  AutomergeShared,
+  acceptAutomerge,
+  automergeFrameBytesMax,
+} from './automerge-door.ts'
 import { closeSocket } from './close-socket.ts'
 import { type Arrival, assertReadable, type Connection, type DoorContext, toldOf } from './door.ts'
 import { HocuspocusDialects } from './hocuspocus-dialect.ts'
@@ -33,6 +40,7 @@ import {
   type AddressOf,
   clientAddresses,
   documentIdOf,
+  isAutomerge,
   isHocuspocus,
   offers,
   queryOf,
@@ -49,6 +57,9 @@ export interface GatewayOptions extends DoorContext {
   /** Of one message; in the tidemark.v1 door put together from its parts. */
   readonly frameBytesMax: number
   readonly documentsPerSocketMax: number
+  readonly updateBytesMax: number
+  /** Of documents of the automerge-repo door. */
+  readonly automergePrefix: string
   /** Requests that stay: live queries. */
   readonly listenersMax?: number
   /** What an ack is worth now. */
@@ -93,6 +104,8 @@ export class Gateway {
   private readonly hocuspocusSockets: WebSocketServer
   private readonly tidemark: TidemarkContext
   private readonly hocuspocus: HocuspocusContext
+  private readonly automergeSockets: WebSocketServer
+  private readonly automerge: AutomergeContext
   private readonly admission: Admission
   private readonly addressOf: AddressOf
   private stopListening: () => void = () => undefined
@@ -122,6 +135,10 @@ export class Gateway {
       ...websockets,
       maxPayload: hocuspocusFrameBytesMax(options.frameBytesMax),
     })
+    this.automergeSockets = new WebSocketServer({
+      ...websockets,
+      maxPayload: automergeFrameBytesMax(options.frameBytesMax),
+    })
     this.tidemarkSockets = new WebSocketServer({
       ...websockets,
       maxPayload: partBytes,
@@ -138,6 +155,8 @@ export class Gateway {
       messageBytesMax: options.frameBytesMax,
     }
     this.hocuspocus = { ...options, ...users, dialects: new HocuspocusDialects() }
+    const { automergePrefix: documentPrefix } = options
+    this.automerge = { ...options, ...users, documentPrefix, shared: new AutomergeShared() }
     this.healthRoutes()
     options.routes(this.http, this)
     this.http.server.on('upgrade', (request, socket: Socket, head) => this.upgrade(request, socket, head))
@@ -215,12 +234,14 @@ export class Gateway {
     const token = tokenOf(request)
     const tidemark = offers(request, subprotocol)
     const hocuspocus = !tidemark && isHocuspocus(request)
+    const automerge = !tidemark && isAutomerge(request)
     let begin: (arrival: Arrival) => Connection
     try {
       if (!gatekeeper.allowsOrigin(origin, host))
         throw new TidemarkError('origin_forbidden', 'Pages of this origin may not connect')
       if (tidemark) begin = await this.tidemarkDoor(token)
       else if (hocuspocus) begin = (arrival) => acceptHocuspocus(arrival, this.hocuspocus)
+      else if (automerge) begin = await this.automergeDoor(host ?? '', token)
       else begin = await this.yWebsocketDoor(request, token)
     } catch (error) {
       begin = () => {
@@ -231,7 +252,10 @@ export class Gateway {
     }
     if (socket.destroyed) return
     if (this.draining) return this.turnAway(socket, 'shutting_down')
-    const sockets = tidemark ? this.tidemarkSockets : hocuspocus ? this.hocuspocusSockets : this.websockets
+    let sockets = this.websockets
+    if (tidemark) sockets = this.tidemarkSockets
+    else if (hocuspocus) sockets = this.hocuspocusSockets
+    else if (automerge) sockets = this.automergeSockets
     // The answer and what the door says first leave in one write.
     socket.cork()
     process.nextTick(() => socket.uncork())
@@ -248,6 +272,11 @@ export class Gateway {
   private async tidemarkDoor(token: string | null): Promise<(arrival: Arrival) => Connection> {
     const identity = token === null ? null : await identifyConnection(this.options, token)
     return (arrival) => acceptTidemark({ ...arrival, identity }, this.tidemark)
+  }
+
+  private async automergeDoor(host: string, token: string | null): Promise<(arrival: Arrival) => Connection> {
+    const identity = await identifyConnection(this.options, token)
+    return (arrival) => acceptAutomerge({ ...arrival, identity, host }, this.automerge)
   }
 
   private async yWebsocketDoor(
@@ -305,7 +334,7 @@ export class Gateway {
     for (const peer of this.peers) {
       const { ws, connection } = peer
       if (connection.closed) continue
-      if (nowMs - peer.lastPingMs >= pingEveryMs) {
+      if (nowMs - peer.lastPingMs >= (connection.pingEveryMs ?? pingEveryMs)) {
         // A connection that is held back cannot be heard: its answer waits in its socket.
         if (!peer.answered && !connection.paused) {
           ws.terminate()

@@ -13,11 +13,16 @@ const reservedPaths: ReadonlySet<string> = new Set(['automerge', 'hocuspocus'])
 
 const pathOf = (request: IncomingMessage): string => (request.url ?? '/').slice(1).split('?', 1)[0] ?? ''
 
-/** Whether it is for the Hocuspocus door. */
-export function isHocuspocus(request: IncomingMessage): boolean {
+const isAt = (request: IncomingMessage, door: string): boolean => {
   const path = pathOf(request)
-  return path === 'hocuspocus' || path === 'hocuspocus/'
+  return path === door || path === `${door}/`
 }
+
+/** Whether it is for the Hocuspocus door. */
+export const isHocuspocus = (request: IncomingMessage): boolean => isAt(request, 'hocuspocus')
+
+/** Whether it is for the automerge-repo door. */
+export const isAutomerge = (request: IncomingMessage): boolean => isAt(request, 'automerge')
 
 /** The id in a request's path; throws `invalid_document_id`. */
 export function documentIdOf(request: IncomingMessage): DocumentId {

@@ -9,8 +9,9 @@ import {
   errorMessage,
   peerMessage,
   remoteHeadsMessage,
-  syncMessage,
+  syncMessageHead,
   targeted,
+  type Untargeted,
   unavailableMessage,
 } from '../../../core/protocol/automerge-repo.ts'
 import { TidemarkError } from '../../../core/protocol/errors.ts'
@@ -72,7 +73,7 @@ test('writes what clients read', () => {
   const newHeads = { storage: { heads: ['h'], timestamp: 1_700_000_000_000 } }
   const written = [
     [
-      syncMessage('server', 'doc', bytes),
+      Buffer.concat([syncMessageHead('server', 'doc', 3), bytes]) as Uint8Array as Untargeted,
       { type: 'sync', senderId: 'server', documentId: 'doc', data: bytes },
     ],
     [unavailableMessage('server', 'doc'), { type: 'doc-unavailable', senderId: 'server', documentId: 'doc' }],

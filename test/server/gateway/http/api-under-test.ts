@@ -84,6 +84,8 @@ export async function startApi(options: ApiUnderTestOptions = {}): Promise<ApiUn
       loopLagMsMax: 60_000,
     },
     documentsPerSocketMax: 10,
+    updateBytesMax: config.UPDATE_BYTES_MAX,
+    automergePrefix: '',
     durability: () => log.durability,
     firstMessageMsMax: 60_000,
     trustedProxies: [],

@@ -1,0 +1,268 @@
+/**
+ * One document on the socket of a peer of automerge-repo.
+ *
+ *   opening ──identity known, room open──▶ open ──▶ closed
+ *      └───────────────refused───────────────┘
+ *
+ * - What comes while it opens waits in a row, whose bytes the connection counts.
+ * - Peers never say that they are done with a document, so it stays as long as the socket. When it ends by a refusal, it
+ *   begins anew with the peer's next message.
+ * - There is no word for a refusal but `doc-unavailable`, which peers show, and `error`, which they log. What only a new
+ *   connection can mend ends the connection: they come back by themselves.
+ */
+
+import type { DocumentId } from '../../core/document-id.ts'
+import { decodeSyncMessage, type SyncMessage } from '../../core/engine/automerge/sync-message.ts'
+import {
+  type ClientMessage,
+  type Ephemeral,
+  ephemeralMessage,
+  errorMessage,
+  type Untargeted,
+  unavailableMessage,
+} from '../../core/protocol/automerge-repo.ts'
+import { type ErrorCode, isRetryable, TidemarkError } from '../../core/protocol/error-codes.ts'
+import type { Identity } from '../access/access.ts'
+import { Rate } from '../room/rate.ts'
+import type { Room } from '../room/room.ts'
+import { Session, type UnnamedUpdates } from '../room/session.ts'
+import { AutomergeDialect, automergeEngine, type RoomFrames } from './automerge-dialect.ts'
+import { AutomergeSync } from './automerge-sync.ts'
+import { assertReadable, type DoorContext, toldOf } from './door.ts'
+import { MessageRow } from './message-row.ts'
+import type { SocketLine } from './socket-line.ts'
+
+export type DocumentMessage = Extract<ClientMessage, { type: 'sync' | 'request' | 'ephemeral' }>
+
+/** The connection, as its documents see it. */
+export interface Documents {
+  readonly peerId: string
+  /** The server's, to this peer. */
+  readonly serverId: string
+  readonly updateBytesMax: number
+  /** For this document. */
+  identify(document: DocumentId): Promise<Identity>
+  /** Somebody who may read a document of this socket. Throws `rate_limited`. */
+  recognise(identity: Identity): void
+  /** Not many are opened at a time. Settles as `open` does. */
+  inTurn(open: () => Promise<void>): Promise<void>
+  /** So many bytes more, or less, wait. */
+  waiting(bytes: number): void
+  framesOf(room: Room, documentId: string, takesDocuments: boolean): RoomFrames
+  tell(message: Untargeted): void
+  /** It has ended. */
+  unbind(document: AutomergeDocument): void
+  close(code: ErrorCode, reason: string): void
+}
+
+interface Entered {
+  readonly room: Room
+  readonly session: Session
+  readonly sync: AutomergeSync
+}
+
+/** What a new connection would not mend: the next one would fail alike, and all documents of the socket with it. */
+const endsAlone: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['document_unreadable', 'rate_limited'])
+/** Ephemeral messages of one session, which go to all others: as many as ten seconds of these at once. */
+const broadcastLimits = { sessionMessagesPerSecondMax: 100, sessionBytesPerSecondMax: 256 * 1024 }
+/** Of a peer's process; it has one. */
+const ephemeralSessionsMax = 8
+
+export class AutomergeDocument {
+  /** As peers call it. */
+  readonly documentId: string
+  readonly document: DocumentId
+  private readonly line: SocketLine
+  private readonly among: Documents
+  private readonly context: DoorContext
+  private readonly row: MessageRow<DocumentMessage>
+  private closed = false
+  private entered: Entered | null = null
+  private broadcastRate: Rate | null = null
+  /** The count of the last ephemeral message, by session. */
+  private readonly counts = new Map<string, number>()
+  private renewing = false
+  private toldReadOnly = false
+
+  constructor(
+    documentId: string,
+    document: DocumentId,
+    line: SocketLine,
+    among: Documents,
+    context: DoorContext,
+  ) {
+    this.documentId = documentId
+    this.document = document
+    this.line = line
+    this.among = among
+    this.context = context
+    this.row = new MessageRow({
+      take: (message) => this.take(message),
+      waiting: (bytes) => among.waiting(bytes),
+    })
+  }
+
+  /** Null until it has entered its room. */
+  get identity(): Identity | null {
+    return this.entered?.session.identity ?? null
+  }
+
+  // --- opening ----------------------------------------------------------------------------------
+
+  /** `message`: the one with which its peer began. */
+  begin(message: DocumentMessage, bytes: number): void {
+    void this.row.hold(() =>
+      this.among.inTurn(() => this.open(message)).catch((error: unknown) => this.fail(error)),
+    )
+    this.receive(message, bytes)
+  }
+
+  private async open(message: DocumentMessage): Promise<void> {
+    if (this.closed) return
+    const takesDocuments = message.type === 'ephemeral' || decodeSyncMessage(message.data).takesDocuments
+    const identity = await this.among.identify(this.document)
+    if (this.closed) return
+    assertReadable(identity, this.document)
+    this.among.recognise(identity)
+    // What was said after it may have ended the socket.
+    if (this.closed) return
+    const { room } = this.enter(identity, takesDocuments)
+    await room.opened
+    await this.line.writable()
+  }
+
+  private enter(identity: Identity, takesDocuments: boolean): Entered {
+    const { rooms, limits } = this.context
+    const { socket, flow, drain } = this.line
+    const { peerId, updateBytesMax } = this.among
+    rooms.enter(this.document, (room) => {
+      const frames = this.among.framesOf(room, this.documentId, takesDocuments)
+      const dialect = new AutomergeDialect(frames, peerId)
+      const close = (code: ErrorCode, reason: string): void => this.end(code, reason)
+      const { document } = this
+      const options = { dialect, socket, flow, drain, limits, close, identity, document }
+      const begin = (unnamed: UnnamedUpdates): Session =>
+        new Session({ ...options, engine: automergeEngine, echo: false, unnamed })
+      const sync = new AutomergeSync(room, dialect, this.line, updateBytesMax, begin)
+      this.entered = { room, session: sync.session, sync }
+      return sync.session
+    })
+    if (this.entered === null) throw new Error('not in a room')
+    return this.entered as Entered
+  }
+
+  // --- what comes -------------------------------------------------------------------------------
+
+  /** `bytes`: what it costs to keep it for a while. */
+  receive(message: DocumentMessage, bytes: number): void {
+    this.row.receive(message, bytes)
+  }
+
+  private take(message: DocumentMessage): void {
+    if (this.entered === null) return
+    try {
+      if (message.type === 'ephemeral') this.relay(this.entered, message)
+      else this.sync(this.entered, message.data, message.type === 'request')
+    } catch (error) {
+      this.fail(error)
+    }
+  }
+
+  private sync({ sync }: Entered, data: Uint8Array, asks: boolean): void {
+    const message = decodeSyncMessage(data)
+    if (message.changes.length > 0) this.submit(sync, message)
+    if (this.closed) return
+    sync.receive(message, data, asks).catch((error: unknown) => this.fail(error))
+  }
+
+  private submit(sync: AutomergeSync, { changes }: SyncMessage): void {
+    try {
+      sync.submit(changes)
+    } catch (error) {
+      if (!(error instanceof TidemarkError) || error.code !== 'read_only') throw error
+      this.context.metrics.refused('read_only')
+      if (!this.toldReadOnly) this.tellError(error.code, error.message)
+      this.toldReadOnly = true
+    }
+  }
+
+  private relay({ room, session }: Entered, ephemeral: Ephemeral): void {
+    const { sessionId, count, data } = ephemeral
+    const last = this.counts.get(sessionId)
+    if (last !== undefined && count <= last) return
+    if (last === undefined && this.counts.size >= ephemeralSessionsMax)
+      this.counts.delete(this.counts.keys().next().value!)
+    this.counts.set(sessionId, count)
+    this.broadcastRate ??= new Rate(broadcastLimits, Date.now())
+    // Lost, as it may be: whatever is ephemeral comes again.
+    if (this.broadcastRate.take(data.length, Date.now()) > 0)
+      return this.context.metrics.refused('rate_limited')
+    room.broadcast.send(session, Buffer.from(ephemeralMessage(ephemeral)).toString('base64'))
+  }
+
+  // --- who it is --------------------------------------------------------------------------------
+
+  /** Ends rights whose time is over. */
+  beat(nowMs: number): void {
+    const { identity } = this
+    if (identity === null || identity.expiresMs === null || nowMs < identity.expiresMs) return
+    // The token stands in the URL: only another connection can bring another one.
+    if (identity.renewable) this.askAgain()
+    else this.among.close('token_expired', 'The token has expired')
+  }
+
+  private askAgain(): void {
+    if (this.renewing) return
+    this.renewing = true
+    this.among
+      .identify(this.document)
+      .then((identity) => {
+        if (this.closed || this.entered === null) return
+        assertReadable(identity, this.document)
+        this.entered.session.renew(identity)
+      })
+      .catch((error: unknown) => this.fail(error))
+      .finally(() => {
+        this.renewing = false
+      })
+  }
+
+  // --- the end ----------------------------------------------------------------------------------
+
+  /** Tells its peer as much as there are words for. */
+  end(code: ErrorCode, reason: string): void {
+    if (this.closed) return
+    if (isRetryable(code) && !endsAlone.has(code)) return this.among.close(code, reason)
+    this.leave()
+    this.context.metrics.refused(code)
+    this.tellError(code, reason)
+    this.tellUnavailable()
+  }
+
+  private tellError(code: ErrorCode, reason: string): void {
+    this.among.tell(errorMessage(this.among.serverId, `${code}: ${reason} (${this.documentId})`))
+  }
+
+  private tellUnavailable(): void {
+    this.among.tell(unavailableMessage(this.among.serverId, this.documentId))
+  }
+
+  /** Without a word: the socket is gone. */
+  leave(): void {
+    if (this.closed) return
+    this.closed = true
+    this.row.close()
+    if (this.entered !== null) this.context.rooms.leave(this.entered.room, this.entered.session)
+    this.among.unbind(this)
+  }
+
+  fail(error: unknown): void {
+    if (this.closed) return
+    const { logger } = this.context
+    const session = this.entered?.session.id
+    const { code, reason } = toldOf(error)
+    if (error instanceof TidemarkError) logger.info({ session, code, reason }, 'session refused')
+    else logger.error({ session, err: error }, 'session failed')
+    this.end(code, reason)
+  }
+}

@@ -1,0 +1,295 @@
+/**
+ * The door for peers of automerge-repo, PROTOCOL.md "The automerge-repo door": `ws://host:port/automerge`, many documents a socket.
+ *
+ *   frame → flow (rate) → message ─▶ join: who it is, once; again: everything anew
+ *                                 ├▶ sync, request, ephemeral: its document, which begins with the first one
+ *                                 └▶ of another sender, before the join, of a later version: ignored
+ *
+ * - The token stands in the URL and is checked before the handshake; what it may do is asked for each document.
+ * - What waits for documents to open is limited by reading no further.
+ * - What concerns a document ends the document. The socket ends for a malformed frame, for a token that is over, and for what
+ *   only a new connection can mend.
+ */
+import type { WebSocket } from 'ws'
+import { type DocumentId, parseDocumentId } from '../../core/document-id.ts'
+import {
+  type ClientMessage,
+  decodeClientFrame,
+  encodeTarget,
+  errorMessage,
+  peerMessage,
+  protocolVersion,
+  type Untargeted,
+  unavailableMessage,
+} from '../../core/protocol/automerge-repo.ts'
+import { type ErrorCode, TidemarkError } from '../../core/protocol/error-codes.ts'
+import { type Identity, isEnded, type Revocation } from '../access/access.ts'
+import type { Room } from '../room/room.ts'
+import { FramesOfRooms, type RoomFrames, targetedFrame } from './automerge-dialect.ts'
+import { AutomergeDocument, type DocumentMessage, type Documents } from './automerge-document.ts'
+import { type Peer, Peers } from './automerge-peers.ts'
+import { closeSocket } from './close-socket.ts'
+import { type Arrival, type Connection, type DoorContext, toldOf } from './door.ts'
+import { SocketLine } from './socket-line.ts'
+import { Bearer, type BearerContext } from './tidemark-bearer.ts'
+import { Turns } from './turns.ts'
+
+/** What all connections share. */
+export class AutomergeShared {
+  readonly peers = new Peers()
+  readonly frames = new FramesOfRooms()
+}
+
+export interface AutomergeContext extends DoorContext, BearerContext {
+  readonly shared: AutomergeShared
+  readonly documentsPerSocketMax: number
+  readonly updateBytesMax: number
+  /** In front of the ids that peers give their documents. */
+  readonly documentPrefix: string
+}
+
+export interface AutomergeArrival extends Arrival {
+  /** Null: the token is good for documents only. */
+  readonly identity: Identity | null
+  /** The name under which the server was reached. */
+  readonly host: string
+}
+
+/** Messages that wait for their documents, with what each costs beside its bytes. */
+const waitingBytesMax = 4 * 1024 * 1024
+const waitingMessageBytes = 128
+/** Documents of one socket that are being opened at a time; the rest waits. */
+const opensInFlightMax = 8
+/** As the reference server does: a socket that died is noticed before its peer has come again, mostly. */
+const pingEveryMs = 5_000
+/** Of base58check of 16 bytes there are 27 or so; ids may be made of other bytes. */
+const documentIdPattern = /^[1-9A-HJ-NP-Za-km-z]{1,128}$/
+
+/** A message may carry several updates, and what is too large should end its document, not the socket. */
+export const automergeFrameBytesMax = (updateBytesMax: number): number => 2 * updateBytesMax
+
+export function acceptAutomerge(arrival: AutomergeArrival, context: AutomergeContext): Connection {
+  return new AutomergeConnection(arrival, context)
+}
+
+class AutomergeConnection implements Connection, Documents, Peer {
+  readonly pingEveryMs = pingEveryMs
+  readonly serverId: string
+  private readonly ws: WebSocket
+  private readonly context: AutomergeContext
+  private readonly bearer: Bearer
+  private readonly line: SocketLine
+  private readonly documents = new Map<string, AutomergeDocument>()
+  private readonly opens = new Turns(opensInFlightMax)
+  /** Null until it has joined. */
+  private joined: { readonly peerId: string; readonly subject: string; readonly target: Uint8Array } | null =
+    null
+  private waitingBytes = 0
+  private waitingFull = false
+  private ending = false
+
+  constructor({ ws, socket, token, identity, host }: AutomergeArrival, context: AutomergeContext) {
+    this.ws = ws
+    this.context = context
+    this.serverId = serverIdOf(host)
+    this.line = new SocketLine(ws, socket, context.limits)
+    this.bearer = new Bearer(token, context, {
+      // Its token stands in the URL: there is nothing it could do about a hint.
+      hint: () => undefined,
+      refused: (error) => this.fail(error),
+    })
+    this.bearer.become(token, identity)
+    ws.on('message', (bytes: Buffer, isBinary: boolean) => this.receive(bytes, isBinary))
+    ws.on('close', () => this.left())
+    ws.on('error', (error) => context.logger.debug({ err: error }, 'socket error'))
+  }
+
+  // --- what comes -------------------------------------------------------------------------------
+
+  private receive(bytes: Buffer, isBinary: boolean): void {
+    if (this.ending) return
+    this.line.flow.received(bytes.length)
+    this.context.metrics.received(bytes.length)
+    try {
+      if (!isBinary) throw new TidemarkError('malformed_frame', 'Frames are binary')
+      this.take(decodeClientFrame(bytes), bytes.length)
+    } catch (error) {
+      this.fail(error)
+    }
+  }
+
+  private take(message: ClientMessage, bytes: number): void {
+    if (message.type === 'join') return this.join(message)
+    if (message.senderId !== this.joined?.peerId) return
+    if (message.type === 'sync' || message.type === 'request' || message.type === 'ephemeral')
+      this.toDocument(message, bytes + waitingMessageBytes)
+  }
+
+  private join({ senderId, versions }: Extract<ClientMessage, { type: 'join' }>): void {
+    const target = encodeTarget(senderId)
+    if (versions !== null && !versions.includes(protocolVersion)) {
+      this.write(errorMessage(this.serverId, 'unsupported protocol version'), target)
+      return this.close('malformed_frame', 'Unsupported protocol version')
+    }
+    this.forget()
+    const subject = this.bearer.identity?.subject ?? ''
+    this.joined = { peerId: senderId, subject, target }
+    this.context.shared.peers.enter(subject, senderId, this)
+    // A storage that outlives the connection: what peers remember of it saves them from telling everything again.
+    const metadata = { storageId: this.serverId, isEphemeral: false }
+    this.write(peerMessage(this.serverId, metadata), target)
+  }
+
+  private toDocument(message: DocumentMessage, bytes: number): void {
+    const { documentId } = message
+    const known = this.documents.get(documentId)
+    if (known !== undefined) return known.receive(message, bytes)
+    let document: AutomergeDocument
+    try {
+      const { documentsPerSocketMax, documentPrefix } = this.context
+      if (!documentIdPattern.test(documentId))
+        throw new TidemarkError('invalid_document_id', 'Ids of documents are written in base58')
+      const path = parseDocumentId(documentPrefix + documentId)
+      if (this.documents.size >= documentsPerSocketMax)
+        throw new TidemarkError('rate_limited', `More than ${documentsPerSocketMax} documents on one socket`)
+      document = new AutomergeDocument(documentId, path, this.line, this, this.context)
+    } catch (error) {
+      const { code, reason } = toldOf(error)
+      this.context.metrics.refused(code)
+      this.tell(errorMessage(this.serverId, `${code}: ${reason}`))
+      return this.tell(unavailableMessage(this.serverId, documentId))
+    }
+    this.documents.set(documentId, document)
+    document.begin(message, bytes)
+  }
+
+  // --- of its documents -------------------------------------------------------------------------
+
+  get peerId(): string {
+    return this.joined?.peerId ?? ''
+  }
+
+  get updateBytesMax(): number {
+    return this.context.updateBytesMax
+  }
+
+  identify(document: DocumentId): Promise<Identity> {
+    return this.bearer.identify('', document)
+  }
+
+  recognise(identity: Identity): void {
+    this.bearer.recognise(identity)
+  }
+
+  inTurn(open: () => Promise<void>): Promise<void> {
+    return this.opens.run(open)
+  }
+
+  waiting(bytes: number): void {
+    this.waitingBytes += bytes
+    const full = this.waitingBytes > (this.waitingFull ? waitingBytesMax / 2 : waitingBytesMax)
+    if (full === this.waitingFull) return
+    this.waitingFull = full
+    if (full) this.line.flow.hold()
+    else this.line.flow.release()
+  }
+
+  framesOf(room: Room, documentId: string, takesDocuments: boolean): RoomFrames {
+    return this.context.shared.frames.of(room, documentId, this.serverId, takesDocuments)
+  }
+
+  tell(message: Untargeted): void {
+    if (this.joined !== null && !this.ending) this.write(message, this.joined.target)
+  }
+
+  private write(message: Untargeted, target: Uint8Array): void {
+    this.line.write(Buffer.concat(targetedFrame([message], target)))
+  }
+
+  unbind(document: AutomergeDocument): void {
+    if (this.documents.get(document.documentId) === document) this.documents.delete(document.documentId)
+  }
+
+  // --- time -------------------------------------------------------------------------------------
+
+  get silent(): boolean {
+    return this.joined === null
+  }
+
+  get paused(): boolean {
+    return this.line.flow.paused
+  }
+
+  beat(nowMs: number): void {
+    for (const document of [...this.documents.values()]) document.beat(nowMs)
+    this.bearer.beat(nowMs)
+    if (this.bearer.overFor(nowMs, false) > 0) this.close('token_expired', 'The token has expired')
+  }
+
+  // --- the end ----------------------------------------------------------------------------------
+
+  get closed(): boolean {
+    return this.ending
+  }
+
+  revoked(revocation: Revocation): void {
+    const { identity } = this.bearer
+    if (identity !== null && isEnded(revocation, identity, null))
+      return this.close('revoked', 'An administrator ended this session')
+    for (const document of [...this.documents.values()])
+      if (document.identity !== null && isEnded(revocation, document.identity, document.document))
+        document.end('revoked', 'An administrator ended this session')
+  }
+
+  superseded(): void {
+    if (this.ending) return
+    this.leave()
+    this.ws.close(supersededCloseCode, 'This peer has joined again')
+  }
+
+  close(code: ErrorCode, reason: string): void {
+    if (this.ending) return
+    this.context.metrics.refused(code)
+    this.leave()
+    closeSocket(this.ws, code, reason)
+  }
+
+  /** It joins anew, or leaves: nothing stays of what it was. */
+  private forget(): void {
+    if (this.joined === null) return
+    for (const document of [...this.documents.values()]) document.leave()
+    this.context.shared.peers.leave(this.joined.subject, this.joined.peerId, this)
+    this.joined = null
+  }
+
+  /** From here on nothing is sent but the close, and nothing that comes is looked at. */
+  private leave(): void {
+    this.ending = true
+    this.line.flow.end()
+    this.forget()
+  }
+
+  /** The socket is gone. */
+  private left(): void {
+    if (!this.ending) this.leave()
+    this.bearer.left()
+  }
+
+  private fail(error: unknown): void {
+    const { code, reason } = toldOf(error)
+    if (error instanceof TidemarkError) this.context.logger.info({ code, reason }, 'connection refused')
+    else this.context.logger.error({ err: error }, 'connection failed')
+    this.close(code, reason)
+  }
+}
+
+/** Normal, as the reference server does. */
+const supersededCloseCode = 1000
+const serverIdLengthMax = 200
+
+/**
+ * The same on all nodes and after a restart, since what peers remember is of the log; another one for another server, since a
+ * peer may be connected to several. Only characters that any storage takes in a key.
+ */
+const serverIdOf = (host: string): string =>
+  `tidemark-${host.toLowerCase().replaceAll(/[^a-z0-9.-]/g, '-')}`.slice(0, serverIdLengthMax)

@@ -1,0 +1,149 @@
+/**
+ * One document's synchronisation with one peer of automerge-repo. No document is built, and no filter made: a session that has
+ * joined is given everything in the order of the log, so what its peer has is told by what was sent.
+ *
+ *   message ─┬─ changes ─▶ the room ─▶ "heads", once they are durable and what came before them was delivered
+ *            └─ the first one, or one of a peer that began anew ─▶ what it may lack ─▶ live: every batch of the room
+ *
+ * What is kept of a peer: its latest heads, and the last message that was answered. These peers answer every message as long as
+ * heads differ, so a message that says the same again, while nothing has changed here, is not answered: two who cannot
+ * agree, since one may not write, would go on for ever.
+ */
+import { createHash } from 'node:crypto'
+import type { SyncMessage } from '../../core/engine/automerge/sync-message.ts'
+import { writeVersion } from '../../core/engine/automerge/version.ts'
+import { noOffset } from '../../core/offset.ts'
+import { TidemarkError } from '../../core/protocol/error-codes.ts'
+import type { Room } from '../room/room.ts'
+import type { Session, UnnamedUpdates } from '../room/session.ts'
+import { type AutomergeDialect, automergeEngine, coverageIn } from './automerge-dialect.ts'
+import type { SocketLine } from './socket-line.ts'
+
+/** Heads of a peer that are looked at: documents with more concurrent authors at one moment are not known. */
+const headsMax = 10_000
+
+export class AutomergeSync implements UnnamedUpdates {
+  readonly session: Session
+  private readonly room: Room
+  private readonly dialect: AutomergeDialect
+  private readonly line: SocketLine
+  private readonly updateBytesMax: number
+  /** Updates of the peer that are on their way to the log. */
+  private underWay = 0
+  /** A message that waits for the socket to take more. */
+  private pending: SyncMessage | null = null
+  /** What was answered last, and what the peer was told then. */
+  private answered = ''
+
+  constructor(
+    room: Room,
+    dialect: AutomergeDialect,
+    line: SocketLine,
+    updateBytesMax: number,
+    begin: (unnamed: UnnamedUpdates) => Session,
+  ) {
+    this.room = room
+    this.dialect = dialect
+    this.line = line
+    this.updateBytesMax = updateBytesMax
+    this.session = begin(this)
+  }
+
+  /** Nobody has written to the document. */
+  private get isEmpty(): boolean {
+    return coverageIn(this.room).graph.count === 0 && this.room.engine === null
+  }
+
+  /** Throws as `Room.submit`; all that came before what was refused is taken. */
+  submit(changes: readonly Uint8Array[]): void {
+    for (const update of updatesOf(changes, this.updateBytesMax)) {
+      // It will be told of what it seems not to know.
+      if (this.room.submit(this.session, update, true)) this.underWay++
+      else this.room.owe(this.session)
+    }
+  }
+
+  /** `data`: as it came. `asks`: its peer has nothing. Rejects as `Room.join`. */
+  async receive(message: SyncMessage, data: Uint8Array, asks: boolean): Promise<void> {
+    if (message.heads.length > headsMax) throw new TidemarkError('malformed_frame', 'Too many heads')
+    if (!this.wantsAnswer(message, asks)) return
+    const asked = digest(data) + digest(this.room.version(automergeEngine))
+    if (!asks && asked === this.answered) return
+    this.answered = asked
+    const waits = this.pending !== null
+    this.pending = message
+    if (!waits) await this.answerPending()
+  }
+
+  private wantsAnswer({ heads, need, have, changes }: SyncMessage, asks: boolean): boolean {
+    if (asks || this.session.state === 'waiting') return true
+    if (this.session.state === 'closed') return false
+    const { graph } = coverageIn(this.room)
+    // It lacks what it was given.
+    if (need.some((hash) => graph.has(hash))) return true
+    // It does not know what it was told, or began anew.
+    const told = this.dialect.told
+    const knowsNothing = have[0] !== undefined && have[0].lastSync.length === 0
+    if (knowsNothing && told !== null && told.heads.length > 0) return true
+    if (changes.length > 0 || this.underWay > 0) return false
+    // It has what is not here, and does not send it.
+    return heads.some((hash) => !graph.has(hash))
+  }
+
+  private async answerPending(): Promise<void> {
+    await this.line.writable()
+    const { pending: message, session, room } = this
+    this.pending = null
+    if (message === null || session.state === 'closed' || session.state === 'joining') return
+    const whole = message.need.length > 0
+    const known = whole ? [] : [...message.heads, ...message.have.flatMap(({ lastSync }) => lastSync)]
+    const have = { version: writeVersion(known), offset: noOffset }
+    await room.join(session, have, (joined) =>
+      message.heads.length === 0 && this.isEmpty ? this.dialect.unavailable() : this.dialect.joined(joined),
+    )
+  }
+
+  settled(): void {
+    this.underWay--
+    this.room.owe(this.session)
+  }
+
+  /** Its changes are in the log: it hears so from the heads. */
+  delivered(): void {
+    if (this.isTold()) return
+    this.session.writeAll(this.dialect.sync([]), Date.now())
+  }
+
+  private isTold(): boolean {
+    const { told } = this.dialect
+    const heads = coverageIn(this.room).graph.heads()
+    return (
+      told !== null &&
+      told.heads.length === heads.length &&
+      told.heads.every((head, i) => Buffer.compare(head, heads[i]!) === 0)
+    )
+  }
+}
+
+/** As few updates as may be, none larger than the limit but for what is one change. */
+function updatesOf(changes: readonly Uint8Array[], updateBytesMax: number): Uint8Array[] {
+  const updates: Uint8Array[] = []
+  let part: Uint8Array[] = []
+  let bytes = 0
+  for (const change of changes) {
+    if (bytes + change.length > updateBytesMax && part.length > 0) {
+      updates.push(joined(part))
+      part = []
+      bytes = 0
+    }
+    part.push(change)
+    bytes += change.length
+  }
+  if (part.length > 0) updates.push(joined(part))
+  return updates
+}
+
+/** A copy: what came is a view of a larger frame, which the log would keep alive. */
+const joined = (parts: readonly Uint8Array[]): Uint8Array => Uint8Array.from(Buffer.concat(parts))
+
+const digest = (bytes: Uint8Array): string => createHash('sha1').update(bytes).digest('base64')

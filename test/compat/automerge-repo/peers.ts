@@ -1,0 +1,96 @@
+/** The published client of automerge-repo, unchanged, behind the little that tests need of it. */
+import {
+  type AutomergeUrl,
+  type DocHandle,
+  type PeerId,
+  Repo,
+  type RepoConfig,
+  type StorageId,
+} from '@automerge/automerge-repo'
+import { WebSocketClientAdapter } from '@automerge/automerge-repo-network-websocket'
+import { until } from '../../support/wait.ts'
+
+export interface Note {
+  title: string
+  lines: string[]
+  counts: Record<string, number>
+}
+
+export const note = (title: string): Note => ({ title, lines: [], counts: {} })
+
+export interface PeerOptions extends Partial<RepoConfig> {
+  readonly name?: string
+  readonly token?: string
+}
+
+const retryMs = 100
+
+export class RepoPeer {
+  readonly repo: Repo
+  readonly adapter: WebSocketClientAdapter
+  connected = false
+  /** The server's, once it was connected. */
+  serverId: PeerId | null = null
+  readonly closes: string[] = []
+
+  /** `relay`: ws://host:port */
+  constructor(relay: string, { name, token, ...config }: PeerOptions = {}) {
+    const query = token === undefined ? '' : `?token=${token}`
+    this.adapter = new WebSocketClientAdapter(`${relay}/automerge${query}`, retryMs)
+    this.adapter.on('peer-candidate', ({ peerId }) => {
+      this.connected = true
+      this.serverId = peerId
+    })
+    this.adapter.on('peer-disconnected', () => {
+      this.connected = false
+    })
+    this.repo = new Repo({
+      network: [this.adapter],
+      ...(name === undefined ? {} : { peerId: name as PeerId }),
+      ...config,
+    })
+  }
+
+  create(title: string): DocHandle<Note> {
+    return this.repo.create(note(title))
+  }
+
+  /** The server has all of it, durable: the heads that it tells are. */
+  isSaved(handle: DocHandle<Note>): boolean {
+    const told = this.connected
+      ? handle.getSyncInfo(this.serverId as string as StorageId)?.lastHeads
+      : undefined
+    return JSON.stringify(told) === JSON.stringify(handle.heads())
+  }
+
+  saved(handle: DocHandle<Note>): Promise<void> {
+    return until('saved', () => this.isSaved(handle))
+  }
+
+  /** Rejects when the server says that there is no such document, or not for this peer. */
+  async open(url: AutomergeUrl): Promise<DocHandle<Note>> {
+    await this.ready()
+    return this.repo.find<Note>(url)
+  }
+
+  ready(): Promise<void> {
+    return until('connected', () => this.connected)
+  }
+
+  async close(): Promise<void> {
+    await this.repo.shutdown()
+  }
+}
+
+export const write = (handle: DocHandle<Note>, line: string): void =>
+  handle.change((doc) => {
+    doc.lines.push(line)
+  })
+
+export const linesOf = (handle: DocHandle<Note>): string[] => [...handle.doc().lines].sort()
+
+export const untilLines = (handle: DocHandle<Note>, ...lines: string[]): Promise<void> =>
+  until(
+    `lines ${lines.join(' ')}`,
+    () => JSON.stringify(linesOf(handle)) === JSON.stringify([...lines].sort()),
+  )

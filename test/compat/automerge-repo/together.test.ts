@@ -1,0 +1,67 @@
+/** Repos of the published client, unchanged, edit documents together through one server, and come back after outages. */
+
+import * as Automerge from '@automerge/automerge'
+import { Repo } from '@automerge/automerge-repo'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { until } from '../../support/wait.ts'
+import { type Note, note, type PeerOptions, RepoPeer, untilLines, write } from './peers.ts'
+import { type ServerUnderTest, startServer } from './server-under-test.ts'
+
+let server: ServerUnderTest
+const opened: RepoPeer[] = []
+
+beforeAll(async () => {
+  server = await startServer()
+})
+afterEach(async () => {
+  for (const peer of opened.splice(0)) await peer.close()
+})
+afterAll(() => server.close())
+
+const connect = (options: PeerOptions = {}): RepoPeer => {
+  const peer = new RepoPeer(server.url, options)
+  opened.push(peer)
+  return peer
+}
+
+describe('documents', () => {
+  test('one peer creates, others find, and all see what each writes', async () => {
+    const [a, b, c] = [connect(), connect(), connect()]
+    const ours = a.create('first')
+    write(ours, 'a1')
+    await a.saved(ours)
+    const theirs = await b.open(ours.url)
+    expect(theirs.doc().title).toBe('first')
+    write(theirs, 'b1')
+    write(ours, 'a2')
+    const third = await c.open(ours.url)
+    write(third, 'c1')
+    for (const handle of [ours, theirs, third]) await untilLines(handle, 'a1', 'a2', 'b1', 'c1')
+  })
+
+  test('nobody has it: unavailable, and there once somebody brings it', async () => {
+    const [a, b, early] = [connect(), connect(), connect()]
+    const made = new Repo().create(note('late'))
+    await expect(b.open(made.url)).rejects.toThrow(/unavailable/)
+    await expect(early.open(made.url)).rejects.toThrow(/unavailable/)
+    await a.ready()
+    const ours = a.repo.import<Note>(Automerge.save(made.doc()), { docId: made.documentId })
+    await a.saved(ours)
+    for (const peer of [b, early]) {
+      await until('it is there', () => peer.repo.handles[made.documentId]?.isReady() === true)
+      expect((await peer.open(made.url)).doc().title).toBe('late')
+    }
+  })
+
+  test('twenty documents on one socket', async () => {
+    const [a, b] = [connect(), connect()]
+    const ours = Array.from({ length: 20 }, (_, i) => a.create(`document ${i}`))
+    await Promise.all(ours.map((handle) => a.saved(handle)))
+    const theirs = await Promise.all(ours.map(({ url: one }) => b.open(one)))
+    for (const [i, handle] of theirs.entries()) {
+      expect(handle.doc().title).toBe(`document ${i}`)
+      write(handle, `b${i}`)
+    }
+    await Promise.all(ours.map((handle, i) => untilLines(handle, `b${i}`)))
+  })
+})
