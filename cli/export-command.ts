@@ -59,8 +59,7 @@ async function run(ids: readonly string[], flags: ExportFlags, signal: AbortSign
     atOnceMax: flags.concurrency,
     report,
     signal,
-  })
-  report.end()
+  }).finally(() => report.end())
   const { exported, unchanged, failed, bytes, ended } = counts
   const parts = [`${countOf(exported, 'document')} (${countOf(bytes, 'byte')}) exported to ${output}`]
   if (unchanged > 0) parts.push(`${unchanged} unchanged`)

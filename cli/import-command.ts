@@ -50,15 +50,18 @@ export function addImport(program: Command, signal: AbortSignal): void {
 
 async function run(path: string, flags: ImportFlags, signal: AbortSignal): Promise<number> {
   const source = await openSource(path, flags.from ?? null)
+  const report = reportOn(process.stderr, flags.dryRun ? 'checked' : 'imported')
+  let counts: ImportCounts
+  let journal: Journal | null = null
   try {
-    const report = reportOn(process.stderr, flags.dryRun ? 'checked' : 'imported')
     if (flags.id !== undefined && (await source.count()) > 1)
       throw new Error('--id names one document, and the source has more: use --prefix or --map')
     const relay = flags.dryRun ? null : relayOf(flags, signal, report)
     await relay?.greet()
-    const journalPath = relay === null ? null : journalOf(path, source, flags)
-    const journal = journalPath === null ? null : await Journal.open(journalPath, relay!.url, flags.force)
-    const counts = await importAll({
+    const journalPath = journalOf(path, source, flags)
+    if (relay !== null && journalPath !== null)
+      journal = await Journal.open(journalPath, relay.url, flags.force)
+    counts = await importAll({
       source,
       names: new Names({ id: flags.id ?? null, prefix: flags.prefix, renames: flags.map }),
       relay,
@@ -69,16 +72,18 @@ async function run(path: string, flags: ImportFlags, signal: AbortSignal): Promi
       signal,
       planned: (name, id, bytes) => process.stdout.write(`${name} -> ${id}  ${countOf(bytes, 'byte')}\n`),
     })
-    report.end()
-    const isWhole = counts.failed === 0 && counts.ended === null
-    await (isWhole ? journal?.remove() : journal?.close())
-    report.say(summaryOf(counts, flags))
-    if (!isWhole && journalPath !== null && counts.imported + counts.skipped > 0)
-      report.say(`The same command goes on from here: ${journalPath} says what is done.`)
-    return isWhole ? 0 : 1
   } finally {
+    report.end()
     await source.close()
   }
+  if (await source.hasChanged())
+    counts.ended ??= 'the source was written to while it was read; end its server'
+  const isWhole = counts.failed === 0 && counts.ended === null
+  await (isWhole ? journal?.remove() : journal?.close())
+  report.say(summaryOf(counts, flags))
+  if (!isWhole && journal !== null && counts.imported + counts.skipped > 0)
+    report.say(`The same command goes on from here: ${journal.path} says what is done.`)
+  return isWhole ? 0 : 1
 }
 
 /** One document is one request: there is nothing to go on with. */

@@ -18,11 +18,13 @@ export interface Done {
 }
 
 export class Journal {
+  readonly path: string
   private readonly lines: LineFile
   private readonly relay: string
   private readonly done = new Map<string, Done>()
 
-  private constructor(lines: LineFile, relay: string, anew: boolean) {
+  private constructor(path: string, lines: LineFile, relay: string, anew: boolean) {
+    this.path = path
     this.lines = lines
     this.relay = relay
     if (anew) return
@@ -32,7 +34,7 @@ export class Journal {
 
   /** `relay`: its address. `anew`: as if nothing were done. */
   static async open(path: string, relay: string, anew: boolean): Promise<Journal> {
-    return new Journal(await LineFile.open(path), relay, anew)
+    return new Journal(path, await LineFile.open(path), relay, anew)
   }
 
   find(id: string, sha256: string): Done | null {

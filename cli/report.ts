@@ -27,13 +27,20 @@ export function reportOn(stream: NodeJS.WriteStream, verb: string): Report {
 
 class Bar implements Report {
   private readonly stream: NodeJS.WriteStream
-  private readonly bar: SingleBar
+  private readonly verb: string
+  private bar: SingleBar | null = null
 
   constructor(stream: NodeJS.WriteStream, verb: string) {
     this.stream = stream
+    this.verb = verb
+  }
+
+  begin(total: number | null): void {
+    const known =
+      '{bar}  {percentage} %   {value} of {total} documents   {duration_formatted}, {eta_formatted} left'
     this.bar = new SingleBar({
-      stream,
-      format: `${verb}  {bar}  {percentage} %   {value} of {total} documents   {duration_formatted}, {eta_formatted} left`,
+      stream: this.stream,
+      format: `${this.verb}  ${total === null ? '{value} documents   {duration_formatted}' : known}`,
       barCompleteChar: '█',
       barIncompleteChar: '░',
       barsize: 24,
@@ -41,24 +48,21 @@ class Bar implements Report {
       clearOnComplete: true,
       gracefulExit: false,
     })
-  }
-
-  begin(total: number | null): void {
-    this.bar.start(total ?? 0, 0)
+    this.bar.start(total ?? Number.MAX_SAFE_INTEGER, 0)
   }
 
   step(): void {
-    this.bar.increment()
+    this.bar?.increment()
   }
 
   say(line: string): void {
     // Above the bar, which draws itself anew.
     this.stream.write(`\r\x1b[K${line}\n`)
-    this.bar.updateETA()
   }
 
   end(): void {
-    this.bar.stop()
+    this.bar?.stop()
+    this.bar = null
   }
 }
 

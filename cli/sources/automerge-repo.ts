@@ -30,6 +30,8 @@ export function openAutomergeRepo(path: string): Source {
       return documentCount
     },
     documents,
+    // Files are whole, each by itself.
+    hasChanged: async () => false,
     close: async () => undefined,
   }
 }

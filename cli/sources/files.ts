@@ -30,6 +30,8 @@ export function openFile(path: string, told: SourceKind, asked: SourceKind | nul
     async *documents() {
       yield document
     },
+    // Files are whole, each by itself.
+    hasChanged: async () => false,
     close: async () => undefined,
   }
 }
@@ -43,6 +45,8 @@ export async function openFolder(path: string): Promise<Source> {
     async *documents() {
       yield* documents
     },
+    // Files are whole, each by itself.
+    hasChanged: async () => false,
     close: async () => undefined,
   }
 }

@@ -2,8 +2,9 @@
  * The database of Hocuspocus's extension-sqlite: a table `documents` with a name and the whole document as one Yjs update.
  *
  * SQLite in WebAssembly reads the file page by page, so that a database of any size is read in little memory; nothing is
- * compiled or downloaded when it is installed. It knows nothing of SQLite's own locks and cannot read a write-ahead log:
- * a database that was not closed well, or that is in use, is refused rather than read in part.
+ * compiled or downloaded when it is installed. What a server that was killed, or still runs, has left in a write-ahead log
+ * or a rollback journal belongs to the database: then all of it is copied, and SQLite puts the copy in order. It has no
+ * shared memory for a write-ahead log, and needs none for a database of its own: hence `locking_mode = exclusive`.
  */
 import { stat } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
@@ -14,19 +15,21 @@ const pageMax = 1_000
 
 export async function openHocuspocusSqlite(path: string): Promise<Source> {
   const file = resolve(path)
-  for (const suffix of ['-wal', '-journal'])
-    if ((await bytesOf(`${file}${suffix}`)) > 0)
-      throw new SourceError(
-        `${basename(file)}${suffix} is not empty: the database is in use or was not closed. End its server; then ` +
-          `\`sqlite3 ${basename(file)} "pragma wal_checkpoint(truncate)"\` puts everything into one file`,
-      )
-  const view = await openPrivateView({ linked: [file], copied: [], watched: async () => [file] })
+  const beside = [`${file}-wal`, `${file}-journal`]
+  const bytesBeside = await Promise.all(beside.map(bytesOf))
+  const isWhole = bytesBeside.every((bytes) => bytes === 0)
+  const view = await openPrivateView({
+    linked: isWhole ? [file] : [],
+    copied: isWhole ? [] : [file, ...beside.filter((_, i) => bytesBeside[i]! > 0)],
+    watched: async () => [file, ...beside],
+  })
   const sqlite = (await import('node-sqlite3-wasm')).default
   const open = () => {
     const database = new sqlite.Database(join(view.folder, basename(file)), {
-      readOnly: true,
+      readOnly: isWhole,
       fileMustExist: true,
     })
+    database.get('pragma locking_mode = exclusive')
     database.get('select name, data from documents limit 0')
     return database
   }
@@ -37,7 +40,7 @@ export async function openHocuspocusSqlite(path: string): Promise<Source> {
     await view.close()
     throw new SourceError(`SQLite finds no table documents (name, data) in it: ${(error as Error).message}`)
   }
-  const asked = (sql: string, values: (string | number)[]) => {
+  const asked = (sql: string, values: (string | number | null)[]) => {
     try {
       return database.all(sql, values)
     } catch (error) {
@@ -48,8 +51,9 @@ export async function openHocuspocusSqlite(path: string): Promise<Source> {
     kind: 'hocuspocus-sqlite',
     count: async () => Number(asked('select count(*) as count from documents', [])[0]?.['count']),
     async *documents() {
-      for (let after = ''; ; ) {
-        const page = asked('select name from documents where name > ? order by name limit ?', [
+      for (let after: string | null = null; ; ) {
+        const page = asked('select name from documents where ? is null or name > ? order by name limit ?', [
+          after,
           after,
           pageMax,
         ])
@@ -64,6 +68,7 @@ export async function openHocuspocusSqlite(path: string): Promise<Source> {
         if (page.length < pageMax) return
       }
     },
+    hasChanged: view.hasChanged,
     async close() {
       database.close()
       await view.close()

@@ -3,18 +3,19 @@
  * takes a lock, recovers its journal and deletes files that it no longer needs; SQLite leaves a lock behind when it is
  * killed. So a reader gets links to the files that never change in place, copies of the small ones that do.
  *
- * A server that still runs changes the original meanwhile. That is noticed by size and time of its files, and said at the
- * end: what was read may lack what came in between.
+ * A server that still runs changes the original meanwhile. That is noticed by size and time of its files: what was read
+ * may lack what came in between.
  */
 import { copyFile, mkdtemp, readdir, rm, stat, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
-import { SourceError } from './source.ts'
 
 export interface PrivateView {
   readonly folder: string
-  /** Removes the folder. Throws `SourceError` when a file has changed since. */
-  close(): Promise<void>
+  /** Whether a file that is watched is another one than at first. */
+  readonly hasChanged: () => Promise<boolean>
+  /** Removes the folder. */
+  readonly close: () => Promise<void>
 }
 
 export interface Files {
@@ -36,11 +37,8 @@ export async function openPrivateView({ linked, copied, watched }: Files): Promi
   }
   return {
     folder,
-    async close() {
-      await rm(folder, { recursive: true, force: true })
-      if ((await stamps(await watched())) !== before)
-        throw new SourceError('The source was written to while it was read: end its server, and import again')
-    },
+    hasChanged: async () => (await stamps(await watched())) !== before,
+    close: () => rm(folder, { recursive: true, force: true }),
   }
 }
 
@@ -61,8 +59,8 @@ async function link(file: string, path: string): Promise<void> {
 async function stamps(files: readonly string[]): Promise<string> {
   const lines = await Promise.all(
     files.map(async (file) => {
-      const { size, mtimeMs } = await stat(file)
-      return `${file} ${size} ${mtimeMs}`
+      const found = await stat(file).catch(() => null)
+      return found === null ? `${file} is not there` : `${file} ${found.size} ${found.mtimeMs}`
     }),
   )
   return lines.join('\n')

@@ -31,7 +31,8 @@ export interface Source {
   /** How many documents, without reading them. */
   count(): Promise<number>
   documents(): AsyncIterable<SourceDocument>
-  /** Ends the reading. Throws `SourceError` when somebody has written to the source meanwhile. */
+  /** Whether somebody has written to the source since it was opened: what was read may lack what came in between. */
+  hasChanged(): Promise<boolean>
   close(): Promise<void>
 }
 

@@ -54,6 +54,7 @@ export async function openYLevelDb(path: string): Promise<Source> {
     async *documents() {
       for await (const name of namesIn(database)) yield { name, read: () => updatesOf(database, name) }
     },
+    hasChanged: view.hasChanged,
     async close() {
       await database.close()
       await view.close()
