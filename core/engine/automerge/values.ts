@@ -1,6 +1,7 @@
 /**
  * What Automerge's values are as JSON: objects, lists and texts nest; a counter is its number, a point in time its milliseconds
- * since 1970, binary base64, an integer beyond 2^53 its decimal digits, what is no finite number null.
+ * since 1970, binary base64, an integer beyond 2^53 its decimal digits, what is no finite number null. An entry with the key
+ * `__proto__` is left out of objects: Automerge sets the object's prototype with it.
  */
 import { toBase64 } from 'lib0/buffer'
 import type { Run, Value } from '../live-document.ts'
@@ -48,17 +49,25 @@ export function scalarOf(value: unknown): Value {
   }
   if (value instanceof Uint8Array) return toBase64(value)
   if (value instanceof Date) return scalarOf(value.getTime())
-  // A counter, and a string that is no text.
-  if (typeof value === 'object' && value !== null) {
-    if ('val' in value) return scalarOf(value.val)
-    if ('value' in value) return scalarOf(value.value)
-  }
+  if (isMarked(value, plainString)) return scalarOf(Reflect.get(value, 'val'))
+  if (isMarked(value, counter)) return scalarOf(Reflect.get(value, 'value'))
   return null
+}
+
+/** What Automerge marks its own classes with. */
+const plainString = Symbol.for('_am_immutableString')
+const counter = Symbol.for('_am_counter')
+
+function isMarked(value: unknown, mark: symbol): value is object {
+  return typeof value === 'object' && value !== null && Reflect.get(value, mark) === true
 }
 
 function isScalarObject(value: object): boolean {
   return (
-    value instanceof Uint8Array || value instanceof Date || Object.getPrototypeOf(value) !== Object.prototype
+    value instanceof Uint8Array ||
+    value instanceof Date ||
+    isMarked(value, plainString) ||
+    isMarked(value, counter)
   )
 }
 

@@ -38,7 +38,7 @@ describe('a joiner', () => {
           for (const update of log) expect(engine.isSubsumed(update, coverage)).toBe(true)
         },
       ),
-      runs(60),
+      runs(40),
     )
   })
 })
