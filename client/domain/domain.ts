@@ -198,8 +198,8 @@ export class Domain<Of extends FieldsOfDocument> extends Emitter<DomainEvents> {
 
   private act(kind: AnyKind, entity: string, field: string, draftOf: (at: At) => Draft): Done {
     if (!this.handle.loaded) return { key: null, refusal: { reason: 'not_loaded', detail: {} } }
-    const { actor, roles = [] } = this.acting
-    const draft = draftOf({ fold: this.fold, entity, field, actor, nowMs: Date.now() })
+    const { actor, subject, roles = [] } = this.acting
+    const draft = draftOf({ fold: this.fold, entity, field, actor, subject, roles, nowMs: Date.now() })
     if (isRefusal(draft)) return { key: null, refusal: draft }
     this.introduce()
     const operation = draft.type.slice(draft.type.indexOf('.') + 1)

@@ -100,7 +100,14 @@ export interface At {
   readonly actor: string
   /** When, by the clock of who would: for people to read, never to decide by. */
   readonly nowMs?: number
+  /** Whose that actor is, as long as the fold does not know it. */
+  readonly subject?: string
+  /** In which roles they would, where that is known. */
+  readonly roles?: readonly string[]
 }
+
+/** '' where nobody is anybody in particular. */
+export const subjectAt = ({ fold, actor, subject = '' }: At): string => fold.subjectOf(actor) ?? subject
 
 export type Mutator = (at: At, ...rest: never[]) => Draft
 

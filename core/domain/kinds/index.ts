@@ -3,7 +3,7 @@ export { type CounterState, counter } from './counter.ts'
 export { type LastWriteState, lastWrite, timeOf } from './last-write.ts'
 export { type MultiValue, type MultiValueState, multiValue, type Side } from './multi-value.ts'
 export type { Asked, Offer, OfferStatus, Standing } from './offer-book.ts'
-export { type OfferQuestion, type OfferRules, type Offers, offers } from './offers.ts'
+export { type AnswerQuestion, type OfferQuestion, type OfferRules, type Offers, offers } from './offers.ts'
 export { type OwnerOptions, type OwnerSeen, owner, type Proposal } from './owner.ts'
 export {
   amountMax,

@@ -14,7 +14,9 @@
  *   facts; it is rejected as late and visible. What was open and not accepted was not chosen.
  * - The judge keeps what follows from the offers themselves: nobody accepts an offer of their own, what is withdrawn or
  *   answered cannot be accepted, and an answer to a bid only by who made the bid. Who may speak for the seller it asks
- *   `guard`. Who may answer a bid is for the door: the fold cannot know that either.
+ *   `guard`.
+ * - Who may answer is for `mayAnswer`, which each replica asks of each answer, since nobody decides them: a predicate over what the
+ *   facts say, or roles, which the answer names and the door checks. Default: everybody.
  */
 import type { Value } from '../../engine/live-document.ts'
 import { seenOf } from '../facts/author.ts'
@@ -22,7 +24,7 @@ import { type Draft, refusal } from '../facts/draft.ts'
 import { type Fact, type FactKey, parseKey } from '../facts/fact.ts'
 import { effective } from '../facts/outcome.ts'
 import type { DocumentFold } from '../fold/document-fold.ts'
-import { type At, type Kind, operation, type Person } from '../fold/kind.ts'
+import { type At, type Kind, operation, type Person, subjectAt } from '../fold/kind.ts'
 import { type Asked, type Offer, OfferBook } from './offer-book.ts'
 
 export interface Offers<T> {
@@ -43,8 +45,22 @@ export interface OfferQuestion<T> {
   readonly person: Person
 }
 
+export interface AnswerQuestion<T> {
+  /** That would be answered. */
+  readonly offer: Offer<T>
+  /** By whom. Roles are those that the answer names. */
+  readonly by: Person & { readonly actor: string }
+  /** They made the bid that it goes back to. */
+  readonly isBidder: boolean
+}
+
 export interface OfferRules<T> {
   isTerms?(payload: Value): boolean
+  /**
+   * Who may answer an offer. Roles: those who have one of them, and who made the bid that it goes back to. A function: whom it
+   * says; pure, and the same for every replica. Else the answer is rejected, as `not_party`.
+   */
+  readonly mayAnswer?: readonly string[] | ((answer: AnswerQuestion<T>) => boolean)
   /** Why this person may not, in a word; null: they may. */
   guard?(question: OfferQuestion<T>): string | null
 }
@@ -57,18 +73,33 @@ interface Answer {
 export function offers<T extends Value = Value>({
   isTerms = () => true,
   guard = () => null,
+  mayAnswer = everybody,
 }: OfferRules<T> = {}) {
+  const isParty = (offer: Offer<Value>, by: AnswerQuestion<T>['by']): boolean => {
+    const isBidder = isOf(offer.bidder, by.actor, by.subject)
+    if (typeof mayAnswer === 'function') return mayAnswer({ offer: offer as Offer<T>, by, isBidder })
+    return isBidder || mayAnswer.some((role) => by.roles.includes(role))
+  }
+
   const isAnswer = (payload: Value): boolean => {
     if (typeof payload !== 'object' || payload === null || Array.isArray(payload)) return false
     const { to, terms } = payload as Partial<Answer>
     return isKey(to) && terms !== undefined && isTerms(terms)
   }
 
+  /** Those that matter; none for the bidder, who needs none. */
+  function rolesToSay(offer: Offer<Value>, at: At): readonly string[] {
+    const { actor, roles = [] } = at
+    if (typeof mayAnswer === 'function') return mayAnswer === everybody ? [] : roles
+    if (isOf(offer.bidder, actor, subjectAt(at))) return []
+    return mayAnswer.filter((role) => roles.includes(role))
+  }
+
   /** Why it cannot be now; null: it can, unless the guard objects. */
   function objection(at: At, verb: 'accept' | 'close', key: FactKey | null, person?: Person): string | null {
     const book = bookOf(at)
     const { fold, entity, field, actor } = at
-    const subject = person?.subject ?? fold.subjectOf(actor) ?? ''
+    const subject = person?.subject ?? subjectAt(at)
     if (book.isClosed) return 'closed'
     const offer = key === null ? null : (book.get(key) as Offer<T> | undefined)
     if (offer === undefined) return 'no_such_offer'
@@ -108,17 +139,24 @@ export function offers<T extends Value = Value>({
         return { entity: at.entity, type: `${at.field}.bid`, payload: terms }
       },
       counter(at: At, to: FactKey, terms: T): Draft {
-        const status = bookOf(at).get(to)?.status ?? 'no_such_offer'
-        if (status !== 'open') return refusal(status, { ...bookOf(at).standing() })
-        return { entity: at.entity, type: `${at.field}.counter`, payload: { to, terms }, about: [to] }
+        const { entity, field, actor, roles } = at
+        const refuse = (why: string): Draft => refusal(why, { ...bookOf(at).standing() })
+        const offer = bookOf(at).get(to)
+        if (offer?.status !== 'open') return refuse(offer?.status ?? 'no_such_offer')
+        const by = { actor, subject: subjectAt(at), roles: rolesToSay(offer, at) }
+        // Where roles are not known it is for the fold to say.
+        const isUnknown = roles === undefined && typeof mayAnswer !== 'function'
+        if (!isUnknown && !isParty(offer, by)) return refuse('not_party')
+        const draft = { entity, type: `${field}.counter`, payload: { to, terms }, about: [to] }
+        return by.roles.length === 0 ? draft : { ...draft, roles: by.roles }
       },
       withdraw(at: At, key: FactKey): Draft {
         const book = bookOf(at)
         const offer = book.get(key)
-        const { entity, field, fold, actor } = at
+        const { entity, field, actor } = at
         const refuse = (why: string): Draft => refusal(why, { ...book.standing() })
         if (offer === undefined) return refuse('no_such_offer')
-        if (!isOf(offer, actor, fold.subjectOf(actor) ?? '')) return refuse('not_yours')
+        if (!isOf(offer, actor, subjectAt(at))) return refuse('not_yours')
         if (offer.status !== 'open') return refuse(offer.status)
         return { entity, type: `${field}.withdraw`, payload: key, about: [key] }
       },
@@ -136,7 +174,10 @@ export function offers<T extends Value = Value>({
           return book.enter(fact, payload, null, context)
         case 'counter': {
           const { to, terms } = payload as object as Answer
-          if (book.get(to) === undefined) return reject('no_such_offer')
+          const offer = book.get(to)
+          if (offer === undefined) return reject('no_such_offer')
+          if (!isParty(offer, { actor, subject: context.subjectOf(actor), roles: fact.roles }))
+            return reject('not_party')
           book.enter(fact, terms, to, context)
           if (book.get(key)!.status === 'open') book.leave(to, 'countered', key, context)
           return
@@ -193,6 +234,7 @@ export function offers<T extends Value = Value>({
   } satisfies Kind<OfferBook, Offers<T>>
 }
 
+const everybody = (): boolean => true
 const bookOf = ({ fold, entity, field }: At): OfferBook => fold.state(entity, field) as OfferBook
 
 /** Nobody is anybody in particular where nobody is authenticated: then only the device says. */

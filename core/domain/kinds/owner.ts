@@ -26,7 +26,15 @@ import { type Draft, refusal } from '../facts/draft.ts'
 import { type Fact, type FactKey, parseKey } from '../facts/fact.ts'
 import { effective } from '../facts/outcome.ts'
 import type { DocumentFold } from '../fold/document-fold.ts'
-import { type AnyKind, type At, type FoldContext, type Kind, operation, type Person } from '../fold/kind.ts'
+import {
+  type AnyKind,
+  type At,
+  type FoldContext,
+  type Kind,
+  operation,
+  type Person,
+  subjectAt,
+} from '../fold/kind.ts'
 
 export interface OwnerOptions {
   readonly fields?: readonly string[]
@@ -178,7 +186,6 @@ function about(at: At, name: 'takeOver' | 'decline', fact: FactKey): Draft {
 }
 
 const stateAt = ({ fold, entity, field }: At): OwnerState => fold.state(entity, field) as OwnerState
-const subjectAt = ({ fold, actor }: At): string => fold.subjectOf(actor) ?? ''
 
 const standingOf = ({ holder, epoch, proposals }: OwnerState) => ({
   holder,

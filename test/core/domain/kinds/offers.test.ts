@@ -3,7 +3,13 @@ import { expect, test } from 'vitest'
 import { type Draft, isRefusal } from '../../../../core/domain/facts/draft.ts'
 import { DocumentFold } from '../../../../core/domain/fold/document-fold.ts'
 import type { FieldsOfDocument } from '../../../../core/domain/fold/fields.ts'
-import { type Offers, offers } from '../../../../core/domain/kinds/offers.ts'
+import type { At } from '../../../../core/domain/fold/kind.ts'
+import {
+  type AnswerQuestion,
+  type OfferRules,
+  type Offers,
+  offers,
+} from '../../../../core/domain/kinds/offers.ts'
 import type { Behaviour, Judge } from '../../../support/fact-history.ts'
 import { FactWriter, permutations } from '../../../support/fact-writer.ts'
 import { holdsLaws } from '../../../support/fold-laws.ts'
@@ -172,6 +178,56 @@ test('an answer takes the place of what it answers, and only who made the bid ac
     [rivals]: 'not_chosen',
     [answer]: 'accepted',
   })
+})
+
+test.each<[string, OfferRules<Terms>['mayAnswer'] & object]>([
+  ['of roles', ['seller']],
+  ['of a function', ({ by, isBidder }: AnswerQuestion<Terms>) => isBidder || by.subject === 'user of sell01'],
+])(
+  'in a thread of offers only its parties answer, by a rule %s: whatever others write is rejected',
+  (_what, mayAnswer) => {
+    const ruled = offers<Terms>({ mayAnswer })
+    const game = { fields: { offers: ruled } }
+    const [dealer, rival, seller] = ['deale1', 'deale2', 'sell01'].map((actor) => new FactWriter(game, actor))
+    for (const each of [dealer!, rival!, seller!]) each.meet(dealer!, rival!, seller!)
+    const at = (writer: FactWriter, ...roles: string[]): At => ({ ...writer.at('offers'), roles })
+    const answered = ruled.mutators.counter
+    const first = dealer!.write(ruled.mutators.bid(at(dealer!), { price: 100 }))
+    rival!.meet(dealer!)
+    seller!.meet(dealer!)
+    expect(answered(at(rival!, 'buyer'), first, { price: 1 })).toEqual({
+      reason: 'not_party',
+      detail: { state: 'open', accepted: null, open: [first] },
+    })
+    // Somebody's client may not ask.
+    const meddling = rival!.writeRaw({
+      entity: '',
+      type: 'offers.counter',
+      payload: { to: first, terms: { price: 1 } },
+    })
+    const answer = seller!.write(answered(at(seller!, 'seller', 'admin'), first, { price: 110 }))
+    dealer!.meet(seller!, rival!)
+    const last = dealer!.write(answered(at(dealer!), answer, { price: 105 }))
+    for (const writer of [dealer!, rival!, seller!]) {
+      writer.meet(dealer!)
+      expect(writer.fold.fact(meddling)?.outcome).toEqual({ status: 'rejected', reason: 'not_party' })
+      expect(statuses(writer.fold)).toEqual({ [first]: 'countered', [answer]: 'countered', [last]: 'open' })
+    }
+    // What the door has to check, and nothing more.
+    if (typeof mayAnswer !== 'function') expect(seller!.fold.fact(answer)?.roles).toEqual(['seller'])
+    expect(dealer!.fold.fact(last)?.roles).toEqual([])
+  },
+)
+
+test('where nobody says in which roles they are, the rule is for the fold', () => {
+  const ruled = offers<Terms>({ mayAnswer: ['seller'] })
+  const [dealer, seller] = ['deale1', 'sell01'].map(
+    (actor) => new FactWriter({ fields: { offers: ruled } }, actor),
+  )
+  const first = dealer!.write(ruled.mutators.bid(dealer!.at('offers'), { price: 100 }))
+  seller!.meet(dealer!)
+  const key = seller!.write(ruled.mutators.counter(seller!.at('offers'), first, { price: 1 }))
+  expect(seller!.fold.fact(key)?.outcome).toMatchObject({ reason: 'not_party' })
 })
 
 test('two answers to one bid that do not know of each other are both open', () => {
