@@ -14,7 +14,7 @@ import { createParser, type EventSourceMessage } from 'eventsource-parser'
 import { TidemarkError } from '../core/protocol/error-codes.ts'
 import { apply } from '../core/protocol/live-rows.ts'
 import type { LiveChange, LiveRow, LiveRows, QueryColumn, QueryValue } from '../core/protocol/query.ts'
-import { type Asker, errorOf, post, refusalOf, retryAfterMs } from './asking.ts'
+import { type Asker, errorOf, refusalOf, retryAfterMs, send } from './asking.ts'
 import { type ConnectionEvent, initially, isConnected, retryAtOf, step } from './connection-state.ts'
 import { Alarm } from './environment.ts'
 import type { LiveListener, LiveOptions, LiveQuery, LiveState } from './query-types.ts'
@@ -152,7 +152,7 @@ class Live<Row extends object> implements LiveQuery<Row> {
         accept: 'text/event-stream',
         ...(this.#eventId === '' ? {} : { 'last-event-id': this.#eventId }),
       }
-      const answer = await post(this.#asker, 'live', this.#request, attempt.signal, headers)
+      const answer = await send(this.#asker, 'live', this.#request, attempt.signal, headers)
       if (!answer.ok) {
         const refusal = await refusalOf(answer)
         if (attempt === this.#attempt) this.#tell({ kind: 'drain', milliseconds: retryAfterMs(answer) })

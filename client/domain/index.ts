@@ -6,6 +6,16 @@ export type { Outcome, Status } from '../../core/domain/facts/outcome.ts'
 export { type Acquired, acquireActor } from './actor.ts'
 export type { Choice, Conflict, Side } from './conflicts.ts'
 export {
+  ConflictChanged,
+  type ConflictFound,
+  type Conflicts,
+  conflictsOf,
+  type FieldFound,
+  type ListOptions,
+  type ReadOptions,
+  type Settlement,
+} from './conflicts-of.ts'
+export {
   type Acting,
   type Domain,
   type DomainEvents,

@@ -23,6 +23,7 @@ export const closeCodes = {
   stale_replica: 4409,
   already_exists: 4409,
   wrong_engine: 4409,
+  conflict_changed: 4409,
   update_too_large: 4413,
   document_too_large: 4413,
   malformed_update: 4422,

@@ -91,6 +91,10 @@ const rows: Record<ErrorCode, Pick<ErrorRow, 'httpStatus' | 'advice'>> = {
     advice:
       'The document is of another engine, as its first update was. Open it with that one, or use another document.',
   },
+  conflict_changed: {
+    httpStatus: 409,
+    advice: 'Show the sides that there are now, and let the person choose again.',
+  },
   update_too_large: {
     httpStatus: 413,
     advice: 'Split the change into several transactions, or raise UPDATE_BYTES_MAX.',

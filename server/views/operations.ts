@@ -5,6 +5,15 @@
  */
 import type { Adapter } from '../../core/domain/adapter.ts'
 import { TidemarkError } from '../../core/protocol/errors.ts'
+import {
+  type ConflictsParts,
+  type FieldAt,
+  type FieldFound,
+  fieldFound,
+  type Settled,
+  type Settling,
+  settle,
+} from './conflicts.ts'
 import type { RebuildFigures } from './rebuild/rebuild.ts'
 import { type Sql, SqlError } from './sql/sql.ts'
 import { beginRebuild, nextOf } from './versions.ts'
@@ -20,6 +29,8 @@ export type Operation =
       readonly countMax: number
     }
   | { readonly verb: 'retry'; readonly adapter: string | null; readonly document: string | null }
+  | { readonly verb: 'field'; readonly at: FieldAt }
+  | { readonly verb: 'settle'; readonly settling: Settling }
 
 export interface ViewsStatus {
   readonly adapters: readonly AdapterStatus[]
@@ -68,18 +79,22 @@ export interface Letter {
   readonly at: string
 }
 
-export interface OperationsParts {
+export interface OperationsParts extends ConflictsParts {
   readonly sql: Sql
-  readonly adapters: readonly Adapter[]
   readonly rebuilding: () => readonly RebuildFigures[]
 }
 
-export type Answered = ViewsStatus | Letters | { readonly retried: number }
+export type Answered =
+  | ViewsStatus
+  | Letters
+  | { readonly retried: number }
+  | { readonly found: FieldFound }
+  | { readonly settled: Settled }
 
 const isoOf = (column: string): string =>
   `to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
 
-/** Rejects with `not_found`, `already_exists`, `views_unavailable`. */
+/** Rejects with `not_found`, `already_exists`, `views_unavailable`; and as conflicts.ts does. */
 export async function operate(operation: Operation, parts: OperationsParts): Promise<Answered> {
   try {
     switch (operation.verb) {
@@ -91,6 +106,10 @@ export async function operate(operation: Operation, parts: OperationsParts): Pro
         return await lettersOf(operation, parts)
       case 'retry':
         return { retried: await retry(operation, parts) }
+      case 'field':
+        return { found: await fieldFound(operation.at, parts) }
+      case 'settle':
+        return { settled: await settle(operation.settling, parts) }
     }
   } catch (error) {
     if (!(error instanceof SqlError)) throw error

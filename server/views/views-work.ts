@@ -100,7 +100,7 @@ export async function work(adapters: readonly Adapter[]): Promise<void> {
     logger,
     tell: (message, transfer) => port.postMessage(message, transfer),
   })
-  operations = { sql, adapters, rebuilding: () => rebuild?.figures ?? [] }
+  operations = { sql, adapters, log, watched, rebuilding: () => rebuild?.figures ?? [] }
   let failures = 0
   while (!closing.signal.aborted) {
     try {

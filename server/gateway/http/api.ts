@@ -7,11 +7,13 @@
  * The JSON schemas of the routes validate, serialise and describe: GET /v1/openapi.json is made of them, so it cannot
  * say anything else than what runs. What the schemas do not name is refused.
  *
- * The routes: document-routes.ts, update-routes.ts, history-routes.ts, session-routes.ts, views-routes.ts.
+ * The routes: document-routes.ts, update-routes.ts, history-routes.ts, session-routes.ts, views-routes.ts,
+ * conflict-routes.ts.
  */
 import swagger from '@fastify/swagger'
 import type { FastifyInstance, FastifyRequest, RouteOptions } from 'fastify'
 import { TidemarkError } from '../../../core/protocol/errors.ts'
+import { conflictRoutes } from './conflict-routes.ts'
 import { type ApiContext, type ApiParts, contextOf } from './context.ts'
 import { crossOrigin } from './cross-origin.ts'
 import { documentRoutes } from './document-routes.ts'
@@ -60,6 +62,7 @@ async function v1(api: FastifyInstance, context: ApiContext): Promise<void> {
   updateRoutes(api, context)
   historyRoutes(api, context)
   sessionRoutes(api, context)
+  conflictRoutes(api, context)
   liveRoutes(api, context)
   queryRoutes(api, context)
   viewsRoutes(api, context)

@@ -57,6 +57,8 @@ export function sendProblem(
   request: FastifyRequest,
   reply: FastifyReply,
   { logger, metrics }: ProblemParts,
+  /** Members of this problem only. */
+  further: Readonly<Record<string, unknown>> = {},
 ): FastifyReply {
   const { code, message } = refusalOf(error)
   const { httpStatus, retryable, advice } = errorTable[code]
@@ -85,7 +87,7 @@ export function sendProblem(
     .code(httpStatus)
     .header('cache-control', 'no-store')
     .type(problemType)
-    .send(JSON.stringify(problem))
+    .send(JSON.stringify({ ...problem, ...further }))
 }
 
 function refusalOf(error: unknown): { readonly code: ErrorCode; readonly message: string } {

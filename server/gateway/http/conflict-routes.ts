@@ -1,0 +1,380 @@
+/**
+ * Conflicts over all documents that a token may read, and settling them.
+ *
+ * The list is a query like any other (`tidemark.conflicts`), with the token's rights. What one field says, and settling it, is asked of
+ * the document itself, since rows follow it. The fact that settles is appended as the caller's own update is: the same door, durable
+ * before the answer; and under a name of its own, so that whoever asks again settles once.
+ */
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { documentIdBytesMax, parseDocumentId } from '../../../core/document-id.ts'
+import { entityLengthMax } from '../../../core/domain/facts/fact.ts'
+import type { Outcome } from '../../../core/domain/facts/outcome.ts'
+import { TidemarkError } from '../../../core/protocol/errors.ts'
+import type { QueryAnswer } from '../../../core/protocol/query.ts'
+import { includes } from '../../access/access.ts'
+import { append } from '../../room/append.ts'
+import type { Choice, FieldAt, FieldFound, Settled } from '../../views/conflicts.ts'
+import type { Operation } from '../../views/operations.ts'
+import { rightsOf } from '../../views/query/rights.ts'
+import type { ApiContext } from './context.ts'
+import type { Caller } from './guard.ts'
+import { sendProblem } from './problem.ts'
+import { documentParams, durability, limitOf, offsetOf, problems, time } from './schemas.ts'
+
+const tags = ['conflicts']
+const listMax = 500
+const seenMax = 1_000
+const cursorLengthMax = 4_096
+const nameMax = 40
+const roleMax = 200
+/** Of somebody else's settlement of the same, each time. */
+const attemptsMax = 3
+
+const listSql = `
+  select document, adapter, entity, field, sides, roles,
+    to_char(since at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as since
+  from tidemark.conflicts
+  where ($1::text is null or adapter = $1) and starts_with(document, $2) and ($3::text is null or roles = '{}' or $3 = any (roles))
+    and (document collate "C", adapter collate "C", entity collate "C", field collate "C") > ($4, $5, $6, $7)
+  order by document collate "C", adapter collate "C", entity collate "C", field collate "C"
+  limit $8::int`
+
+interface ListQuery {
+  readonly adapter?: string
+  readonly prefix: string
+  readonly role?: string
+  readonly after: string
+  readonly limit: number
+}
+
+interface FieldQuery {
+  readonly adapter?: string
+  readonly entity: string
+  readonly field: string
+}
+
+interface SettleBody extends FieldQuery {
+  readonly document: string
+  readonly seen: readonly string[]
+  readonly side?: string
+  readonly value?: unknown
+}
+
+const adapter = { type: 'string', minLength: 1, maxLength: nameMax, description: 'Its name.' } as const
+const entity = {
+  type: 'string',
+  maxLength: entityLengthMax,
+  default: '',
+  description: 'Empty: the document itself; `lines/7` an entity in it.',
+} as const
+const field = { type: 'string', minLength: 1, maxLength: entityLengthMax, examples: ['title'] } as const
+const key = { type: 'string', maxLength: 24, description: 'Of a fact.' } as const
+const anything = { description: 'Any JSON.' } as const
+const at = { ...time, type: ['string', 'null'], description: 'By the clock of who wrote it.' } as const
+
+const sideProperties = {
+  key,
+  value: anything,
+  subject: { type: 'string', description: 'Who wrote it.' },
+  actor: { type: 'string', description: 'On which device.' },
+  at,
+} as const
+const side = { type: 'object', properties: sideProperties, additionalProperties: true } as const
+
+const conflictProperties = {
+  document: { type: 'string' },
+  adapter,
+  entity,
+  field,
+  since: { ...at, description: 'Since when there are two sides, by the clocks of who wrote them.' },
+  roles: {
+    type: 'array',
+    items: { type: 'string' },
+    description: 'Whose business it is; empty: anybody’s who may write.',
+  },
+  sides: { type: 'array', items: side },
+} as const
+
+const fieldFound = {
+  type: 'object',
+  properties: {
+    ...conflictProperties,
+    value: anything,
+    earlier: {
+      type: 'array',
+      description: 'What was replaced, latest first; at most 100.',
+      items: {
+        type: 'object',
+        properties: {
+          ...sideProperties,
+          by: { type: ['string', 'null'], description: 'The fact in its place.' },
+        },
+      },
+    },
+  },
+} as const
+
+const outcomeSchema = {
+  type: 'object',
+  description: 'What became of the settlement; `pending` with `proposal`: it waits for who holds the entity.',
+  properties: { status: { type: 'string' }, reason: { type: 'string' }, by: key },
+} as const
+
+const settledSchema = {
+  type: 'object',
+  properties: {
+    key,
+    value: anything,
+    outcome: outcomeSchema,
+    duplicate: { type: 'boolean', description: 'It was settled so before, by this caller.' },
+    offset: { ...offsetOf('Of the settlement in the log, or after it.'), type: ['integer', 'null'] },
+    durability,
+  },
+} as const
+
+export function conflictRoutes(api: FastifyInstance, context: ApiContext): void {
+  const { guard, log } = context
+
+  api.get<{ Querystring: ListQuery }>(
+    '/conflicts',
+    {
+      onRequest: guard.anyone(),
+      schema: {
+        operationId: 'listConflicts',
+        summary: 'List what waits for a person to settle it',
+        description:
+          'Of all documents that the token may read. Also `tidemark.conflicts` in a query, or live.',
+        tags,
+        querystring: {
+          type: 'object',
+          properties: {
+            adapter,
+            prefix: {
+              type: 'string',
+              maxLength: 512,
+              default: '',
+              description: 'What ids of documents begin with.',
+            },
+            role: {
+              type: 'string',
+              maxLength: roleMax,
+              description: 'Those that this role is asked to settle: that name it, or name none.',
+            },
+            after: {
+              type: 'string',
+              maxLength: cursorLengthMax,
+              default: '',
+              description: '`next` of the page before.',
+            },
+            limit: limitOf(100, listMax),
+          },
+        },
+        response: {
+          200: {
+            description: 'In the order of documents.',
+            type: 'object',
+            required: ['conflicts', 'next'],
+            properties: {
+              conflicts: { type: 'array', items: { type: 'object', properties: conflictProperties } },
+              next: {
+                type: ['string', 'null'],
+                description: 'For `after` of the next page; null on the last one.',
+              },
+            },
+          },
+          ...problems,
+        },
+      },
+    },
+    async (request) => list(context, guard.caller(request), request.query),
+  )
+
+  api.get<{ Querystring: FieldQuery }>(
+    '/conflicts/:id',
+    {
+      onRequest: guard.document('read'),
+      schema: {
+        operationId: 'readConflict',
+        summary: 'Read a field with all its sides, and what was replaced',
+        tags,
+        params: documentParams,
+        querystring: { type: 'object', required: ['field'], properties: { adapter, entity, field } },
+        response: {
+          200: { ...fieldFound, description: 'With fewer than two sides there is no conflict.' },
+          ...problems,
+        },
+      },
+    },
+    async (request) => {
+      const { document } = guard.documentCaller(request)
+      const { adapter = null, entity, field } = request.query
+      return asked(context, { verb: 'field', at: { document, adapter, entity, field } }, 'found')
+    },
+  )
+
+  api.post<{ Body: SettleBody }>(
+    '/conflicts',
+    {
+      onRequest: guard.anyone(),
+      preValidation: refuseUnknownFields,
+      schema: {
+        operationId: 'settleConflict',
+        summary: 'Settle a conflict',
+        description:
+          'With one of its sides, or another value. Needs `write`. A retry settles once. When the sides are others than ' +
+          'those that were seen, nothing happens, and the answer is a problem `conflict_changed` with the field as it is in `conflict`.',
+        tags,
+        body: {
+          type: 'object',
+          required: ['document', 'field', 'seen'],
+          additionalProperties: false,
+          properties: {
+            document: { type: 'string', maxLength: documentIdBytesMax },
+            adapter,
+            entity,
+            field,
+            seen: {
+              type: 'array',
+              maxItems: seenMax,
+              items: key,
+              description: 'Keys of the sides that the person saw.',
+            },
+            side: { ...key, description: 'The side to take. This or `value`.' },
+            value: anything,
+          },
+        },
+        response: {
+          200: { ...settledSchema, description: 'It was settled so before.' },
+          201: { ...settledSchema, description: 'Settled, durable.' },
+          ...problems,
+        },
+      },
+    },
+    async (request, reply) => {
+      const caller = guard.caller(request)
+      const settled = await settle(context, caller, request.body)
+      if ('changed' in settled) return changed(settled.changed, request, reply, context)
+      const { duplicate } = settled
+      return reply.code(duplicate ? 200 : 201).send({ ...settled, durability: log.durability })
+    },
+  )
+}
+
+async function list({ query }: ApiContext, { identity, signal }: Caller, asked: ListQuery) {
+  const { adapter = null, prefix, role = null, after, limit } = asked
+  const params = [adapter, prefix, role, ...placeIn(after), limit + 1]
+  const bytes = await query.ask(
+    { sql: listSql, params, cursor: null, rights: rightsOf(identity), after: {} },
+    signal,
+  )
+  const { rows, cursor } = JSON.parse(new TextDecoder().decode(bytes)) as QueryAnswer
+  const conflicts = rows.slice(0, limit)
+  // The answer may have been full before the page was.
+  const hasMore = rows.length > limit || cursor !== undefined
+  const last = conflicts.at(-1)
+  const next =
+    hasMore && last !== undefined
+      ? cursorOf([last['document'], last['adapter'], last['entity'], last['field']])
+      : null
+  return { conflicts, next }
+}
+
+interface Done {
+  readonly key: string
+  readonly value: unknown
+  readonly outcome: Outcome
+  readonly duplicate: boolean
+  readonly offset: number | null
+}
+
+async function settle(
+  context: ApiContext,
+  { identity }: Caller,
+  body: SettleBody,
+): Promise<Done | { readonly changed: FieldFound }> {
+  const document = parseDocumentId(body.document)
+  const held = identity.accessTo(document)
+  if (!includes(held, 'write'))
+    throw held === 'read'
+      ? new TidemarkError('read_only', 'This token allows reading this document only')
+      : new TidemarkError('forbidden', 'This token does not allow write access to this document')
+  const { adapter = null, entity, field, seen } = body
+  const at: FieldAt = { document, adapter, entity, field }
+  const choice = choiceIn(body)
+  const { subject, roles } = identity
+  for (let attempt = 1; ; attempt++) {
+    const settling = { at, seen, choice, subject, nowMs: Date.now() }
+    const settled: Settled = await asked(context, { verb: 'settle', settling }, 'settled')
+    if ('changed' in settled) return settled
+    const { key, value, outcome, update, name } = settled
+    if (update === null) return { key, value, outcome, duplicate: true, offset: null }
+    try {
+      const idempotency = { replica: `${subject}#conflict-${name}`, sequence: 1 }
+      const { offset, duplicate } = await append(
+        context.rooms,
+        document,
+        update,
+        { author: subject, roles },
+        idempotency,
+      )
+      return { key, value, outcome, duplicate, offset }
+    } catch (error) {
+      // The same was asked twice at once, and the other one was faster.
+      const isThere = error instanceof TidemarkError && error.code === 'fact_refused'
+      if (!isThere || attempt === attemptsMax) throw error
+    }
+  }
+}
+
+function choiceIn(body: SettleBody): Choice {
+  const hasValue = Object.hasOwn(body, 'value')
+  if ((body.side === undefined) !== hasValue)
+    throw new TidemarkError('invalid_request', 'Give `side` or `value`, one of the two')
+  return body.side === undefined ? { value: body.value as never } : { side: body.side }
+}
+
+/** What the thread of the views answers to one operation. */
+async function asked<Name extends string, T>(
+  { views }: ApiContext,
+  operation: Operation,
+  name: Name,
+): Promise<T> {
+  const answered = (await views(operation)) as object as Readonly<Record<Name, T>>
+  return answered[name]
+}
+
+function changed(
+  conflict: FieldFound,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  context: ApiContext,
+): FastifyReply {
+  const error = new TidemarkError('conflict_changed', 'The sides of this conflict are others by now')
+  return sendProblem(error, request, reply, context, { conflict })
+}
+
+/** Of the order of the list: behind it the next page begins. */
+const cursorOf = (place: readonly unknown[]): string =>
+  Buffer.from(JSON.stringify(place)).toString('base64url')
+
+function placeIn(cursor: string): readonly string[] {
+  if (cursor === '') return ['', '', '', '']
+  try {
+    const place: unknown = JSON.parse(Buffer.from(cursor, 'base64url').toString())
+    if (Array.isArray(place) && place.length === 4 && place.every((part) => typeof part === 'string'))
+      return place as string[]
+  } catch {
+    // Told below.
+  }
+  throw new TidemarkError('invalid_request', '`after` is not the `next` of a page')
+}
+
+/** Validation leaves out what the schema does not name: a mistyped `entity` would settle another field. */
+async function refuseUnknownFields({ body }: FastifyRequest): Promise<void> {
+  if (typeof body !== 'object' || body === null) return
+  for (const name of Object.keys(body))
+    if (!fields.includes(name))
+      throw new TidemarkError('invalid_request', `There is no field ${JSON.stringify(name)} here`)
+}
+
+const fields = ['document', 'adapter', 'entity', 'field', 'seen', 'side', 'value']
