@@ -8,6 +8,7 @@ export const idle: Question = async (settings) => {
     kind: 'idle',
     warmUpSessions: 1000,
     sessions: 5000,
+    documents: Number.MAX_SAFE_INTEGER,
     atOnce: 100,
   }))
   const verdicts = judge(samples, settings.contestants, [

@@ -15,6 +15,7 @@ import { append } from './append.ts'
 import { b4 } from './b4.ts'
 import { clientsReturn } from './clients-return.ts'
 import { coldOpen } from './cold-open.ts'
+import { costs } from './costs.ts'
 import { decisions } from './decisions.ts'
 import { documents } from './documents.ts'
 import { durability } from './durability.ts'
@@ -54,6 +55,7 @@ const questions: Readonly<Record<string, Question>> = {
   paste,
   durability,
   nodes,
+  costs,
   'cold-open': coldOpen,
   start,
   'views-latency': viewsLatency,

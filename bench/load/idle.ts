@@ -1,5 +1,5 @@
 /**
- * Sessions that join an empty document each, and then do nothing. Connects run at most `atOnce` at a time;
+ * Sessions that join empty documents, and then do nothing. Connects run at most `atOnce` at a time;
  * one counts when it has its step 2, against a raw server when its first message came back.
  */
 import { residentBytes, startCpuMeter } from '../harness/cpu.ts'
@@ -20,7 +20,7 @@ export async function idle(spec: IdleSpec, prefix: string): Promise<LoadResult> 
     new Promise((resolve, reject) => {
       const peer = openPeer({
         ...spec,
-        document: `${prefix}-${next++}`,
+        document: `${prefix}-${next++ % spec.documents}`,
         onUpdate: () => resolve(),
         onFrame: () => resolve(),
         onBroken(reason) {

@@ -134,12 +134,14 @@ export interface RecoverSpec extends LoadTarget {
   readonly seenFile: string
 }
 
-/** Many sessions that do nothing, each on a document of its own. */
+/** Many sessions that do nothing. */
 export interface IdleSpec extends LoadTarget {
   readonly kind: 'idle'
   /** Opened first and not counted: what a server needs once and not for each. */
   readonly warmUpSessions: number
   readonly sessions: number
+  /** They take turns. */
+  readonly documents: number
   /** Connects on their way. */
   readonly atOnce: number
 }

@@ -137,7 +137,7 @@ function digest(text: string): string {
  * Nobody has the document open: a joiner would keep it from resting. It rests when its room is gone and
  * for a while no compaction was counted.
  */
-async function untilCompacted(
+export async function untilCompacted(
   metricsUrl: string,
   deadlineMs: number,
 ): Promise<{ settled: boolean; compactions: number; failed: number; afterMs: number }> {
