@@ -7,6 +7,7 @@ export const deals = defineAdapter({
   version: 1,
   documents: 'deals/:id',
   ...definition,
+  settles: { delivery: ['seller'] },
   columns: { delivery: 'text' },
   claims: ({ type }, read) => {
     const listing = read('listing')

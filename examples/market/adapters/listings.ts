@@ -7,5 +7,6 @@ export const listings = defineAdapter({
   version: 1,
   documents: 'listings/:id',
   ...definition,
+  settles: { harvest: ['seller'], asking: ['seller'], storage: ['seller'] },
   columns: { harvest: 'text', asking: 'numeric', storage: 'text' },
 })

@@ -16,7 +16,7 @@ import { nameOf } from './words.ts'
 export function App({ market }: { readonly market: Market }) {
   const place = usePlace()
   const shelf = useSyncExternalStore(market.shelf.subscribe, market.shelf.snapshot)
-  const items = useMemo(() => itemsOf(shelf.deals, market.acting), [shelf, market])
+  const items = useMemo(() => itemsOf(shelf, market.acting), [shelf, market])
   const deal = place.name === 'deal' ? place.deal : null
   return (
     <div className="app" data-place={place.name}>

@@ -72,7 +72,7 @@ export function InboxPage({ items }: { readonly items: readonly Item[] }) {
     <div className="inbox">
       <header>
         <h1>Inbox</h1>
-        <p className="quiet">
+        <p className="quiet keys">
           <kbd>↑</kbd> <kbd>↓</kbd> to go through, <kbd>1</kbd> <kbd>2</kbd> to choose, <kbd>e</kbd> to write
           another, <kbd>Enter</kbd> to settle
         </p>
@@ -116,7 +116,7 @@ export function InboxPage({ items }: { readonly items: readonly Item[] }) {
           />
         )}
       </div>
-      {item !== undefined && (
+      {item !== undefined && item.deal !== null && (
         <p>
           <Anchor to={{ name: 'deal', deal: item.deal }}>Look at the deal</Anchor>
         </p>

@@ -4,10 +4,9 @@
  *
  * It is read from the documents themselves, so all of it works without a connection; settling is an edit like any other.
  */
-import type { Acting, Done, FieldHandle } from 'tidemark/client/domain'
-import type { MultiValue, multiValue } from 'tidemark/fields'
-import { isSeller } from './market.ts'
-import type { Kept } from './shelf.ts'
+import type { Acting, Done } from 'tidemark/client/domain'
+import { type Deal, isSeller, type Listing } from './market.ts'
+import type { Kept, OnShelf } from './shelf.ts'
 import { labels, waitsFor, what } from './words.ts'
 
 /** One of two or more versions. */
@@ -16,14 +15,16 @@ export interface Version {
   readonly subject: string
   /** Of the fact. */
   readonly key: string
+  /** By the clock of who wrote it, ms since 1970; null: nobody knows. */
+  readonly at: number | null
 }
 
 interface Common {
   /** The same as long as it is the same matter. */
   readonly id: string
   readonly document: string
-  /** The deal to look at. */
-  readonly deal: string
+  /** The deal to look at; null: no deal of this device is about it. */
+  readonly deal: string | null
   readonly title: string
   readonly field: string
 }
@@ -48,61 +49,53 @@ export interface Waiting extends Common {
 
 export type Item = Choice | Waiting
 
-export function itemsOf(kept: readonly Kept[], acting: Acting): Item[] {
-  const items = kept.flatMap((each) => [
-    ...conflictsIn(each, acting),
-    ...proposalsIn(each, acting),
-    ...waitingIn(each, acting),
-  ])
-  // A listing may be in several deals.
-  const byId = new Map(items.map((item) => [item.id, item]))
-  const all = [...byId.values()]
-  return [...all.filter(({ kind }) => kind !== 'waiting'), ...all.filter(({ kind }) => kind === 'waiting')]
+export function itemsOf({ deals, listings }: Pick<OnShelf, 'deals' | 'listings'>, acting: Acting): Item[] {
+  const ofListings = isSeller(acting) ? listings : []
+  const choices = [
+    ...ofListings.flatMap((listing) => {
+      const deal = deals.find((each) => each.listing?.id === listing.id)?.id ?? null
+      return conflictsIn({ document: listing.id, deal, title: titleOf(listing) }, listing)
+    }),
+    ...deals.flatMap((kept) =>
+      holds(kept, acting) ? [...conflictsOfDeal(kept), ...proposalsIn(kept, acting)] : [],
+    ),
+  ]
+  return [...choices, ...deals.flatMap((kept) => waitingIn(kept, acting))]
 }
+
+/** What nobody holds is every seller's. */
+function holds({ deal }: Kept, acting: Acting): boolean {
+  const { holder } = deal.fields.holder.value
+  return holder === null ? isSeller(acting) : holder === acting.subject
+}
+
+const conflictsOfDeal = ({ id, deal, listing }: Kept): Choice[] =>
+  conflictsIn({ document: id, deal: id, title: titleOf(listing) }, deal)
 
 export const choicesIn = (items: readonly Item[]): number =>
   items.filter(({ kind }) => kind !== 'waiting').length
 
-type Values =
-  | FieldHandle<ReturnType<typeof multiValue<string>>>
-  | FieldHandle<ReturnType<typeof multiValue<number>>>
-
-function conflictsIn({ id, deal, listing }: Kept, acting: Acting): Choice[] {
-  const title = titleOf(listing)
-  const items: Choice[] = []
-  const look = (document: string, field: string, handle: Values): void => {
-    const sides = (handle.value as MultiValue<string | number>).conflict
-    if (sides === null) return
-    const settle = handle.do.settle as (value: string | number) => Done
-    items.push({
-      id: `${document} ${field} conflict`,
-      kind: 'conflict',
-      document,
-      deal: id,
-      title,
-      field,
-      versions: sides as readonly Version[] as Choice['versions'],
-      pick: ({ value }) => settle(value),
-      write: settle,
-    })
-  }
-  if (listing !== null && isSeller(acting))
-    for (const field of ['harvest', 'asking', 'storage'] as const)
-      look(listing.id, field, listing.fields[field])
-  const { holder } = deal.fields.holder.value
-  if (holder === acting.subject || (holder === null && isSeller(acting)))
-    look(id, 'delivery', deal.fields.delivery)
-  return items
+/** Of a listing, or of a deal. */
+function conflictsIn(at: Pick<Common, 'document' | 'deal' | 'title'>, { domain }: Deal | Listing): Choice[] {
+  return domain.conflicts().map(({ field, sides, settle }) => ({
+    ...at,
+    id: `${at.document} ${field}`,
+    kind: 'conflict',
+    field,
+    // Both sides of a field of ours are texts or numbers.
+    versions: sides as readonly Version[] as Choice['versions'],
+    pick: ({ key }) => settle({ side: key }),
+    write: (value) => settle({ value }),
+  }))
 }
 
 function proposalsIn({ id, deal, listing }: Kept, acting: Acting): Choice[] {
   const { holder, delivery } = deal.fields
-  if (holder.value.holder !== acting.subject) return []
   return holder.value.proposals.flatMap(({ key, subject, type, payload }): Choice[] => {
     const field = type.slice(0, type.indexOf('.'))
     const value = (payload as { readonly value?: unknown } | null)?.value
     if (field !== 'delivery' || typeof value !== 'string') return []
-    const present: Version = { value: delivery.value.value ?? '', subject: acting.subject, key: '' }
+    const present = { value: delivery.value.value ?? '', subject: acting.subject, key: '', at: null }
     return [
       {
         id: `${id} ${key}`,
@@ -111,7 +104,7 @@ function proposalsIn({ id, deal, listing }: Kept, acting: Acting): Choice[] {
         deal: id,
         title: titleOf(listing),
         field,
-        versions: [present, { value, subject, key }],
+        versions: [present, { value, subject, key, at: null }],
         pick: (version) => (version.key === key ? holder.do.takeOver(key) : holder.do.decline(key)),
         write(text) {
           const done = holder.do.decline(key)
@@ -133,7 +126,7 @@ function waitingIn({ id, deal, listing }: Kept, acting: Acting): Waiting[] {
     })
 }
 
-export const titleOf = (listing: Kept['listing']): string =>
+export const titleOf = (listing: Listing | null): string =>
   listing?.fields.harvest.value.value ?? 'A listing that has not come yet'
 
 export const labelOf = ({ field }: Item): string => labels[field] ?? field

@@ -1,7 +1,7 @@
 import type { RefObject } from 'react'
 import { type Choice, type Chosen, type Item, labelOf } from './inbox.ts'
 import { Waits } from './part.tsx'
-import { nameOf, shown } from './words.ts'
+import { nameOf, shown, when } from './words.ts'
 
 interface MatterProps {
   readonly item: Item
@@ -76,8 +76,8 @@ function questionOf(item: Choice): string {
 }
 
 function saidBy(item: Choice, index: number): string {
-  const { subject } = item.versions[index]!
-  if (item.kind === 'conflict') return nameOf(subject)
+  const { subject, at } = item.versions[index]!
+  if (item.kind === 'conflict') return at === null ? nameOf(subject) : `${nameOf(subject)}, ${when(at)}`
   return index === 0 ? 'as it is' : `${nameOf(subject)} proposes`
 }
 

@@ -2,10 +2,10 @@
  * The deals that this device keeps, open, with their listings: so that all of them are there without a connection, and the inbox
  * knows what waits in them.
  *
- * Which they are the server says (a live query), and this device remembers. The newest `keptMax` are kept; whoever has more of them than
- * a device should hold asks `GET /v1/conflicts`, or `tidemark.conflicts` in SQL, for what waits in the others.
+ * Which they are the server says (a live query), and this device remembers: the newest `keptMax`, and all others in which something waits
+ * for a person (`tidemark.conflicts`, `tidemark.intents`; docs/domain.md).
  */
-import type { Client, LiveState } from 'tidemark/client'
+import type { Client, LiveListener, LiveState } from 'tidemark/client'
 import { type Acting, type Domain, openDomain } from 'tidemark/client/domain'
 import { type Stored, stored } from '../../editor/src/stored.ts'
 import { deals } from '../adapters/fields/deals.ts'
@@ -13,6 +13,10 @@ import { listings } from '../adapters/fields/listings.ts'
 import type { Deal, Listing } from './market.ts'
 
 const keptMax = 50
+const documentsSql = `
+  select document from (select document from deals order by document desc limit ${keptMax}) as newest
+  union select document from tidemark.conflicts where adapter in ('deals', 'listings')
+  union select document from tidemark.intents where waits_for = 'holder' and holder = $1`
 
 export interface Kept {
   readonly id: string
@@ -88,12 +92,14 @@ export class Shelf {
   }
 
   private async follow(): Promise<void> {
-    const sql = `select document from deals order by document desc limit ${keptMax}`
-    await this.client.live<{ document: string }>(sql, [], ({ rows, state }) => {
-      for (const { document } of rows) this.keep(document)
+    const listener: LiveListener<{ document: string }> = ({ rows, state }) => {
+      for (const { document } of rows)
+        if (document.startsWith('deals/')) this.keep(document)
+        else this.keepListing(document)
       this.list = state
       this.change()
-    })
+    }
+    await this.client.live(documentsSql, [this.acting.subject], listener, { key: ['document'] })
   }
 
   /** Many changes in one turn are told once. */

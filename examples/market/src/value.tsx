@@ -48,13 +48,15 @@ export function Value({ field, value, mayEdit, verb = 'Change', onSet }: ValuePr
     <div>
       <dt>{label}</dt>
       <dd>
-        {value.conflict === null
-          ? shown(field, value.value) || <span className="quiet">not said</span>
-          : value.conflict.map(({ key, value, subject }) => (
-              <span key={key} className="side">
-                {shown(field, value)} <small>{nameOf(subject)}</small>
-              </span>
-            ))}
+        {value.conflict === null ? (
+          <span>{shown(field, value.value) || <span className="quiet">not said</span>}</span>
+        ) : (
+          value.conflict.map(({ key, value, subject }) => (
+            <span key={key} className="side">
+              {shown(field, value)} <small>{nameOf(subject)}</small>
+            </span>
+          ))
+        )}
         {mayEdit && value.conflict === null && (
           <button type="button" className="plain" onClick={() => setEdited(true)}>
             {verb}

@@ -11,6 +11,15 @@ const euros = new Intl.NumberFormat('en', { style: 'currency', currency: 'EUR', 
 export const price = (perTonne: number): string => euros.format(perTonne)
 export const tonnes = (amount: number): string => `${amount} t`
 
+const times = new Intl.DateTimeFormat(undefined, {
+  day: 'numeric',
+  month: 'short',
+  hour: '2-digit',
+  minute: '2-digit',
+})
+/** By the clock of who wrote it. */
+export const when = (atMs: number): string => times.format(atMs)
+
 /** `ida` is Ida. */
 export function nameOf(subject: string | null): string {
   if (subject === null || subject === '') return 'Somebody'
@@ -128,6 +137,8 @@ export function refused({ reason, detail }: Refusal): string {
       return 'That was settled meanwhile.'
     case 'conflict':
       return 'There are two versions of this. Choose one in the inbox first.'
+    case 'conflict_changed':
+      return 'There is another version meanwhile; look again.'
     case 'no_conflict':
       return 'Somebody has settled this meanwhile.'
     case 'closed':
