@@ -2,7 +2,8 @@
  * What has to be paid for a connection, for an open document and for one at rest? The figures that docs/scaling.md reckons with.
  *
  *   sessions   5,000 of them that do nothing: on 50 documents, and each on one of its own. The difference is the open document's.
- *   stored     documents of ten entries, written one by one and left alone: what a compacted one takes on disk, or in Redis.
+ *   stored     documents of 20 entries, written one by one and left alone: what one takes on disk, or in Redis, as it was written
+ *              and when it is compacted.
  */
 import { execFileSync } from 'node:child_process'
 import { residentBytes } from './harness/cpu.ts'
@@ -13,7 +14,8 @@ import { runLoad } from './load/run-load.ts'
 import type { LoadResult } from './load/spec.ts'
 import { untilCompacted } from './load/trace.ts'
 
-const entries = 10
+/** As many updates: a tail that is compacted once everybody has left. */
+const entries = 20
 const sharedDocuments = 50
 /** Empty rooms linger before they close, and are compacted then. */
 const restedMs = 120_000
@@ -50,11 +52,13 @@ async function ask(name: ServerName, { quick }: Settings): Promise<LoadResult> {
     const from = performance.now()
     const { errors } = await runLoad({ ...server, kind: 'fill', prefix: 'bench/', documents, steps, skip: 0 })
     const filledMs = performance.now() - from
+    const written = keptBytes(server) - before
     const rest = await untilCompacted(server.metricsUrl!, restedMs)
     const stored = keptBytes(server) - before
     const figures = {
       documents,
       engineBytesPerDocument: new EntriesDocument().set(0, entries, false).update.length,
+      writtenBytesPerDocument: written / documents,
       storedBytesPerDocument: stored / documents,
       updatesPerSecond: (documents * entries * 1000) / filledMs,
     }
