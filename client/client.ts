@@ -7,15 +7,24 @@
  */
 import { parseDocumentId } from '../core/document-id.ts'
 import { TidemarkError } from '../core/protocol/error-codes.ts'
-import type { ServerMessage } from '../core/protocol/tidemark-v1/messages.ts'
+import type { ServerMessage, WireEngine } from '../core/protocol/tidemark-v1/messages.ts'
 import { Connection, type ConnectionListener } from './connection.ts'
 import { retryAtOf } from './connection-state.ts'
-import { type DocumentContext, DocumentHandle, type Question } from './document.ts'
+import { automergeMark, type DocumentContext, DocumentHandle, type Question } from './document.ts'
 import { Emitter } from './emitter.ts'
 import type { Channel, Environment } from './environment.ts'
 import type { Queries } from './query-types.ts'
 import type { Storage } from './storage/storage.ts'
-import type { Client, ClientEvents, ClientOptions, Handle, Inspection, LogEntry, Status } from './types.ts'
+import type {
+  AutomergeHandle,
+  Client,
+  ClientEvents,
+  ClientOptions,
+  Handle,
+  Inspection,
+  LogEntry,
+  Status,
+} from './types.ts'
 
 const graceMs = 1_000
 const eventsMax = 500
@@ -87,10 +96,18 @@ export class TidemarkClient
     return this.connection.state.paused
   }
 
-  open(documentId: string): Handle {
+  open(documentId: string, options?: { readonly engine?: 'yjs' }): Handle
+  open<T>(documentId: string, options: { readonly engine: 'automerge' }): Promise<AutomergeHandle<T>>
+  open(documentId: string, options?: { readonly engine?: WireEngine }): never {
     const id = parseDocumentId(documentId)
-    if (this.#closed !== null) throw new TidemarkError('invalid_request', 'The client is closed')
-    const handle = this.#handleOf(id)
+    const opened =
+      options?.engine === 'automerge'
+        ? this.#handleOfAutomerge(id + automergeMark).then((handle) => this.#use(handle))
+        : this.#use(this.#handleOf(id))
+    return opened as never
+  }
+
+  #use(handle: DocumentHandle): DocumentHandle {
     handle.uses++
     this.#unused.get(handle)?.()
     this.#unused.delete(handle)
@@ -144,11 +161,20 @@ export class TidemarkClient
 
   // --- documents ------------------------------------------------------------------------------------
 
-  #handleOf(id: string): DocumentHandle {
-    const known = this.#documents.get(id)
+  // Automerge is larger than all the rest: it comes with the first document that needs it.
+  async #handleOfAutomerge(key: string) {
+    const { AutomergeDocument } = await import('./automerge/document.ts')
+    const handle = this.#handleOf(key, AutomergeDocument)
+    this.onUnused()
+    return handle
+  }
+
+  #handleOf(key: string, Kind = DocumentHandle): DocumentHandle {
+    if (this.#closed !== null) throw new TidemarkError('invalid_request', 'The client is closed')
+    const known = this.#documents.get(key)
     if (known !== undefined) return known
-    const handle = new DocumentHandle(id, this)
-    this.#documents.set(id, handle)
+    const handle = new Kind(key, this)
+    this.#documents.set(key, handle)
     if (this.connection.state.wanted) return handle
     if (!this.environment.online()) this.connection.tell({ kind: 'offline' })
     this.connection.tell({ kind: 'want' })
@@ -173,8 +199,8 @@ export class TidemarkClient
       this.#documents.delete(id)
       this.#unused.delete(handle)
       this.#ending.set(
-        id,
-        handle.end().finally(() => this.#ending.delete(id)),
+        handle.id,
+        handle.end().finally(() => this.#ending.delete(handle.id)),
       )
       if (this.#documents.size === 0 && this.#toDrain.length === 0) this.connection.tell({ kind: 'unwant' })
     }
@@ -203,7 +229,8 @@ export class TidemarkClient
     for (const id of next) {
       if (this.#documents.has(id)) continue
       this.log(id, 'earlier edits')
-      this.#handleOf(id)
+      if (!id.endsWith(automergeMark)) this.#handleOf(id)
+      else this.#handleOfAutomerge(id).catch((error: unknown) => this.log(id, 'storage', String(error)))
     }
     this.onUnused()
   }

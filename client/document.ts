@@ -21,7 +21,7 @@ import {
 } from './document-state.ts'
 import { Emitter } from './emitter.ts'
 import { Alarm, type Environment } from './environment.ts'
-import { Replica } from './replica.ts'
+import { Replica, type ReplicaOwner } from './replica.ts'
 import type { Storage } from './storage/storage.ts'
 import type {
   Aside,
@@ -34,6 +34,9 @@ import type {
 } from './types.ts'
 
 export type Question = Omit<Extract<ClientMessage, { kind: 'open' }>, 'request'>
+
+/** Behind the id, in the name of an Automerge document's storage: no id has it. */
+export const automergeMark = '\n'
 
 export interface DocumentContext {
   readonly environment: Environment
@@ -286,7 +289,7 @@ export class DocumentHandle extends Emitter<HandleEvents> implements Handle {
 
   #newReplica(): Replica {
     const { environment, connection } = this.#context
-    return new Replica(environment, {
+    return this.replicaOf(environment, {
       send: (message) => {
         this.#sentBytes += connection.send(message)
       },
@@ -301,6 +304,11 @@ export class DocumentHandle extends Emitter<HandleEvents> implements Handle {
       },
       log: (event, detail) => this.#log(event, detail),
     })
+  }
+
+  /** Of another engine: another one. Called before the fields of a class that extends this one are there. */
+  protected replicaOf(environment: Environment, owner: ReplicaOwner): Replica {
+    return new Replica(environment, owner)
   }
 
   #newWhenSynced(): Promise<void> {

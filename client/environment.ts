@@ -1,10 +1,8 @@
 /// <reference lib="dom" />
 /**
  * What the client takes from where it runs: clock, randomness, timers, network, and what tabs share. Tests give
- * their own; browsers and Node differ only here. Nothing of Node is imported: `ws` is asked for by a name that no
- * bundler follows, and only where there is no WebSocket (Node before 22).
+ * their own; browsers and Node differ only here.
  */
-import { TidemarkError } from '../core/protocol/error-codes.ts'
 import { hexOf } from './scope.ts'
 import type { WebSocketLike } from './types.ts'
 
@@ -73,26 +71,13 @@ export function browserOrNode(webSocket: WebSocketClass | undefined): Environmen
       const timer = setTimeout(then, delayMs)
       return () => clearTimeout(timer)
     },
-    webSocket: async () => webSocket ?? globalThis.WebSocket ?? (await webSocketOfNode()),
+    webSocket: async () =>
+      webSocket ?? globalThis.WebSocket ?? (await (await import('./node-socket.ts')).nodeSocket()),
     indexedDB: globalThis.indexedDB ?? null,
     locks: globalThis.navigator?.locks ?? null,
     channel: (name) => (globalThis.BroadcastChannel === undefined ? null : new BroadcastChannel(name)),
     online: () => globalThis.navigator?.onLine !== false,
     listen,
-  }
-}
-
-async function webSocketOfNode(): Promise<WebSocketClass> {
-  const name = 'ws'
-  try {
-    const { WebSocket } = (await import(/* @vite-ignore */ /* webpackIgnore: true */ name)) as {
-      WebSocket: WebSocketClass
-    }
-    return WebSocket
-  } catch (error) {
-    throw new TidemarkError('invalid_request', 'No WebSocket: pass `webSocket`', {
-      cause: error,
-    })
   }
 }
 

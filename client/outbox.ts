@@ -9,7 +9,6 @@
  * - What came from disk counts as sent: whoever wrote it may have sent it.
  * - Counted in edits, not in entries, so that merging changes no number that anybody sees.
  */
-import * as Y from 'yjs'
 import type { OutboxEntry } from './storage/storage.ts'
 
 /** Entries never sent past which they are merged. */
@@ -18,6 +17,9 @@ const mergedBytesMax = 64 * 1024
 const mergedEditsMax = 1_024
 /** Of a push, for an update's length. */
 const lengthBytesMax = 5
+
+/** One update that says what these say. */
+export type Merge = (updates: Uint8Array[]) => Uint8Array
 
 /** What merging changes on disk. */
 export interface Merged {
@@ -69,7 +71,7 @@ export class Outbox {
   }
 
   /** Merges what was never sent; null when it is too little to pay. */
-  merge(): Merged | null {
+  merge(joined: Merge): Merged | null {
     const count = this.unsentCount
     if (count < mergeCountMin) return null
     const unsent = this.#entries.slice(-count)
@@ -80,7 +82,7 @@ export class Outbox {
       replica: this.replica,
       sequence: from + i,
       edits: group.reduce((sum, { edits }) => sum + edits, 0),
-      update: group.length === 1 ? group[0]!.update : Y.mergeUpdates(group.map(({ update }) => update)),
+      update: group.length === 1 ? group[0]!.update : joined(group.map(({ update }) => update)),
     }))
     this.#entries = [...this.#entries.slice(0, -count), ...put]
     this.#next = from + put.length

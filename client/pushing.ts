@@ -7,7 +7,7 @@
  */
 import type { TidemarkError } from '../core/protocol/error-codes.ts'
 import { unackedUpdatesMax } from '../core/protocol/tidemark-v1/messages.ts'
-import { type Merged, Outbox } from './outbox.ts'
+import { type Merge, type Merged, Outbox } from './outbox.ts'
 import type { OutboxEntry } from './storage/storage.ts'
 
 /** Entries never sent past which they are merged though nothing can be sent. */
@@ -73,8 +73,8 @@ export class Pushing {
   }
 
   /** Before a push, or when much has been typed without one. */
-  merge(offline: boolean): Merged | null {
-    return offline && this.own.unsentCount < offlineMergeCount ? null : this.own.merge()
+  merge(offline: boolean, joined: Merge): Merged | null {
+    return offline && this.own.unsentCount < offlineMergeCount ? null : this.own.merge(joined)
   }
 
   /** True when that was news. */

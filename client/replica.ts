@@ -1,6 +1,7 @@
 /**
  * One replica of a document on this device: the `Y.Doc`, its awareness, what is not acknowledged, and what of the server's
- * log is in it. It lives until the handle ends or joins another lineage.
+ * log is in it. It lives until the handle ends or joins another lineage. What is `protected` depends on the engine, and is
+ * another in automerge/replica.ts.
  *
  *   app ──edit──▶ doc ──▶ outbox ──▶ keeper (disk) ──▶ other tabs
  *                           └──────▶ push ──▶ server ──ack──▶ out of the outbox, and off the disk
@@ -21,10 +22,10 @@ import type { ClientMessage, Opened } from '../core/protocol/tidemark-v1/message
 import { backoffMs } from './connection-state.ts'
 import { Alarm, type Environment } from './environment.ts'
 import { Keeper } from './keeper.ts'
-import type { Outbox } from './outbox.ts'
+import type { Merge, Outbox } from './outbox.ts'
 import { Presence } from './presence.ts'
 import { overheadBytes, Pushing } from './pushing.ts'
-import { type Clocks, Reach, raiseTo } from './reach.ts'
+import { beyond, type Clocks, raiseTo } from './reach.ts'
 import type { AsideRecord, DocumentStorage, OutboxEntry, Position, Storage } from './storage/storage.ts'
 import { Tabs, type Told } from './tabs.ts'
 import type { Loaded, StorageState } from './types.ts'
@@ -95,7 +96,7 @@ export class Replica {
     })
     this.#keeper = new Keeper(environment, {
       position: () => this.position,
-      state: () => Y.encodeStateAsUpdate(this.doc),
+      state: () => this.encoded(),
       merge: (added) => this.#merge(added),
       outbox: () => this.pushing.all,
       onKept: (entries) =>
@@ -107,7 +108,7 @@ export class Replica {
       onRecovered: () => owner.onStorage('disk', null),
     })
     this.doc.on('update', (update: Uint8Array, origin: unknown) => {
-      if (origin !== notLocal) this.#edited(update)
+      if (origin !== notLocal) this.edited(update)
     })
   }
 
@@ -117,7 +118,8 @@ export class Replica {
 
   /** Nothing is in it that could be lost or brought back. */
   get empty(): boolean {
-    return this.doc.store.clients.size === 0 && this.pushing.pending === 0
+    // A version begins with a number, of what there is.
+    return this.version()[0] === 0 && this.pushing.pending === 0
   }
 
   // --- disk and other tabs ------------------------------------------------------------------------
@@ -134,7 +136,7 @@ export class Replica {
       }
       const stored = await this.#storage.load()
       this.#lineage = stored.lineage
-      this.#apply([...stored.updates, ...stored.outbox.map(({ update }) => update)])
+      this.apply([...stored.updates, ...stored.outbox.map(({ update }) => update)])
       for (const { replica, update } of stored.outbox) this.#isElsewhere(replica, [update])
       for (const told of this.#early.splice(0)) this.#heardFromTab(told)
       this.position = stored.position
@@ -172,7 +174,7 @@ export class Replica {
   async #take(replica: string, release: () => void): Promise<void> {
     const entries = (await this.#storage?.outboxOf(replica)) ?? []
     if (entries.length === 0 || this.#closed) return release()
-    this.#apply(entries.map(({ update }) => update))
+    this.apply(entries.map(({ update }) => update))
     this.pushing.adopt(replica, entries, () => void this.#keeper.flush().then(release))
     this.#owner.log('outbox adopted', `${entries.length} of ${replica}`)
     this.#owner.onPending()
@@ -183,27 +185,19 @@ export class Replica {
     if (this.#lineage < 0) this.#early.push(told)
     if (told.lineage !== this.#lineage) return
     this.#isElsewhere(told.replica, told.updates)
-    this.#apply(told.updates)
+    this.apply(told.updates)
   }
 
   #isElsewhere(replica: string, updates: readonly Uint8Array[]): void {
     const clocks = this.#elsewhere.get(replica) ?? new Map()
     this.#elsewhere.set(replica, clocks)
-    for (const update of updates) raiseTo(clocks, update)
+    for (const update of updates) this.raise(clocks, update)
   }
 
   #merge(added: readonly Uint8Array[]): Uint8Array {
     this.#isElsewhere('', added)
-    this.#apply(added)
-    return Y.encodeStateAsUpdate(this.doc)
-  }
-
-  #apply(updates: readonly Uint8Array[]): void {
-    if (updates.length === 0) return
-    const apply = (): void => {
-      for (const update of updates) Y.applyUpdate(this.doc, update)
-    }
-    Y.transact(this.doc, apply, notLocal, false)
+    this.apply(added)
+    return this.encoded()
   }
 
   flush(): Promise<void> {
@@ -226,7 +220,7 @@ export class Replica {
       const mine = new Set(this.pushing.all.map(({ replica }) => replica))
       const others = outbox.filter(({ replica }) => !mine.has(replica) && replica !== this.name)
       return {
-        update: Y.encodeStateAsUpdate(this.doc),
+        update: this.encoded(),
         unsaved: others.reduce((sum, { edits }) => sum + edits, this.pushing.pending),
         code,
         why,
@@ -261,7 +255,7 @@ export class Replica {
     const position = this.position as { readonly epoch: Offset; readonly offset: Offset }
     return {
       replica: this.#opened.replica,
-      have: { ...position, version: Y.encodeStateVector(this.doc) },
+      have: { ...position, version: this.version() },
     }
   }
 
@@ -271,7 +265,7 @@ export class Replica {
     this.#nacks = 0
     const updates =
       catchUp.kind === 'nothing' ? [] : catchUp.kind === 'entries' ? catchUp.updates : [catchUp.update]
-    this.#apply(updates)
+    this.apply(updates)
     this.position = { epoch, offset }
     this.#keeper.received(updates)
     this.pushing.rewind()
@@ -296,7 +290,7 @@ export class Replica {
   }
 
   received(updates: readonly Uint8Array[], offset: number): void {
-    this.#apply(updates)
+    this.apply(updates)
     this.#advance(offset)
     this.#keeper.received(updates)
   }
@@ -340,16 +334,13 @@ export class Replica {
   }
 
   #addWhatNobodySends(version: Uint8Array): void {
-    const reach = new Reach(version)
-    for (const clocks of this.#elsewhere.values()) reach.raise(clocks)
-    for (const { update } of this.pushing.all) reach.add(update)
-    const missing = reach.missingOf(this.doc)
+    const missing = this.missing(version, [...this.#elsewhere.values()])
     if (missing === null) return
     this.#owner.log('edit found', `${missing.length} bytes`)
-    this.#edited(missing)
+    this.edited(missing)
   }
 
-  #edited(update: Uint8Array): void {
+  protected edited(update: Uint8Array): void {
     this.#keeper.edit(this.pushing.own.add(update))
     this.#owner.onPending()
     if (this.#pumping) return
@@ -370,7 +361,7 @@ export class Replica {
     const sends = wire?.access === 'write' && pushing.hold === null
     // Without locks another tab may have read what is not sent yet, and send it as it was.
     const alone = this.#tabs === null || this.#environment.locks !== null
-    const merged = alone ? pushing.merge(!(sends && opened === pushing.own)) : null
+    const merged = alone ? pushing.merge(!(sends && opened === pushing.own), this.joined) : null
     if (merged !== null) this.#keeper.replace(pushing.own.replica, merged.from, merged.to, merged.put)
     if (wire === null) return
     if (opened !== pushing.active) return owner.reopen()
@@ -383,6 +374,37 @@ export class Replica {
         return this.#hold(new TidemarkError('update_too_large', `${bytes} bytes exceed the limit`), null)
       owner.send({ kind: 'push', channel: wire.channel, sequence: push.sequence, updates: push.updates })
     }
+  }
+
+  // --- what depends on the engine -----------------------------------------------------------------
+
+  protected joined: Merge = Y.mergeUpdates
+
+  protected apply(updates: readonly Uint8Array[]): void {
+    const apply = (): void => {
+      for (const update of updates) Y.applyUpdate(this.doc, update)
+    }
+    Y.transact(this.doc, apply, notLocal, false)
+  }
+
+  /** The whole document as one update. */
+  protected encoded(): Uint8Array {
+    return Y.encodeStateAsUpdate(this.doc)
+  }
+
+  protected version(): Uint8Array {
+    return Y.encodeStateVector(this.doc)
+  }
+
+  /** Who has these clocks has the update too. */
+  protected raise(clocks: Clocks, update: Uint8Array): void {
+    raiseTo(clocks, update)
+  }
+
+  /** What a server of this version has not, nor any outbox, nor somebody who has these clocks; null for nothing. */
+  protected missing(version: Uint8Array, elsewhere: readonly Clocks[]): Uint8Array | null {
+    const updates = this.pushing.all.map(({ update }) => update)
+    return beyond(version, elsewhere, updates, this.doc)
   }
 
   /** Resolves when what was edited is on disk. */

@@ -6,6 +6,11 @@
  *   acknowledged it, not when it was sent, seen by others or written to this browser's disk.
  * - Every promise here may be ignored: none leads to an unhandled rejection.
  */
+import type {
+  ChangeOptions as AutomergeChangeOptions,
+  Doc as AutomergeDoc,
+  Patch as AutomergePatch,
+} from '@automerge/automerge'
 import type { Awareness } from 'y-protocols/awareness'
 import type * as Y from 'yjs'
 import type { TidemarkError } from '../core/protocol/error-codes.ts'
@@ -77,7 +82,12 @@ export interface Client extends Queries {
    * The document's handle. Opening an id again gives the same handle; it ends when each `open` was followed by a
    * `close`. Throws `invalid_document_id`, and `invalid_request` after `client.close()`.
    */
-  open(documentId: string): Handle
+  open(documentId: string, options?: { readonly engine?: 'yjs' }): Handle
+  /**
+   * An Automerge document, once Automerge is loaded; the same in all else. A document's engine is that of its first edit: opened as
+   * another one, it is refused (`wrong_engine`).
+   */
+  open<T>(documentId: string, options: { readonly engine: 'automerge' }): Promise<AutomergeHandle<T>>
   /** Connects now instead of waiting; also after a refusal, which may have been remedied. */
   retry(): void
   /** Works offline until `resume()`, as if there were no network. */
@@ -103,17 +113,17 @@ export interface ClientEvents {
   forgotten: () => void
 }
 
-export interface Handle {
+export interface Handle<Doc = Y.Doc> {
   readonly id: string
   /** Replaced by `reset()`, and only by it: see the event `reset`. */
-  readonly doc: Y.Doc
+  readonly doc: Doc
   readonly awareness: Awareness
   readonly status: Status
   /** Why the document is refused, or why its edits are (`read_only`); else the last failure, or null. */
   readonly error: TidemarkError | null
   /** What the server said at the last opening; null before. With `read`, edits are kept here and never saved. */
   readonly access: 'read' | 'write' | null
-  /** Edits (Yjs transactions) made on this device that the server has not acknowledged. Right after a reload too. */
+  /** Edits (Yjs transactions, Automerge changes) made on this device that the server has not acknowledged. Right after a reload too. */
   readonly pending: number
   /** False until `whenLoaded`. */
   readonly loaded: boolean
@@ -135,7 +145,7 @@ export interface Handle {
    */
   saved(): Promise<void>
   /** What was set aside, as a document of its own (not connected to anything); null when there is nothing. */
-  recover(): Promise<Y.Doc | null>
+  recover(): Promise<Doc | null>
   /** Deletes what was set aside. */
   discard(): Promise<void>
   /**
@@ -149,9 +159,27 @@ export interface Handle {
   off<Name extends keyof HandleEvents>(name: Name, listener: HandleEvents[Name]): void
 }
 
+/** `doc` is immutable: each change, of whoever, makes another one, and is told by the event `change`. */
+export interface AutomergeHandle<T = unknown> extends Omit<Handle<AutomergeDoc<T>>, 'on' | 'off'> {
+  /** An edit, as `Automerge.change`; durable once `saved()` resolves. Gives the new `doc`. */
+  change(edit: (doc: T) => void, options?: AutomergeChangeOptions<T>): AutomergeDoc<T>
+  on<Name extends keyof AutomergeEvents<T>>(name: Name, listener: AutomergeEvents<T>[Name]): () => void
+  off<Name extends keyof AutomergeEvents<T>>(name: Name, listener: AutomergeEvents<T>[Name]): void
+}
+
+export interface AutomergeEvents<T> extends HandleEvents {
+  /** `local`: by `change` of this handle. */
+  change: (change: {
+    readonly doc: AutomergeDoc<T>
+    readonly before: AutomergeDoc<T>
+    readonly patches: readonly AutomergePatch[]
+    readonly local: boolean
+  }) => void
+}
+
 /** A replica of an ended lineage, kept out of the present one. */
 export interface Aside {
-  /** The whole document as it was, in Yjs's encoding v1. */
+  /** The whole document as it was: in Yjs's encoding v1, or as Automerge saves it. */
   readonly update: Uint8Array
   /** Edits in it that the server never had. */
   readonly unsaved: number

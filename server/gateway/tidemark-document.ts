@@ -88,8 +88,9 @@ export class OpenDocument implements Pushes {
     const begin = (room: Room): Session => {
       const dialect = channels.of(room)
       const close = (code: ErrorCode, reason: string): void => this.end(code, reason)
-      const { document } = this
-      const options = { dialect, socket, flow, drain, limits, close, identity, document }
+      const { document, request } = this
+      const { engine } = request
+      const options = { dialect, engine, socket, flow, drain, limits, close, identity, document }
       const session = new Session({ ...options, echo: false, pushes: this })
       this.entered = { room, session, channel: dialect.channel }
       return session

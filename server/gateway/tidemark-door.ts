@@ -199,8 +199,6 @@ class TidemarkConnection implements Connection, OpenDocuments {
   private reserve(message: Open): OpenDocument {
     const document = parseDocumentId(message.document)
     const { documentsPerSocketMax } = this.context
-    if (message.engine !== 'yjs')
-      throw new TidemarkError('invalid_request', `This server has no engine ${message.engine}`)
     if (this.documents.has(document))
       throw new TidemarkError('invalid_request', 'The document is open on this socket')
     if (this.documents.size >= documentsPerSocketMax)

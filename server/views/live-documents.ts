@@ -171,7 +171,7 @@ export class LiveDocuments {
     return { kind: 'touched', state: kept.live.state, touched, progress: progressOf(kept), engine }
   }
 
-  private open(document: DocumentId, loaded: Loaded, progress: Progress | null): Brought {
+  private async open(document: DocumentId, loaded: Loaded, progress: Progress | null): Promise<Brought> {
     const { lineage, engine: has, snapshot, entries, offset } = fold(loaded)
     const reached = { epoch: lineage.epoch, offset }
     if (lineage.removed || offset === noOffset) return { kind: 'gone', progress: { ...reached, gone: true } }
@@ -187,6 +187,7 @@ export class LiveDocuments {
       entries.filter((entry) => from !== null && entry.offset > from),
       engine,
     )
+    await engines[engine].load()
     const live = engines[engine].open([...first, ...before])
     const touched = this.applied(document, live, after)
     const bytes = bytesOf([...first, ...before, ...after])

@@ -54,7 +54,7 @@ test('what was sent is never merged, nor what came from disk', () => {
   outbox.take(5, many)
   outbox.rewind()
   const before = outbox.all.slice(0, 5)
-  const merged = outbox.merge()
+  const merged = outbox.merge(Y.mergeUpdates)
   expect(merged).toMatchObject({ from: 6, to: mergeCountMin + 5 })
   expect(sequencesOf(outbox.all)).toEqual([1, 2, 3, 4, 5, 6])
   expect(outbox.all.slice(0, 5)).toEqual(before)
@@ -63,13 +63,13 @@ test('what was sent is never merged, nor what came from disk', () => {
 
   const adopted = new Outbox('r', outbox.all)
   expect(adopted.unsentCount).toBe(0)
-  expect(adopted.merge()).toBeNull()
+  expect(adopted.merge(Y.mergeUpdates)).toBeNull()
 })
 
 test('too few to pay are not merged', () => {
   const outbox = new Outbox('r')
   for (const update of edits(mergeCountMin - 1)) outbox.add(update)
-  expect(outbox.merge()).toBeNull()
+  expect(outbox.merge(Y.mergeUpdates)).toBeNull()
 })
 
 test('whatever is sent, merged, repeated and acknowledged, the server gets every edit, in whole entries', () => {
@@ -90,7 +90,7 @@ test('whatever is sent, merged, repeated and acknowledged, the server gets every
           else expect(update).toEqual(known)
         }
       if (kind === 'rewind') outbox.rewind()
-      if (kind === 'merge') outbox.merge()
+      if (kind === 'merge') outbox.merge(Y.mergeUpdates)
       if (kind === 'ack') outbox.ack(Math.min(number, ...[Math.max(0, ...server.keys())]))
       expect(outbox.pending).toBe(outbox.all.reduce((sum, entry) => sum + entry.edits, 0))
       expect(outbox.bytes).toBe(outbox.all.reduce((sum, { update }) => sum + update.length, 0))

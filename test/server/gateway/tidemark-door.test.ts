@@ -184,7 +184,6 @@ describe('a document', () => {
 describe('an open', () => {
   test.each<[string, string, object, string]>([
     ['with an id that is none', 'a//b', {}, 'invalid_document_id'],
-    ['with an engine that the server lacks', 'd/engine', { engine: 'automerge' }, 'invalid_request'],
     [
       'with a version that is none',
       'd/version',
@@ -197,6 +196,16 @@ describe('an open', () => {
     await replica.answered()
     expect(refusalOf(replica)).toMatchObject({ code, retryMs: null, epoch: 0 })
     await client.join('d/fine')
+  })
+
+  test('of a document of another engine is refused, and the socket stays', async () => {
+    const client = await connect()
+    const one = await client.join('d/engine')
+    await one.write('it is of Yjs')
+    const two = (await connect()).open('d/engine', { engine: 'automerge' })
+    await two.answered()
+    expect(refusalOf(two)).toMatchObject({ code: 'wrong_engine', retryMs: null })
+    await one.write('and goes on')
   })
 
   test('of what is open on the socket, or opening, is refused', async () => {

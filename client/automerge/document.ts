@@ -1,0 +1,36 @@
+/** The handle of an Automerge document; loaded, with Automerge, when the first one is opened. */
+import * as Automerge from '@automerge/automerge'
+import { automergeMark, type DocumentContext, DocumentHandle } from '../document.ts'
+import type { Emitter } from '../emitter.ts'
+import type { Environment } from '../environment.ts'
+import type { Replica, ReplicaOwner } from '../replica.ts'
+import type { AutomergeEvents } from '../types.ts'
+import { AutomergeReplica, type Doc } from './replica.ts'
+
+export class AutomergeDocument extends DocumentHandle {
+  /** The present one. Declared only, since the class that this one extends makes the first. */
+  declare private automerge: AutomergeReplica
+
+  constructor(key: string, context: DocumentContext) {
+    super(key.slice(0, -automergeMark.length), context)
+  }
+
+  override get doc(): never {
+    return this.automerge.value as never
+  }
+
+  change<T>(edit: (doc: T) => void, options: Automerge.ChangeOptions<T> = {}): Doc<T> {
+    return this.automerge.change(edit, options)
+  }
+
+  override async recover(): Promise<never> {
+    await this.whenLoaded
+    return (this.aside === null ? null : Automerge.load(this.aside.update)) as never
+  }
+
+  protected override replicaOf(environment: Environment, owner: ReplicaOwner): Replica {
+    const events = this as unknown as Emitter<AutomergeEvents<unknown>>
+    this.automerge = new AutomergeReplica(environment, owner, (changed) => events.emit('change', changed))
+    return this.automerge
+  }
+}
