@@ -1,6 +1,7 @@
 /** The published client of automerge-repo, unchanged, behind the little that tests need of it. */
 import {
   type AutomergeUrl,
+  cbor,
   type DocHandle,
   type PeerId,
   Repo,
@@ -31,7 +32,8 @@ export class RepoPeer {
   connected = false
   /** The server's, once it was connected. */
   serverId: PeerId | null = null
-  readonly closes: string[] = []
+  /** What the client logs of refusals, and nobody else gets to see. */
+  readonly errors: string[] = []
 
   /** `relay`: ws://host:port */
   constructor(relay: string, { name, token, ...config }: PeerOptions = {}) {
@@ -40,6 +42,7 @@ export class RepoPeer {
     this.adapter.on('peer-candidate', ({ peerId }) => {
       this.connected = true
       this.serverId = peerId
+      this.listen()
     })
     this.adapter.on('peer-disconnected', () => {
       this.connected = false
@@ -48,6 +51,14 @@ export class RepoPeer {
       network: [this.adapter],
       ...(name === undefined ? {} : { peerId: name as PeerId }),
       ...config,
+    })
+  }
+
+  private listen(): void {
+    const socket = this.adapter.socket as unknown as WebSocket
+    socket.addEventListener('message', ({ data }) => {
+      const { type, message } = cbor.decode(new Uint8Array(data as ArrayBuffer)) as Record<string, unknown>
+      if (type === 'error') this.errors.push(String(message))
     })
   }
 
@@ -75,6 +86,16 @@ export class RepoPeer {
 
   ready(): Promise<void> {
     return until('connected', () => this.connected)
+  }
+
+  async leave(): Promise<void> {
+    this.adapter.disconnect()
+    await until('away', () => !this.connected)
+  }
+
+  async comeBack(): Promise<void> {
+    this.repo.networkSubsystem.reconnect()
+    await this.ready()
   }
 
   async close(): Promise<void> {

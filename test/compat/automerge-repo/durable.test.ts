@@ -1,0 +1,175 @@
+/** What the server tells peers of automerge-repo is durable, whatever the log does; and what it refuses harms nobody else. */
+import { randomBytes } from 'node:crypto'
+import * as Automerge from '@automerge/automerge'
+import type { DocHandle } from '@automerge/automerge-repo'
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { until } from '../../support/wait.ts'
+import { linesOf, type Note, RepoPeer, untilLines, write } from './peers.ts'
+import { RawPeer } from './raw-peer.ts'
+import { type ServerUnderTest, startServer } from './server-under-test.ts'
+
+const updateBytesMax = 64 * 1024
+let server: ServerUnderTest
+const opened: { close(): Promise<void> }[] = []
+
+beforeAll(async () => {
+  server = await startServer({ UPDATE_BYTES_MAX: String(updateBytesMax) })
+})
+afterEach(async () => {
+  server.failing = false
+  server.release()
+  for (const peer of opened.splice(0)) await peer.close()
+})
+afterAll(() => server.close())
+
+const connect = (): RepoPeer => {
+  const peer = new RepoPeer(server.url)
+  opened.push(peer)
+  return peer
+}
+const raw = async (name: string): Promise<RawPeer> => {
+  const peer = await RawPeer.joined(server.url, name)
+  opened.push(peer)
+  return peer
+}
+const shared = async (
+  title: string,
+): Promise<{ a: RepoPeer; b: RepoPeer; ours: DocHandle<Note>; theirs: DocHandle<Note> }> => {
+  const [a, b] = [connect(), connect()]
+  const ours = a.create(title)
+  await a.saved(ours)
+  return { a, b, ours, theirs: await b.open(ours.url) }
+}
+
+test('a change is saved, and seen by others, once it is durable and not before', async () => {
+  const { a, ours, theirs } = await shared('held')
+  server.hold()
+  write(ours, 'one')
+  write(ours, 'two')
+  await until('the log has been asked', () => server.held > 0)
+  // What comes back on the same sockets comes after what was sent before.
+  const heard = new Promise((resolve) => theirs.once('ephemeral-message', resolve))
+  ours.broadcast('heard?')
+  await heard
+  expect([a.isSaved(ours), linesOf(theirs)]).toEqual([false, []])
+  server.release()
+  await a.saved(ours)
+  await untilLines(theirs, 'one', 'two')
+})
+
+test('a change that the log could not take is sent again on the next connection', async () => {
+  const { a, b, ours, theirs } = await shared('failing')
+  server.failing = true
+  write(ours, 'kept')
+  await until('a was sent away', () => !a.connected)
+  expect(linesOf(theirs)).toEqual([])
+  server.failing = false
+  await a.saved(ours)
+  await b.ready()
+  await untilLines(theirs, 'kept')
+})
+
+test('a change that is too large is refused with a reason, and other documents go on', async () => {
+  const { a, b, ours, theirs } = await shared('large')
+  const other = a.create('other')
+  await a.saved(other)
+  write(ours, randomBytes(updateBytesMax).toString('base64url'))
+  await until('refused', () => a.errors.length > 0)
+  expect(a.errors[0]).toMatch(/^update_too_large: /)
+  write(other, 'goes on')
+  await a.saved(other)
+  await untilLines(await b.open(other.url), 'goes on')
+  expect([a.isSaved(ours), linesOf(theirs), a.connected]).toEqual([false, [], true])
+})
+
+test('a peer that joins again, here or on another socket, is told everything anew, and its old socket goes', async () => {
+  const { ours } = await shared('again')
+  const { documentId } = ours
+  const first = await raw('twin')
+  first.request(documentId)
+  await until('told', () => first.is('sync', documentId) !== undefined)
+  const second = await raw('twin')
+  await until('the first one is gone', () => first.closed !== null)
+  expect(first.closed).toBe('1000 This peer has joined again')
+  for (let round = 0; round < 2; round++) {
+    second.told.length = 0
+    second.join()
+    second.request(documentId)
+    await until('told', () => second.is('sync', documentId) !== undefined)
+    const { data, targetId, senderId } = second.is('sync', documentId)!
+    expect(targetId).toBe('twin')
+    expect(senderId).toMatch(/^tidemark-127\.0\.0\.1-\d+$/)
+    expect(Automerge.decodeSyncMessage(Uint8Array.from(data!)).changes.length).toBeGreaterThan(0)
+  }
+  // Others are not taken for it.
+  write(ours, 'after')
+  const heads = () => Automerge.decodeSyncMessage(Uint8Array.from(second.is('sync', documentId)!.data!)).heads
+  await until(
+    'told of what came later',
+    () => JSON.stringify(heads()) === JSON.stringify(Automerge.getHeads(ours.doc())),
+  )
+})
+
+test('whoever says the same again and again is answered once', async () => {
+  const { ours } = await shared('loop')
+  const { documentId } = ours
+  const peer = await raw('parrot')
+  // It has a change that it never sends.
+  const own = Automerge.change(Automerge.clone(ours.doc()), (doc) => {
+    doc.title = 'never sent'
+  })
+  const [, data] = Automerge.generateSyncMessage(own, Automerge.initSyncState())
+  for (let i = 0; i < 10; i++) peer.send({ type: 'sync', documentId, data })
+  peer.request('probe')
+  await until('all were read', () => peer.is('doc-unavailable', 'probe') !== undefined)
+  expect(peer.told.filter((told) => told.documentId === documentId).length).toBeLessThanOrEqual(2)
+})
+
+test('garbage ends the socket or its document, and never the server', async () => {
+  const { a, ours, theirs } = await shared('hostile')
+  const { documentId } = ours
+  const frames: (string | Uint8Array)[] = [
+    'text',
+    Uint8Array.of(),
+    Uint8Array.of(0xff),
+    Buffer.from('81'.repeat(10_000), 'hex'),
+  ]
+  for (const frame of frames) {
+    const peer = await raw('hostile')
+    peer.socket.send(frame)
+    await until('closed', () => peer.closed !== null)
+    expect(peer.closed).toMatch(/^4400 malformed_frame/)
+  }
+  const early = await RawPeer.connect(server.url, 'early')
+  opened.push(early)
+  early.request(documentId)
+  early.join(['7'])
+  await until('closed', () => early.closed !== null)
+  expect(early.told).toMatchObject([
+    { type: 'error', message: 'unsupported protocol version', targetId: 'early' },
+  ])
+  const peer = await raw('hostile')
+  const [, good] = Automerge.generateSyncMessage(ours.doc(), Automerge.initSyncState())
+  const bad: [string, Uint8Array][] = [
+    [documentId, Uint8Array.of(0x42, 0xff)],
+    [documentId, Uint8Array.from([0x42, 0, 0, 0, 1, 12, ...Buffer.from('not a chunk.')])],
+    ['no base58 0OIl', good!],
+  ]
+  for (const [id, data] of bad) {
+    peer.told.length = 0
+    peer.send({ type: 'sync', documentId: id, data })
+    await until('refused', () => peer.is('doc-unavailable', id) !== undefined)
+    expect(peer.is('error')?.message).toMatch(/^(malformed_frame|malformed_update|invalid_document_id): /)
+  }
+  peer.send({ type: 'sync', documentId, data: good, senderId: 'somebody else' })
+  peer.request(documentId)
+  await until('it may go on', () => peer.is('sync', documentId) !== undefined)
+  write(ours, 'unharmed')
+  await untilLines(theirs, 'unharmed')
+  await a.saved(ours)
+})
+
+test('pings every five seconds', async () => {
+  const peer = await raw('pinged')
+  await until('pinged', () => peer.pings > 0, 8_000)
+})

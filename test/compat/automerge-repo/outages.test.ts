@@ -1,0 +1,101 @@
+/** Repos, unchanged, against real server processes: one that gets killed, and two that share one Redis. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { type RedisServer, startRedisServer } from '../../support/redis-server.ts'
+import { type RelayProcess, startRelay } from '../../support/relay-process.ts'
+import { until } from '../../support/wait.ts'
+import { RepoPeer, untilLines, write } from './peers.ts'
+
+let folder: string
+let relay: RelayProcess
+let redis: RedisServer
+let nodes: readonly RelayProcess[]
+const opened: RepoPeer[] = []
+
+const start = (port: string): Promise<RelayProcess> => startRelay({ DATA_DIR: folder, PORT: port })
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'tidemark-'))
+  redis = await startRedisServer({ appendonly: 'yes', appendfsync: 'everysec' })
+  const node = (): Promise<RelayProcess> => startRelay({ REDIS_URL: redis.url })
+  ;[relay, ...nodes] = (await Promise.all([start('0'), node(), node()])) as [
+    RelayProcess,
+    RelayProcess,
+    RelayProcess,
+  ]
+})
+afterEach(async () => {
+  for (const peer of opened.splice(0)) await peer.close()
+})
+afterAll(async () => {
+  for (const one of [relay, ...nodes]) {
+    expect(await one.stop()).toBe(0)
+    expect(one.lines.filter(({ msg }) => /failed/.test(String(msg)))).toEqual([])
+  }
+  await redis.stop()
+  rmSync(folder, { recursive: true })
+})
+
+const connect = ({ webSocketUrl }: RelayProcess): RepoPeer => {
+  const peer = new RepoPeer(webSocketUrl)
+  opened.push(peer)
+  return peer
+}
+
+test('edits made offline on both sides arrive after the reconnect', async () => {
+  const [a, b] = [connect(relay), connect(relay)]
+  const ours = a.create('offline')
+  await a.saved(ours)
+  const theirs = await b.open(ours.url)
+  for (const peer of [a, b]) await peer.leave()
+  write(ours, 'a alone')
+  write(theirs, 'b alone')
+  const made = a.create('made offline')
+  expect(a.isSaved(ours)).toBe(false)
+  for (const peer of [a, b]) await peer.comeBack()
+  for (const handle of [ours, theirs]) await untilLines(handle, 'a alone', 'b alone')
+  await a.saved(made)
+  expect((await b.open(made.url)).doc().title).toBe('made offline')
+})
+
+test('a server that is killed comes back with everything that was saved, and takes what was written meanwhile', async () => {
+  const [a, b] = [connect(relay), connect(relay)]
+  const handles = Array.from({ length: 5 }, (_, i) => a.create(`killed ${i}`))
+  await Promise.all(handles.map((handle) => a.saved(handle)))
+  const theirs = await b.open(handles[0]!.url)
+  write(handles[0]!, 'before')
+  await untilLines(theirs, 'before')
+  await a.saved(handles[0]!)
+  await relay.kill9()
+  await until('both are away', () => !a.connected && !b.connected)
+  write(handles[0]!, 'meanwhile')
+  write(theirs, 'meanwhile too')
+  const made = b.create('without a server')
+  relay = await start(String(relay.port))
+  await b.saved(made)
+  for (const handle of [handles[0]!, theirs]) await untilLines(handle, 'before', 'meanwhile', 'meanwhile too')
+  await a.saved(handles[0]!)
+  const c = connect(relay)
+  for (const [i, { url }] of handles.entries()) expect((await c.open(url)).doc().title).toBe(`killed ${i}`)
+  await untilLines(await c.open(handles[0]!.url), 'before', 'meanwhile', 'meanwhile too')
+})
+
+test('two nodes: changes, news of a document and ephemeral messages pass between them', async () => {
+  const [a, b] = [connect(nodes[0]!), connect(nodes[1]!)]
+  const ours = a.create('across')
+  await a.saved(ours)
+  const theirs = await b.open(ours.url)
+  write(theirs, 'from b')
+  write(ours, 'from a')
+  for (const handle of [ours, theirs]) await untilLines(handle, 'from a', 'from b')
+  const heard: unknown[] = []
+  theirs.on('ephemeral-message', ({ message, senderId }) => heard.push([message, senderId]))
+  for (const message of [{ cursor: 1 }, { cursor: 2 }]) ours.broadcast(message)
+  await until('heard', () => heard.length === 2)
+  expect(heard).toEqual([
+    [{ cursor: 1 }, a.repo.peerId],
+    [{ cursor: 2 }, a.repo.peerId],
+  ])
+})
