@@ -10,7 +10,7 @@
 import type { IndexedState } from '../engine.ts'
 import { type Change, type Chunks, hashBytes, hex, readChunks, type SavedDocument } from './chunk.ts'
 import { HashTable } from './hash-table.ts'
-import { readIndex } from './snapshot-index.ts'
+import { readIndex, type SnapshotIndex } from './snapshot-index.ts'
 
 interface Waiting {
   readonly change: Change
@@ -33,17 +33,18 @@ export class ChangeGraph {
   private readonly table: HashTable
   private readonly depStart: number[] = []
   private readonly deps: number[] = []
-  private readonly base: { readonly depStart: Int32Array; readonly deps: Int32Array } | null
+  private readonly base: SnapshotIndex | null
   private readonly chunks: Uint8Array[] = []
   private readonly headSet = new Set<number>()
-  /** How many changes each actor has that count. */
-  private readonly seqs = new Map<string, number>()
+  private readonly lastOps: number[] = []
+  /** Of each actor, the last change that counts. */
+  private readonly lasts = new Map<string, { readonly seq: number; readonly number: number }>()
   /** By hash, and by the hash that they wait for. */
   private readonly waiting = new Map<string, Waiting>()
   private readonly waitedFor = new Map<string, Waiting[]>()
   /** In the snapshot's bytes, behind the document. */
   private readonly waitingInSnapshot = new Set<string>()
-  /** Another change has their actor and seq, so Automerge will not have them. */
+  /** All that they build on is there, and they do not fit to it: Automerge will not have them. */
   private readonly void = new Set<string>()
   private readonly documents = new Map<string, SavedDocument>()
 
@@ -61,14 +62,13 @@ export class ChangeGraph {
     this.table = new HashTable(index.hashes)
     this.base = index
     this.snapshotCount = index.actorOf.length
-    const counts = new Int32Array(index.actors.length)
     const isBuiltOn = new Uint8Array(this.snapshotCount)
     for (const dep of index.deps) isBuiltOn[dep] = 1
     for (let i = 0; i < this.snapshotCount; i++) {
-      counts[index.actorOf[i]!]!++
       if (isBuiltOn[i] === 0) this.headSet.add(i)
+      const actor = index.actors[index.actorOf[i]!]!
+      this.lasts.set(actor, { seq: (this.lasts.get(actor)?.seq ?? 0) + 1, number: i })
     }
-    for (const [i, actor] of index.actors.entries()) this.seqs.set(actor, counts[i]!)
     if (index.documentBytes === snapshot.bytes.length) return
     const { changes } = readChunks(snapshot.bytes.subarray(index.documentBytes))
     for (const change of changes) {
@@ -99,9 +99,23 @@ export class ChangeGraph {
     return this.documents.has(hex(document.hash)) || everyHash(document.heads, (head) => this.counts(head))
   }
 
-  /** True for a change that is not there, but another one that its actor says to be the same. */
-  isContradicted({ hash, actor, seq }: Change): boolean {
-    return seq <= (this.seqs.get(actor) ?? 0) && !this.has(hash)
+  /**
+   * Why a change that is not there can never count; null when it can, or when that cannot be told yet. An actor's changes are
+   * numbered without a gap, each knows the one before, and its operations are numbered above those it knows.
+   */
+  contradiction({ actor, seq, startOp, deps }: Change): string | null {
+    const last = this.lasts.get(actor)
+    const expected = (last?.seq ?? 0) + 1
+    if (seq < expected) return `Actor ${actor} has made another change ${seq}`
+    const numbers: number[] = []
+    everyHash(deps, (dep) => numbers.push(this.table.find(dep)) > 0)
+    if (numbers.includes(-1)) return null
+    if (seq !== expected) return `Change ${seq} of actor ${actor} does not follow change ${expected - 1}`
+    if (last !== undefined && !this.isBehind(last.number, numbers))
+      return `Change ${seq} of actor ${actor} does not know the one before`
+    if (numbers.some((dep) => this.lastOpOf(dep) >= startOp))
+      return `Change ${seq} of actor ${actor} uses numbers of operations that are taken`
+    return null
   }
 
   /** What is not in it. */
@@ -141,7 +155,7 @@ export class ChangeGraph {
   }
 
   actors(): string[] {
-    const actors = new Set(this.seqs.keys())
+    const actors = new Set(this.lasts.keys())
     for (const document of this.documents.values()) for (const actor of document.actors) actors.add(actor)
     return [...actors]
   }
@@ -154,7 +168,7 @@ export class ChangeGraph {
   /** Hashes of what a change builds on; none for one that does not count. Views. */
   depsOf(hash: Uint8Array): Uint8Array[] {
     const number = this.table.find(hash)
-    return number < 0 ? [] : this.depNumbers(number).map((dep) => this.table.at(dep))
+    return number < 0 ? [] : Array.from(this.depNumbers(number), (dep) => this.table.at(dep))
   }
 
   /** The chunk of a change of the tail. Null: it is in the snapshot, or not there. */
@@ -201,7 +215,6 @@ export class ChangeGraph {
 
   private addChange(change: Change): void {
     if (this.has(change.hash)) return
-    const { hash, actor, seq } = change
     const waiting: Waiting = { change: this.held(change), left: 0 }
     everyHash(change.deps, (dep) => {
       if (this.counts(dep)) return true
@@ -212,22 +225,22 @@ export class ChangeGraph {
       waiting.left++
       return true
     })
-    if (waiting.left > 0) this.waiting.set(hex(hash), waiting)
-    else if (seq <= (this.seqs.get(actor) ?? 0)) this.void.add(hex(hash))
+    if (waiting.left > 0) this.waiting.set(hex(change.hash), waiting)
     else this.nowCounts(waiting.change)
   }
 
   private nowCounts(first: Change): void {
     const ready = [first]
     for (let change = ready.pop(); change !== undefined; change = ready.pop()) {
-      const { hash, deps, actor, seq } = change
+      const { hash, deps, actor, seq, startOp, operationCount } = change
       const name = hex(hash)
       this.waiting.delete(name)
-      if (seq <= (this.seqs.get(actor) ?? 0)) {
+      if (this.contradiction(change) !== null) {
         this.void.add(name)
         continue
       }
-      this.seqs.set(actor, seq)
+      this.lasts.set(actor, { seq, number: this.count })
+      this.lastOps.push(startOp + operationCount - 1)
       this.depStart.push(this.deps.length)
       everyHash(deps, (dep) => {
         const number = this.table.find(dep)
@@ -247,15 +260,35 @@ export class ChangeGraph {
     return this.keeping ? change : { ...change, bytes: new Uint8Array() }
   }
 
-  private depNumbers(
-    number: number,
-  ): ArrayLike<number> & { map<T>(f: (dep: number) => T): T[] } & Iterable<number> {
+  private depNumbers(number: number): number[] | Int32Array {
     if (number >= this.snapshotCount) {
       const at = number - this.snapshotCount
       return this.deps.slice(this.depStart[at], this.depStart[at + 1])
     }
     const { depStart, deps } = this.base!
-    return Array.from(deps.subarray(depStart[number], depStart[number + 1]))
+    return deps.subarray(depStart[number], depStart[number + 1])
+  }
+
+  private lastOpOf(number: number): number {
+    return number >= this.snapshotCount
+      ? this.lastOps[number - this.snapshotCount]!
+      : this.base!.lastOps[number]!
+  }
+
+  /** Whether somebody who has these changes has that one. Nearly always it is one of them. */
+  private isBehind(number: number, those: readonly number[]): boolean {
+    if (those.includes(number)) return true
+    const seen = new Set<number>()
+    const next = those.filter((each) => each > number)
+    for (let each = next.pop(); each !== undefined; each = next.pop()) {
+      for (const dep of this.depNumbers(each)) {
+        if (dep === number) return true
+        if (dep < number || seen.has(dep)) continue
+        seen.add(dep)
+        next.push(dep)
+      }
+    }
+    return false
   }
 }
 

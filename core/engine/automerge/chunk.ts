@@ -15,7 +15,9 @@
 import * as sha256 from 'lib0/hash/sha256'
 import { ByteReader, MalformedBytes } from '../../bytes.ts'
 import { automergeMagic } from '../engine-of.ts'
+import { integers } from './columns.ts'
 import { inflate } from './inflate.ts'
+import { leb } from './leb.ts'
 
 export const hashBytes = 32
 
@@ -28,6 +30,9 @@ export interface Change {
   readonly actor: string
   /** The actor's how manieth, from 1. */
   readonly seq: number
+  /** Its operations are numbered from here; no number of what it builds on is as high. */
+  readonly startOp: number
+  readonly operationCount: number
   /** Its chunk in the update. */
   readonly bytes: Uint8Array
 }
@@ -110,12 +115,17 @@ export function readChangeHeader(reader: ByteReader) {
 
 function readChange(contents: Uint8Array, hash: Uint8Array, bytes: Uint8Array): Change {
   const reader = new ByteReader(contents)
-  const { deps, actor, seq } = readChangeHeader(reader)
+  const { deps, actor, seq, startOp } = readChangeHeader(reader)
   const columns = readColumns(reader)
+  let operationCount = 0
   for (const { specification } of columns)
     if ((specification & deflatedColumn) !== 0) throw new MalformedBytes('deflated column in a change')
-  skipColumns(reader, columns)
-  return { hash, deps: deps.slice(), actor, seq, bytes }
+  for (const { specification, length } of columns) {
+    const column = reader.take(length)
+    if (specification === actionColumn) operationCount = integers(column).count()
+  }
+  if (!Number.isSafeInteger(startOp + operationCount)) throw new MalformedBytes('operations out of range')
+  return { hash, deps: deps.slice(), actor, seq, startOp, operationCount, bytes }
 }
 
 /** As far as the columns. */
@@ -132,6 +142,8 @@ function readDocument(contents: Uint8Array, hash: Uint8Array, bytes: Uint8Array)
 }
 
 export const deflatedColumn = 0b1000
+/** What the operations of a change do: all of them do something, so its values are as many as they are. */
+export const actionColumn = 0x42
 
 /** Their specifications ascend, whether deflated or not. */
 export function readColumns(reader: ByteReader): { specification: number; length: number }[] {
@@ -150,15 +162,6 @@ export function readColumns(reader: ByteReader): { specification: number; length
 
 export function skipColumns(reader: ByteReader, columns: readonly { readonly length: number }[]): void {
   for (const { length } of columns) reader.skip(length)
-}
-
-/** Of 53 bits, in its shortest form. */
-export function leb(reader: ByteReader): number {
-  const start = reader.position
-  const value = reader.varUint()
-  if (reader.position > start + 1 && reader.bytes[reader.position - 1] === 0)
-    throw new MalformedBytes('integer not in its shortest form')
-  return value
 }
 
 function skipSigned(reader: ByteReader): void {

@@ -8,7 +8,7 @@
  * A few bytes can be billions of values: nothing is expanded before it is asked for, and who asks has a limit.
  */
 import { ByteReader, MalformedBytes } from '../../bytes.ts'
-import { leb } from './chunk.ts'
+import { leb, signedLeb } from './leb.ts'
 
 export class RunReader<T> {
   private readonly reader: ByteReader
@@ -99,21 +99,4 @@ export class BooleanReader {
     this.left--
     return this.value
   }
-}
-
-export function signedLeb(reader: ByteReader): number {
-  let value = 0
-  let scale = 1
-  for (;;) {
-    const byte = reader.uint8()
-    value += (byte & 0x7f) * scale
-    scale *= 128
-    if (byte < 0x80) {
-      if ((byte & 0x40) !== 0) value -= scale
-      break
-    }
-    if (scale > Number.MAX_SAFE_INTEGER) throw new MalformedBytes('integer out of range')
-  }
-  if (!Number.isSafeInteger(value)) throw new MalformedBytes('integer out of range')
-  return value
 }

@@ -41,6 +41,7 @@ function read(handle: Handle, documentBytes: number): SnapshotIndex {
   const hashes = new Uint8Array(metas.length * hashBytes)
   const actorOf = new Int32Array(metas.length)
   const depStart = new Int32Array(metas.length + 1)
+  const lastOps = new Float64Array(metas.length)
   const deps: number[] = []
   for (const [i, meta] of metas.entries()) {
     let actor = actors.get(meta.actor)
@@ -57,10 +58,11 @@ function read(handle: Handle, documentBytes: number): SnapshotIndex {
     numbers.set(meta.hash, i)
     hashes.set(unhex(meta.hash), i * hashBytes)
     actorOf[i] = actor.number
+    lastOps[i] = meta.maxOp
     depStart[i + 1] = deps.length
   }
   const index = { documentBytes, actors: [...actors.keys()], actorOf, depStart }
-  return { ...index, deps: Int32Array.from(deps), hashes }
+  return { ...index, deps: Int32Array.from(deps), lastOps, hashes }
 }
 
 /** Throws `document_unreadable`. The handle is of no use afterwards. */

@@ -18,19 +18,16 @@ export class AutomergeCoverage implements Coverage {
   }
 
   /**
-   * Throws `malformed_update` for a change that the actor seems to have made twice with different contents: no replica could
-   * take both, so the second does not come in. (Two that come in at the same moment at two nodes are for the compaction.)
+   * Throws `malformed_update` for a change that cannot be, beside what is there: no replica could take it. (One that comes in
+   * with what it contradicts, or at the same moment at another node, is for the compaction to find and set aside.)
    */
   covers({ changes, documents }: AutomergeOutline): boolean {
     let all = true
     for (const change of changes) {
       if (this.graph.has(change.hash)) continue
       all = false
-      if (this.graph.isContradicted(change))
-        throw new TidemarkError(
-          'malformed_update',
-          `Actor ${change.actor} has made another change ${change.seq}: an actor must not be used twice`,
-        )
+      const contradiction = this.graph.contradiction(change)
+      if (contradiction !== null) throw new TidemarkError('malformed_update', contradiction)
     }
     return all && documents.every((document) => this.graph.hasDocument(document))
   }

@@ -6,10 +6,10 @@ import { toBase64 } from 'lib0/buffer'
 import { ByteReader, MalformedBytes } from '../../bytes.ts'
 import type { Value } from '../live-document.ts'
 import {
+  actionColumn,
   chunkHeaderBytes,
   contentsOf,
   deflatedColumn,
-  leb,
   readChangeHeader,
   readColumns,
   readDocumentHeader,
@@ -17,6 +17,7 @@ import {
 } from './chunk.ts'
 import { BooleanReader, DeltaReader, integers, type RunReader, strings } from './columns.ts'
 import { inflate } from './inflate.ts'
+import { leb } from './leb.ts'
 
 /** `counter@actor`, as Automerge writes ids of objects. */
 export type OperationId = string
@@ -93,7 +94,7 @@ const column = {
   idActor: 0x21,
   idCounter: 0x23,
   insert: 0x34,
-  action: 0x42,
+  action: actionColumn,
   valueMetadata: 0x56,
   value: 0x57,
   predecessors: 0x70,
@@ -119,12 +120,6 @@ function columnsOf(reader: ByteReader, columns: ReturnType<typeof readColumns>):
     all.set(specification & ~deflatedColumn, bytes)
   }
   return all
-}
-
-/** How many operations a change has; expands nothing. Throws `MalformedBytes`. */
-export function countOperations(columns: readonly { specification: number; bytes: Uint8Array }[]): number {
-  const found = columns.find(({ specification }) => specification === column.action)
-  return found === undefined ? 0 : integers(found.bytes).count()
 }
 
 function read(columns: Columns, actors: readonly string[], idAt: (i: number) => OperationId): Operation[] {

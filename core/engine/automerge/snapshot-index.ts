@@ -3,9 +3,9 @@
  * Automerge does not store (it computes them while loading), and what each builds on.
  *
  *   index   = format:uint8 documentBytes:varUint actors:list n:varUint n×change hashes:32×n
- *   change  = actor:varUint deps:varUint deps×(distance:varUint)    -- a change with 0 for `deps` builds on the one before
+ *   change  = actor:varUint rise:varUint deps:varUint deps×(distance:varUint)    -- a change with 0 for `deps` builds on the one before
  *
- * `distance` goes back from the change's own number; numbers ascend from what is built on to what builds. The changes of an actor
+ * `rise`: by how much its last operation's number is above all numbers of what it builds on. `distance` goes back from the change's own number; numbers ascend from what is built on to what builds. The changes of an actor
  * are in the order of their `seq`, which counts from 1. Behind the first `documentBytes` of the state are chunks of changes that
  * wait for others. A change with no dependency has 1 for `deps` and distance 0.
  */
@@ -23,18 +23,22 @@ export interface SnapshotIndex {
   /** `deps` of change i: from `depStart[i]` up to `depStart[i + 1]`. */
   readonly depStart: Int32Array
   readonly deps: Int32Array
+  /** Of each change, the number of its last operation. */
+  readonly lastOps: Float64Array
   readonly hashes: Uint8Array
 }
 
 export function writeIndex(index: SnapshotIndex): Uint8Array {
-  const { documentBytes, actors, actorOf, depStart, deps, hashes } = index
+  const { documentBytes, actors, actorOf, depStart, deps, lastOps, hashes } = index
   const writer = new ByteWriter(64 + hashes.length + actorOf.length * 4)
   writer.uint8(indexFormat).varUint(documentBytes).varUint(actors.length)
   for (const actor of actors) writer.varString(actor)
   writer.varUint(actorOf.length)
   for (let i = 0; i < actorOf.length; i++) {
-    writer.varUint(actorOf[i]!)
     const own = deps.subarray(depStart[i]!, depStart[i + 1]!)
+    let before = 0
+    for (const dep of own) before = Math.max(before, lastOps[dep]!)
+    writer.varUint(actorOf[i]!).varUint(lastOps[i]! - before)
     if (own.length === 1 && own[0] === i - 1) writer.varUint(0)
     else if (own.length === 0) writer.varUint(1).varUint(0)
     else {
@@ -65,13 +69,15 @@ function read(reader: ByteReader): SnapshotIndex {
   if (n * (hashBytes + 2) > reader.remaining) throw new MalformedBytes('unexpected end')
   const actorOf = new Int32Array(n)
   const depStart = new Int32Array(n + 1)
+  const lastOps = new Float64Array(n)
   const deps: number[] = []
   for (let i = 0; i < n; i++) {
     const actor = reader.varUint()
     if (actor >= actors.length) throw new MalformedBytes('actor out of range')
     actorOf[i] = actor
+    const rise = reader.varUint()
     const count = reader.varUint()
-    if (count === 0) deps.push(i - 1)
+    if (count === 0 && i > 0) deps.push(i - 1)
     else
       for (let left = count; left > 0; left--) {
         const distance = reader.varUint()
@@ -79,8 +85,11 @@ function read(reader: ByteReader): SnapshotIndex {
         if (distance > 0) deps.push(i - distance)
       }
     depStart[i + 1] = deps.length
+    for (let at = depStart[i]!; at < deps.length; at++)
+      lastOps[i] = Math.max(lastOps[i]!, lastOps[deps[at]!]!)
+    lastOps[i]! += rise
   }
   const hashes = reader.take(n * hashBytes)
   if (reader.remaining > 0) throw new MalformedBytes('bytes after the end')
-  return { documentBytes, actors, actorOf, depStart, deps: Int32Array.from(deps), hashes }
+  return { documentBytes, actors, actorOf, depStart, deps: Int32Array.from(deps), lastOps, hashes }
 }
