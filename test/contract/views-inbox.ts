@@ -13,8 +13,10 @@ import { project } from '../../core/domain/project.ts'
 import { yjsEngine } from '../../core/engine/yjs/yjs-engine.ts'
 import { dependenciesOf } from '../../server/views/live/dependencies.ts'
 import type { QueryRights } from '../../server/views/query/rights.ts'
+import { adoptSql } from '../../server/views/store/inbox.ts'
 import { dropAdapter, installAdapter } from '../../server/views/store/schema.ts'
 import { openInbox, secure } from '../../server/views/store/secure.ts'
+import { readTables } from '../../server/views/store/tables.ts'
 import { Writer } from '../../server/views/store/writer.ts'
 import { swap } from '../../server/views/versions.ts'
 import { JudgedWriter } from '../support/judged-writer.ts'
@@ -324,6 +326,36 @@ export function inboxContract(under: () => Asked): void {
     await dropAdapter(under().owner, 'gates')
     expect(await mine()).toEqual([])
     expect(await ask(conflicts)).not.toEqual([])
+  })
+
+  test('tables that an earlier release made are among them', async () => {
+    const { owner } = under()
+    const old = {
+      name: 'aged',
+      version: 1,
+      entryTables: new Set(['aged_facts', 'aged_conflicts']),
+      sql: `
+        create table aged (document text primary key);
+        create table aged_facts (document text, entry text, entity text not null, field text, operation text, payload jsonb,
+          actor text not null, subject text not null, status text not null, reason text, decided_by text, detail jsonb,
+          place bigint not null, primary key (document, entry));
+        create table aged_conflicts (document text, entry text, entity text not null, field text not null,
+          sides jsonb not null, primary key (document, entry));`,
+    }
+    await installAdapter(owner, 'aged', old)
+    await secure(owner, 'aged', roles)
+    await owner.batch([
+      { text: `insert into aged.aged_conflicts values ('aged/1', '.title', '', 'title', '[]')` },
+    ])
+    const mine = () => ask(`select document, since, roles from tidemark.conflicts where adapter = 'aged'`)
+    const found = [{ document: 'aged/1', since: null, roles: [] }]
+    expect(await mine()).toEqual(found)
+    for (const _ of [1, 2]) await owner.batch([{ text: adoptSql, script: true }])
+    expect(await mine()).toEqual(found)
+    const tables = await readTables(owner, 'aged', old.entryTables)
+    const columns = tables.flatMap(({ columns }) => columns.map(({ name }) => name))
+    expect(columns).toEqual(expect.arrayContaining(['holder', 'roles', 'since']))
+    await dropAdapter(owner, 'aged')
   })
 
   test('a live query of them runs when a table of theirs is written', async () => {

@@ -20,6 +20,26 @@ export const inboxTables: ReadonlyMap<string, string> = new Map([
 /** Of one intent, the latest. */
 const dependenciesMax = 16
 
+/** Tables of fields that an earlier release made get the columns that rows have now. */
+export const adoptSql = `
+  do $tidemark$ declare made record; begin
+    for made in
+      select n.nspname, c.relname, c.relname like '%\\_facts' as is_facts
+      from tidemark.adapters a join pg_namespace n on n.nspname = a.schema
+        join pg_class c on c.relnamespace = n.oid and c.relkind = 'r' and c.relname in (a.name || '_facts', a.name || '_conflicts')
+      where (select count(*) from pg_attribute t where t.attrelid = c.oid and not t.attisdropped
+        and t.attname in ('document', 'entry', 'entity', 'field', 'decided_by', 'place', 'sides')) >= 5
+    loop
+      if made.is_facts then
+        execute format('alter table %I.%I add column if not exists holder text, add column if not exists roles text[]',
+          made.nspname, made.relname);
+      else
+        execute format('alter table %I.%I add column if not exists since timestamptz,
+          add column if not exists roles text[] not null default ''{}''', made.nspname, made.relname);
+      end if;
+    end loop;
+  end $tidemark$;`
+
 /** A step of the schema's format. */
 export const inboxSql = `
   alter table tidemark.progress add column gone boolean not null default false;
@@ -99,4 +119,5 @@ export const inboxSql = `
   end $tidemark$;
 
   create view tidemark.conflicts as select * from tidemark.conflict_rows();
-  create view tidemark.intents as select * from tidemark.intent_rows();`
+  create view tidemark.intents as select * from tidemark.intent_rows();
+  ${adoptSql}`

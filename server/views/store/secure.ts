@@ -104,6 +104,7 @@ export async function openInbox(sql: Sql): Promise<void> {
   if (result?.rows[0]?.[0] === 't') return
   const readers = [readerRole, adminRole].map(quoted).join(', ')
   await sql.batch([
+    lock,
     { text: `grant usage on schema tidemark to ${readers}` },
     // Not every database lets everybody call what is new.
     {

@@ -12,6 +12,7 @@ import { ConflictChanged, conflictsOf } from '../../../../client/domain/conflict
 import { type Domain, openDomain } from '../../../../client/domain/domain.ts'
 import { multiValue } from '../../../../core/domain/kinds/multi-value.ts'
 import { owner } from '../../../../core/domain/kinds/owner.ts'
+import { EventStream } from '../../../support/event-stream.ts'
 import { type PostgresServer, start as startPostgres } from '../../../support/postgres-server.ts'
 import { type RelayProcess, startRelay } from '../../../support/relay-process.ts'
 import { type TokenOptions, token, tokenSecret } from '../../../support/tokens.ts'
@@ -389,6 +390,24 @@ test('the client lists, reads and settles, and says when the sides are others', 
     })
   } finally {
     await client.close()
+  }
+})
+
+test('whoever listens hears of a conflict, and that it is settled', async () => {
+  const live = await EventStream.open(
+    relay.url,
+    `select document, adapter, entity, field from tidemark.conflicts where document = 'deals/live'`,
+    { token: await token(write), key: 'document,adapter,entity,field' },
+  )
+  try {
+    await until('nothing yet', () => live.list !== null)
+    expect(live.list).toEqual([])
+    await inConflict('deals/live')
+    await until('heard of', () => live.list!.length === 1, 30_000)
+    await api('POST', '/conflicts', write, { document: 'deals/live', field: 'title', seen, value: 'Oats' })
+    await until('settled', () => live.list!.length === 0, 30_000)
+  } finally {
+    live.close()
   }
 })
 
