@@ -41,6 +41,7 @@ import { mountDevtools } from 'tidemark/client/devtools'
 import { openDomain } from 'tidemark/client/domain'
 import { counter, workflow } from 'tidemark/fields'
 import { useDocument, useLive, usePresence, useQuery, useStatus } from 'tidemark/client/react'
+import { useDomain } from 'tidemark/client/react/domain'
 import { startServer } from 'tidemark/server'
 const server = await startServer({ HOST: '127.0.0.1', PORT: '0', DATA_DIR: './data', LOG_LEVEL: 'silent' })
 const client = createClient({ url: server.url, storage: 'memory' })
@@ -63,7 +64,7 @@ await client.close()
 await server.close()
 console.log(JSON.stringify({
   pending, query, live: live.state, stock, state,
-  functions: [mountDevtools, useDocument, useLive, usePresence, useQuery, useStatus, createMemoryStorage, TidemarkError].map((each) => typeof each),
+  functions: [mountDevtools, useDocument, useDomain, useLive, usePresence, useQuery, useStatus, createMemoryStorage, TidemarkError].map((each) => typeof each),
 }))
 `
 
@@ -79,7 +80,7 @@ test('an app imports the client, the hooks, the devtools and the server, and the
     state: 'sold',
     query: 'views_unavailable',
     live: 'closed',
-    functions: Array(8).fill('function'),
+    functions: Array(9).fill('function'),
   })
 })
 

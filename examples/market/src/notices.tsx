@@ -25,7 +25,7 @@ export function Notices({ deal, market }: PartProps) {
         <section key={fact.key} className="notice" data-tone="bad" role="status">
           <h2>“{what(fact, domain)}” did not go through</h2>
           <p>
-            {why(fact.outcome, domain)} {possible(domain)}
+            {why(fact, domain)} {possible(domain)}
           </p>
           <button
             type="button"

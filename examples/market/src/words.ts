@@ -1,5 +1,5 @@
 /** What happened and why, as people would say it. */
-import type { Domain, Fact, Outcome, Refusal } from 'tidemark/client/domain'
+import type { Domain, Fact, Refusal } from 'tidemark/client/domain'
 import type { deals, Terms } from '../adapters/fields/deals.ts'
 
 type DealDomain = Pick<
@@ -91,7 +91,7 @@ export function what({ type, payload }: Fact, deal: DealDomain): string {
 }
 
 /** Why it did not count, by the reasons of docs/domain.md. */
-export function why(outcome: Outcome, deal: DealDomain): string {
+export function why({ outcome, type }: Pick<Fact, 'outcome' | 'type'>, deal: DealDomain): string {
   const { subject: me } = deal.acting
   const { accepted } = deal.fields.bids.value
   const by = (key: string | undefined): string =>
@@ -111,6 +111,7 @@ export function why(outcome: Outcome, deal: DealDomain): string {
       return 'This harvest was sold in another deal.'
     case 'stale':
     case 'not_possible': {
+      if (type.startsWith('holder.')) return 'Somebody else took the deal over before.'
       const last = deal.fields.state.value.history.at(-1)
       if (last === undefined) return 'The deal had gone on meanwhile.'
       return `${capital(who(last.subject, me))} had been first. The deal is ${last.state}.`
@@ -135,6 +136,17 @@ export function refused({ reason, detail }: Refusal): string {
       return 'Somebody else holds this deal now.'
     case 'no_proposal':
       return 'That was settled meanwhile.'
+    case 'own_offer':
+      return 'That bid is your own.'
+    case 'not_yours':
+      return 'That is for whoever made the bid.'
+    case 'no_such_offer':
+    case 'unknown_version':
+    case 'unknown_epoch':
+      return 'That is not here yet; look again in a moment.'
+    case 'cancelled':
+      return 'The deal was cancelled.'
+    case 'no_side':
     case 'conflict':
       return 'There are two versions of this. Choose one in the inbox first.'
     case 'conflict_changed':
