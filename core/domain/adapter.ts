@@ -156,6 +156,9 @@ export function defineAdapter<
     return refuse('"collections", "columns", "settles", "upcast" and "claims" go with "fields"')
   const facts = orRefuse(() => {
     if (fields === undefined) return null
+    for (const own of [fields, ...Object.values(collections ?? {})])
+      if (Object.values(own).filter(({ epochOf }) => epochOf !== undefined).length > 1)
+        return refuse('an entity has one field at most that says whose it is')
     const all: FieldsOfDocument = {
       fields,
       version: version!,

@@ -8,12 +8,14 @@ import * as Y from 'yjs'
 import { defineAdapter } from '../../../../core/domain/adapter.ts'
 import { type Draft, isRefusal } from '../../../../core/domain/facts/draft.ts'
 import { factsRoot } from '../../../../core/domain/facts/fact.ts'
+import { DocumentFold } from '../../../../core/domain/fold/document-fold.ts'
 import type { FieldsOfDocument } from '../../../../core/domain/fold/fields.ts'
 import type { AnyKind, At } from '../../../../core/domain/fold/kind.ts'
 import { counter } from '../../../../core/domain/kinds/counter.ts'
 import { lastWrite } from '../../../../core/domain/kinds/last-write.ts'
 import { multiValue } from '../../../../core/domain/kinds/multi-value.ts'
 import { type Offers, offers } from '../../../../core/domain/kinds/offers.ts'
+import { type OwnerSeen, owner } from '../../../../core/domain/kinds/owner.ts'
 import { quantity } from '../../../../core/domain/kinds/quantity.ts'
 import { reference } from '../../../../core/domain/kinds/reference.ts'
 import { register } from '../../../../core/domain/kinds/register.ts'
@@ -23,7 +25,14 @@ import { workflow } from '../../../../core/domain/kinds/workflow.ts'
 import { project, projectEntries } from '../../../../core/domain/project.ts'
 import { rowsOf } from '../../../../core/domain/rows-of.ts'
 import { yjsEngine } from '../../../../core/engine/yjs/yjs-engine.ts'
-import { actors, type Choice, deliveries, type Play, play, steps } from '../../../support/fact-history.ts'
+import {
+  actors,
+  type Choice,
+  decidedSteps,
+  deliveries,
+  type Play,
+  play,
+} from '../../../support/fact-history.ts'
 import { agrees } from '../../../support/fold-laws.ts'
 import { TablesInMemory } from '../../../support/tables-in-memory.ts'
 
@@ -97,6 +106,22 @@ const players: Readonly<Record<string, () => Player>> = {
       },
     }
   },
+  owner() {
+    const kind = owner()
+    const { handOver, takeOver, decline } = kind.mutators
+    return {
+      kind,
+      act(at, choice) {
+        const { proposals } = at.fold.read(at.entity, at.field) as OwnerSeen
+        const first = proposals[0]?.key
+        if (first !== undefined && choice.below(3) > 0)
+          return choice.of([takeOver, takeOver, decline])(at, first)
+        // Else nothing of the others would count for long.
+        if (choice.below(3) > 0) return undefined
+        return handOver(at, choice.of([...actors.map((actor) => `user of ${actor}`), null]))
+      },
+    }
+  },
   workflow() {
     const kind = workflow({
       initial: 'draft',
@@ -119,6 +144,8 @@ type Composition = Readonly<Record<string, Player>>
 
 const composition: fc.Arbitrary<Composition> = fc
   .array(fc.constantFrom(...Object.keys(players)), { minLength: 1, maxLength: 5 })
+  // Of what belongs to whom there is one owner.
+  .map((names) => names.filter((name, i) => name !== 'owner' || names.indexOf(name) === i))
   .map((names) => Object.fromEntries(names.map((name, i) => [`f${i}`, players[name]!()])))
 
 const kindsOf = (all: Composition): Record<string, AnyKind> =>
@@ -156,7 +183,7 @@ function gameOf(
 test('order, duplication and grouping do not matter', () => {
   const occurred = new Set<string>()
   fc.assert(
-    fc.property(composition, composition, steps(60), fc.gen(), (own, lines, history, gen) => {
+    fc.property(composition, composition, decidedSteps(60), fc.gen(), (own, lines, history, gen) => {
       const game = gameOf(own, lines, occurred)
       agrees(game.fields, play(history, game).entries, gen)
     }),
@@ -167,16 +194,19 @@ test('order, duplication and grouping do not matter', () => {
       .filter((name) => name !== 'text')
       .map((name) => `${name} effective`),
     ...['register', 'multiValue', 'set', 'lastWrite', 'offers'].map((name) => `${name} superseded`),
-    ...['offers', 'quantity', 'workflow'].map((name) => `${name} pending`),
+    ...['offers', 'quantity', 'workflow', 'owner'].flatMap((name) => [`${name} pending`, `${name} rejected`]),
+    // Proposals of what somebody else holds.
+    ...['register', 'counter', 'set', 'lastWrite', 'multiValue'].map((name) => `${name} pending`),
   ])
     expect([...occurred].sort()).toContain(each)
 })
 
 test('rows of a document that is followed are those of one that is read at the end', () => {
+  const occurred = new Set<string>()
   let rowsCount = 0
   fc.assert(
-    fc.property(composition, composition, steps(60), fc.gen(), (own, lines, history, gen) => {
-      const game = gameOf(own, lines, new Set())
+    fc.property(composition, composition, decidedSteps(60), fc.gen(), (own, lines, history, gen) => {
+      const game = gameOf(own, lines, occurred)
       const { fields, collections } = game.fields
       const adapter = defineAdapter({
         name: 'deals',
@@ -199,7 +229,8 @@ test('rows of a document that is followed are those of one that is read at the e
           kind.name === 'text' ? [textRoot('lines/1', field)] : [],
         ),
       ]
-      for (const { key, value } of play(history, game).entries) doc.getMap(factsRoot).set(key, value)
+      const { entries: facts } = play(history, game)
+      for (const { key, value } of facts) doc.getMap(factsRoot).set(key, value)
       for (const root of texts) doc.getText(root).insert(0, 'written')
       const entries = updates.map((_, i) => ({ key: String(i), value: i, intact: true }))
       for (const group of gen(deliveries, entries))
@@ -213,11 +244,27 @@ test('rows of a document that is followed are those of one that is read at the e
         )
       const expected = rowsOf(adapter, 'deals/1', [Y.encodeStateAsUpdate(doc)])
       expect(followed.content()).toEqual(TablesInMemory.contentOf(expected))
-      rowsCount += expected['deals_facts']!.length
+      const fold = new DocumentFold(game.fields)
+      fold.apply(facts)
+      const told = fold
+        .names()
+        .flatMap((entity) => fold.facts(entity).filter(({ isDecision }) => !isDecision))
+      expect(
+        expected['deals_facts']!.map(({ entry, status, reason, decided_by }) => [
+          entry,
+          status,
+          reason,
+          decided_by,
+        ]),
+      ).toEqual(
+        told.map(({ key, outcome: { status, reason, by } }) => [key, status, reason ?? null, by ?? null]),
+      )
+      rowsCount += told.length
       live.close()
       doc.destroy()
     }),
     { numRuns: 120 },
   )
   expect(rowsCount).toBeGreaterThan(300)
+  expect([...occurred].filter((each) => each.endsWith('rejected')).length).toBeGreaterThan(3)
 })
