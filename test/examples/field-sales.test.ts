@@ -6,8 +6,6 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import * as Y from 'yjs'
-import { type Domain, openDomain } from '../../client/domain/domain.ts'
 import type { Adapter } from '../../core/domain/adapter.ts'
 import type { FieldsOfDocument } from '../../core/domain/fold/fields.ts'
 import { counter } from '../../core/domain/kinds/counter.ts'
@@ -17,8 +15,8 @@ import { reference } from '../../core/domain/kinds/reference.ts'
 import { register } from '../../core/domain/kinds/register.ts'
 import { workflow } from '../../core/domain/kinds/workflow.ts'
 import { loadAdapters } from '../../server/views/adapters.ts'
+import { FactPerson } from '../support/fact-person.ts'
 import { type PostgresServer, start as startPostgres } from '../support/postgres-server.ts'
-import { RawClient } from '../support/raw-client.ts'
 import { type RelayProcess, startRelay } from '../support/relay-process.ts'
 import { token, tokenSecret } from '../support/tokens.ts'
 import { until } from '../support/wait.ts'
@@ -67,39 +65,12 @@ const orders = {
   collections: { lines: { product: reference('products/:id'), count: counter() } },
 }
 
-/** Somebody's copy of a document, which works without a connection until it has one. */
-class Copy<Of extends FieldsOfDocument> {
-  readonly doc = new Y.Doc()
-  readonly entity: Domain<Of>
-  private client: RawClient | null = null
-  private readonly document: string
-  private readonly subject: string
-  private readonly roles: readonly string[]
-
-  constructor(document: string, fields: Of, subject: string, roles: readonly string[]) {
-    this.document = document
-    this.subject = subject
-    this.roles = roles
-    const handle = { doc: this.doc, loaded: true, on: () => () => undefined }
-    this.entity = openDomain(handle, fields, { actor: subject.padEnd(6, '0'), subject, roles }) as Domain<Of>
-    this.doc.on('update', (update: Uint8Array, _origin: unknown, _doc: Y.Doc, { local }: Y.Transaction) => {
-      if (local) this.client?.sendUpdate(update)
-    })
-  }
-
-  async connect(): Promise<this> {
-    const mine = await token({ subject: this.subject, roles: this.roles })
-    this.client = await RawClient.connect(`${relay.webSocketUrl}/${this.document}?token=${mine}`, {
-      doc: this.doc,
-    })
-    await until('synced', () => this.client?.synced === true)
-    return this
-  }
-
-  get closeCode(): number | null {
-    return this.client?.closeCode ?? null
-  }
-}
+const copyOf = <Of extends FieldsOfDocument>(
+  document: string,
+  fields: Of,
+  subject: string,
+  roles: readonly string[],
+): FactPerson<Of> => new FactPerson({ url: () => relay.webSocketUrl, document, fields, subject, roles })
 
 async function ask(
   role: string,
@@ -132,9 +103,9 @@ test('each kind of document is one file', () => {
 
 describe('who sees what', () => {
   test('a seller sees a customer without its credit, the office with it', { timeout: 60_000 }, async () => {
-    const office = await new Copy('customers/1', customers, 'olga', ['office']).connect()
-    office.entity.fields.name.do.set('Mill & Sons')
-    office.entity.fields.creditLimit.do.set(5000)
+    const office = await copyOf('customers/1', customers, 'olga', ['office']).connect()
+    office.domain.fields.name.do.set('Mill & Sons')
+    office.domain.fields.creditLimit.do.set(5000)
     await shows('office', 'select name, credit_limit from customers', [
       { name: 'Mill & Sons', credit_limit: '5000' },
     ])
@@ -151,12 +122,12 @@ describe('who sees what', () => {
 test('an order that was drafted and submitted offline is approved once; its lines and its customer are rows', {
   timeout: 60_000,
 }, async () => {
-  const ann = new Copy('orders/1', orders, 'ann', ['seller'])
-  ann.entity.fields.customer.do.set('customers/9')
-  ann.entity.entity('lines', '1').product.do.set('products/1')
-  ann.entity.entity('lines', '1').count.do.add(12)
-  ann.entity.fields.discount.do.set(5)
-  ann.entity.fields.state.do.move('submit')
+  const ann = copyOf('orders/1', orders, 'ann', ['seller'])
+  ann.domain.fields.customer.do.set('customers/9')
+  ann.domain.entity('lines', '1').product.do.set('products/1')
+  ann.domain.entity('lines', '1').count.do.add(12)
+  ann.domain.fields.discount.do.set(5)
+  ann.domain.fields.state.do.move('submit')
   await ann.connect()
   await shows('office', 'select customer, discount, state from orders', [
     { customer: 'customers/9', discount: '5', state: 'submitted' },
@@ -171,15 +142,15 @@ test('an order that was drafted and submitted offline is approved once; its line
     [{ document: 'orders/1' }],
   )
 
-  const olga = await new Copy('orders/1', orders, 'olga', ['office']).connect()
-  const approve = olga.entity.fields.state.do.move('approve')
-  const cancel = ann.entity.fields.state.do.move('cancel')
-  for (const { entity } of [ann, olga])
+  const olga = await copyOf('orders/1', orders, 'olga', ['office']).connect()
+  const approve = olga.domain.fields.state.do.move('approve')
+  const cancel = ann.domain.fields.state.do.move('cancel')
+  for (const { domain } of [ann, olga])
     for (const { key } of [approve, cancel])
-      await until('decided', () => !['pending', undefined].includes(entity.outcome(key!)?.status), 30_000)
-  const statuses = [approve, cancel].map(({ key }) => olga.entity.outcome(key!)!.status)
+      await until('decided', () => !['pending', undefined].includes(domain.outcome(key!)?.status), 30_000)
+  const statuses = [approve, cancel].map(({ key }) => olga.domain.outcome(key!)!.status)
   expect([...statuses].sort()).toEqual(['effective', 'rejected'])
-  const { state } = olga.entity.fields.state.value
+  const { state } = olga.domain.fields.state.value
   expect(state).toBe(statuses[0] === 'effective' ? 'approved' : 'cancelled')
   await shows('office', 'select state from orders', [{ state }])
 })
@@ -187,19 +158,19 @@ test('an order that was drafted and submitted offline is approved once; its line
 test('stock is handed out by the office and taken offline, never more than there is', {
   timeout: 60_000,
 }, async () => {
-  const olga = await new Copy('inventory/1', inventory, 'olga', ['office']).connect()
-  const ann = await new Copy('inventory/1', inventory, 'ann', ['seller']).connect()
-  ann.entity.introduce()
-  await until('ann is known', () => olga.entity.subjectOf('ann000') === 'ann')
-  const supplied = olga.entity.fields.stock.do.supply(100, 'ann000')
-  await until('supplied', () => ann.entity.outcome(supplied.key!)?.status === 'effective', 30_000)
-  expect(ann.entity.fields.stock.do.take(70).refusal).toBeNull()
-  expect(ann.entity.fields.stock.do.take(31).refusal).toMatchObject({ reason: 'insufficient_rights' })
-  expect(olga.entity.fields.stock.do.take(1).refusal).toMatchObject({ reason: 'insufficient_rights' })
+  const olga = await copyOf('inventory/1', inventory, 'olga', ['office']).connect()
+  const ann = await copyOf('inventory/1', inventory, 'ann', ['seller']).connect()
+  ann.domain.introduce()
+  await until('ann is known', () => olga.domain.subjectOf('ann000') === 'ann')
+  const supplied = olga.domain.fields.stock.do.supply(100, 'ann000')
+  await until('supplied', () => ann.domain.outcome(supplied.key!)?.status === 'effective', 30_000)
+  expect(ann.domain.fields.stock.do.take(70).refusal).toBeNull()
+  expect(ann.domain.fields.stock.do.take(31).refusal).toMatchObject({ reason: 'insufficient_rights' })
+  expect(olga.domain.fields.stock.do.take(1).refusal).toMatchObject({ reason: 'insufficient_rights' })
   await shows('office', 'select stock from inventory', [{ stock: '30' }])
 
   // Whoever is no office hands out nothing.
-  const own = ann.entity.fields.stock.do.supply(1000, 'ann000')
-  await until('refused', () => ann.entity.outcome(own.key!)?.status === 'rejected', 30_000)
-  expect(ann.entity.outcome(own.key!)).toMatchObject({ reason: 'not_allowed' })
+  const own = ann.domain.fields.stock.do.supply(1000, 'ann000')
+  await until('refused', () => ann.domain.outcome(own.key!)?.status === 'rejected', 30_000)
+  expect(ann.domain.outcome(own.key!)).toMatchObject({ reason: 'not_allowed' })
 })

@@ -6,16 +6,14 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import * as Y from 'yjs'
-import { type Domain, openDomain } from '../../client/domain/domain.ts'
 import type { Outcome } from '../../core/domain/facts/outcome.ts'
 import type { FieldsOfDocument } from '../../core/domain/fold/fields.ts'
 import { register } from '../../core/domain/kinds/register.ts'
 import { workflow } from '../../core/domain/kinds/workflow.ts'
 import { PostgresSql } from '../../server/views/sql/postgres-sql.ts'
+import { FactPerson } from '../support/fact-person.ts'
 import { metric } from '../support/metric.ts'
 import { type PostgresServer, start as startPostgres } from '../support/postgres-server.ts'
-import { RawClient } from '../support/raw-client.ts'
 import { type RelayProcess, startRelay } from '../support/relay-process.ts'
 import { silentLogger } from '../support/silent-logger.ts'
 import { token, tokenSecret } from '../support/tokens.ts'
@@ -82,40 +80,8 @@ afterAll(async () => {
   rmSync(folder, { recursive: true })
 })
 
-/** Somebody who comes back after each cut. */
-class Person {
-  readonly doc = new Y.Doc()
-  readonly deal: Domain<typeof fields>
-  private client: RawClient | null = null
-  private readonly document: string
-  private readonly subject: string
-  private readonly roles: readonly string[]
-
-  constructor(subject: string, document: string, roles: readonly string[] = []) {
-    this.document = document
-    this.subject = subject
-    this.roles = roles
-    const handle = { doc: this.doc, loaded: true, on: () => () => undefined }
-    this.deal = openDomain(handle, fields, { actor: subject.padEnd(6, '0'), subject, roles })
-    this.doc.on('update', (update: Uint8Array, _origin: unknown, _doc: Y.Doc, { local }: Y.Transaction) => {
-      if (local) this.client?.sendUpdate(update)
-    })
-  }
-
-  async connect(): Promise<void> {
-    this.client?.close()
-    const mine = await token({ subject: this.subject, roles: this.roles })
-    const client = await RawClient.connect(`${relay.webSocketUrl}/${this.document}?token=${mine}`, {
-      doc: this.doc,
-    })
-    await until('synced', () => client.synced)
-    this.client = client
-  }
-
-  get refused(): number | null {
-    return this.client?.closeCode ?? null
-  }
-}
+const person = (subject: string, document: string, roles: readonly string[] = []) =>
+  new FactPerson({ url: () => relay.webSocketUrl, document, fields, subject, roles })
 
 async function rows(sql: string): Promise<readonly Record<string, unknown>[]> {
   const answer = await fetch(`${relay.url}/v1/query`, {
@@ -133,19 +99,19 @@ async function rows(sql: string): Promise<readonly Record<string, unknown>[]> {
 test('ship and cancel from one version, with the relay killed around it: one holds, everybody knows which', {
   timeout: 120_000,
 }, async () => {
-  const ann = new Person('ann', 'deals/1', ['seller'])
-  const ben = new Person('ben', 'deals/1')
+  const ann = person('ann', 'deals/1', ['seller'])
+  const ben = person('ben', 'deals/1')
   await Promise.all([ann.connect(), ben.connect()])
-  ann.deal.fields.harvest.do.set('42')
-  const sold = ann.deal.fields.state.do.move('sell')
-  await until('sold', () => ann.deal.outcome(sold.key!)?.status === 'effective', 60_000)
-  await until('ben knows', () => ben.deal.fields.state.value.state === 'sold')
+  ann.domain.fields.harvest.do.set('42')
+  const sold = ann.domain.fields.state.do.move('sell')
+  await until('sold', () => ann.domain.outcome(sold.key!)?.status === 'effective', 60_000)
+  await until('ben knows', () => ben.domain.fields.state.value.state === 'sold')
 
   // Both from what they know; the relay dies at once.
-  const ship = ann.deal.fields.state.do.move('ship', { person: { subject: 'ann', roles: ['seller'] } })
-  const cancel = ben.deal.fields.state.do.move('cancel')
-  expect(ann.deal.fields.state.expected.state).toBe('shipped')
-  expect(ben.deal.fields.state.expected.state).toBe('cancelled')
+  const ship = ann.domain.fields.state.do.move('ship', { person: { subject: 'ann', roles: ['seller'] } })
+  const cancel = ben.domain.fields.state.do.move('cancel')
+  expect(ann.domain.fields.state.expected.state).toBe('shipped')
+  expect(ben.domain.fields.state.expected.state).toBe('cancelled')
   await relay.kill9()
   relay = await start()
   await Promise.all([ann.connect(), ben.connect()])
@@ -154,17 +120,17 @@ test('ship and cancel from one version, with the relay killed around it: one hol
   await Promise.all([ann.connect(), ben.connect()])
 
   const keys = [ship.key!, cancel.key!]
-  for (const { deal } of [ann, ben])
+  for (const { domain } of [ann, ben])
     await until(
       'decided',
-      () => keys.every((key) => ['effective', 'rejected'].includes(deal.outcome(key)?.status ?? '')),
+      () => keys.every((key) => ['effective', 'rejected'].includes(domain.outcome(key)?.status ?? '')),
       60_000,
     )
-  const outcomes = keys.map((key) => ann.deal.outcome(key)!)
+  const outcomes = keys.map((key) => ann.domain.outcome(key)!)
   expect(outcomes.map(({ status }) => status).sort()).toEqual(['effective', 'rejected'])
-  expect(keys.map((key) => ben.deal.outcome(key))).toEqual(outcomes)
-  expect(ben.deal.fields.state.value).toEqual(ann.deal.fields.state.value)
-  const state = ann.deal.fields.state.value.state
+  expect(keys.map((key) => ben.domain.outcome(key))).toEqual(outcomes)
+  expect(ben.domain.fields.state.value).toEqual(ann.domain.fields.state.value)
+  const state = ann.domain.fields.state.value.state
   expect(state).toBe(outcomes[0]!.status === 'effective' ? 'shipped' : 'cancelled')
 
   await until(
@@ -179,15 +145,15 @@ test('ship and cancel from one version, with the relay killed around it: one hol
 })
 
 test('of one harvest in two deals, one is sold', { timeout: 60_000 }, async () => {
-  const deals = [new Person('cyd', 'deals/2'), new Person('dan', 'deals/3')]
-  await Promise.all(deals.map((person) => person.connect()))
-  const keys = deals.map(({ deal }) => {
-    deal.fields.harvest.do.set('7')
-    return deal.fields.state.do.move('sell').key!
+  const deals = [person('cyd', 'deals/2'), person('dan', 'deals/3')]
+  await Promise.all(deals.map((one) => one.connect()))
+  const keys = deals.map(({ domain }) => {
+    domain.fields.harvest.do.set('7')
+    return domain.fields.state.do.move('sell').key!
   })
-  for (const [i, { deal }] of deals.entries())
-    await until('decided', () => deal.outcome(keys[i]!)?.status !== 'pending', 60_000)
-  const outcomes = deals.map(({ deal }, i) => deal.outcome(keys[i]!))
+  for (const [i, { domain }] of deals.entries())
+    await until('decided', () => domain.outcome(keys[i]!)?.status !== 'pending', 60_000)
+  const outcomes = deals.map(({ domain }, i) => domain.outcome(keys[i]!))
   expect(outcomes.map((outcome) => outcome?.status).sort()).toEqual(['effective', 'rejected'])
   expect(outcomes.find((outcome) => outcome?.status === 'rejected')).toMatchObject({ reason: 'claimed' })
   await until('counted', async () => (await metric(relay.url, 'decisions_total{result="claimed"}')) === 1)
@@ -196,12 +162,11 @@ test('of one harvest in two deals, one is sold', { timeout: 60_000 }, async () =
 
 /** Resolves with what became of an intent to sell the harvest. */
 async function soldBy(subject: string, document: string, harvest: string): Promise<Outcome> {
-  const person = new Person(subject, document)
-  await person.connect()
-  person.deal.fields.harvest.do.set(harvest)
-  const key = person.deal.fields.state.do.move('sell').key!
-  await until('decided', () => person.deal.outcome(key)?.status !== 'pending', 60_000)
-  return person.deal.outcome(key)!
+  const { domain } = await person(subject, document).connect()
+  domain.fields.harvest.do.set(harvest)
+  const key = domain.fields.state.do.move('sell').key!
+  await until('decided', () => domain.outcome(key)?.status !== 'pending', 60_000)
+  return domain.outcome(key)!
 }
 
 async function ask(method: 'PUT' | 'DELETE', document: string): Promise<void> {
@@ -239,13 +204,7 @@ test('what was claimed is claimed after the database is lost; a deleted document
 })
 
 test('a role that one does not have is not believed', async () => {
-  const eve = new Person('eve', 'deals/4', [])
-  await eve.connect()
-  const claimed = openDomain({ doc: eve.doc, loaded: true, on: () => () => undefined }, fields, {
-    actor: 'eve000',
-    subject: 'eve',
-    roles: ['seller'],
-  })
-  claimed.fields.state.do.move('sell')
-  await until('refused', () => eve.refused === 4422)
+  const eve = await person('eve', 'deals/4').connect()
+  eve.as(['seller']).fields.state.do.move('sell')
+  expect(await eve.refused()).toBe(4422)
 })
