@@ -15,6 +15,7 @@ COPY scripts scripts
 COPY core core
 COPY client client
 COPY server server
+COPY cli cli
 COPY bench bench
 RUN node scripts/build.mjs
 
@@ -26,6 +27,7 @@ ENV NODE_ENV=production HOST=0.0.0.0 PORT=8080 DATA_DIR=/data
 WORKDIR /app
 COPY package.json LICENSE ./
 COPY --from=dependencies /app/node_modules node_modules
+COPY --from=build /app/dist/cli dist/cli
 COPY --from=build /app/dist/core dist/core
 COPY --from=build /app/dist/server dist/server
 RUN mkdir /data && chown node:node /data

@@ -23,12 +23,12 @@ export interface Content {
 /** The relay decides how large an update may be. */
 const limits = { updateBytesMax: Number.POSITIVE_INFINITY }
 
-/** Throws `SourceError`, or a `TidemarkError` that says what is wrong with an update. */
-export function contentOf(updates: readonly Uint8Array[]): Content {
+/** Rejects with `SourceError`, or with a `TidemarkError` that says what is wrong with an update. */
+export async function contentOf(updates: readonly Uint8Array[]): Promise<Content> {
   const [first, ...others] = updates.map(engineOf)
   if (others.some((name) => name !== first)) throw new SourceError('It has updates of Yjs and of Automerge')
-  const engine = (engines as Readonly<Record<string, Engine | undefined>>)[String(first)]
-  if (engine === undefined) throw new SourceError(`There is no engine for ${first} in this version`)
+  const engine = engines[first ?? 'yjs']
+  await engine.load()
   for (const update of updates) engine.validate(update, limits)
   return { engine, updates, whole: updates.length === 1 ? updates[0]! : engine.merge(updates) }
 }
@@ -36,12 +36,11 @@ export function contentOf(updates: readonly Uint8Array[]): Content {
 /** Null when `held` has all of the content, otherwise what is wrong. */
 export function differenceOf({ engine, whole }: Content, held: Uint8Array): string | null {
   if (areEqual(whole, held)) return null
-  const coverage = engine.coverageOf({ bytes: held, index: engine.index(held) })
-  if (!engine.isSubsumed(whole, coverage)) return 'the relay lacks a part of it'
-  const ours = engine.compact([held]).bytes
-  const both = engine.compact([whole, held]).bytes
+  const state = engine.compact([held])
+  if (!engine.isSubsumed(whole, engine.coverageOf(state))) return 'the relay lacks a part of it'
   // Automerge's names are hashes of what they name: what is there is the same.
-  if (engine.name !== 'yjs' || areEqual(ours, both)) return null
+  if (engine.name === 'automerge') return null
+  if (areEqual(state.bytes, engine.compact([whole, held]).bytes)) return null
   return 'the relay has other content in the place of a part of it'
 }
 

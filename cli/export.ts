@@ -109,7 +109,7 @@ async function changedSince(
     case 'update': {
       if (before !== null && (await relay.since(id, before)) === 'same') return null
       const held = await relay.read(id)
-      contentOf([held.bytes])
+      await contentOf([held.bytes])
       return held
     }
   }

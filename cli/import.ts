@@ -78,7 +78,7 @@ async function importOne(parts: ImportParts, counts: ImportCounts, document: Sou
     return
   }
   const id = names.take(document.name)
-  const content = contentOf(updates)
+  const content = await contentOf(updates)
   const { length } = content.whole
   if (relay === null) {
     if (verify) content.engine.compact([content.whole])

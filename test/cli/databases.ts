@@ -1,5 +1,7 @@
 /** Sources as other servers leave them, made by their own packages. */
 import { mkdir } from 'node:fs/promises'
+import { Repo } from '@automerge/automerge-repo'
+import { NodeFSStorageAdapter } from '@automerge/automerge-repo-storage-nodefs'
 import sqlite from 'node-sqlite3-wasm'
 import { LeveldbPersistence } from 'y-leveldb'
 import * as Y from 'yjs'
@@ -67,4 +69,25 @@ export function withSqlite(
   } finally {
     database.close()
   }
+}
+
+export interface Deal {
+  title: string
+  bids: number[]
+  price?: number
+}
+
+/** By document id. Those with an odd place have changes that came after the snapshot, in files of their own. */
+export async function makeAutomergeRepo(path: string, deals: readonly Deal[]): Promise<Map<string, Deal>> {
+  const made = new Map<string, Deal>()
+  const repo = new Repo({ storage: new NodeFSStorageAdapter(path) })
+  for (const [i, deal] of deals.entries()) {
+    const handle = repo.create<Deal>({ ...deal })
+    await repo.flush()
+    if (i % 2 === 1) handle.change((doc) => doc.bids.push(i))
+    await repo.flush()
+    made.set(handle.documentId, JSON.parse(JSON.stringify(handle.doc())) as Deal)
+  }
+  await repo.shutdown()
+  return made
 }
