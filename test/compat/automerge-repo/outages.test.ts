@@ -2,11 +2,14 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import * as Automerge from '@automerge/automerge'
+import { type DocHandle, Repo } from '@automerge/automerge-repo'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { type RedisServer, startRedisServer } from '../../support/redis-server.ts'
 import { type RelayProcess, startRelay } from '../../support/relay-process.ts'
 import { until } from '../../support/wait.ts'
-import { RepoPeer, untilLines, write } from './peers.ts'
+import { type Note, note, RepoPeer, untilLines, write } from './peers.ts'
+import { RawPeer } from './raw-peer.ts'
 
 let folder: string
 let relay: RelayProcess
@@ -14,7 +17,9 @@ let redis: RedisServer
 let nodes: readonly RelayProcess[]
 const opened: RepoPeer[] = []
 
-const start = (port: string): Promise<RelayProcess> => startRelay({ DATA_DIR: folder, PORT: port })
+const compactsSoon = { COMPACTION_TAIL_COUNT_MAX: '8', COMPACTION_INTERVAL_MS: '50' }
+const start = (port: string): Promise<RelayProcess> =>
+  startRelay({ DATA_DIR: folder, PORT: port, ...compactsSoon })
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'tidemark-'))
@@ -80,6 +85,53 @@ test('a server that is killed comes back with everything that was saved, and tak
   const c = connect(relay)
   for (const [i, { url }] of handles.entries()) expect((await c.open(url)).doc().title).toBe(`killed ${i}`)
   await untilLines(await c.open(handles[0]!.url), 'before', 'meanwhile', 'meanwhile too')
+})
+
+test('after a compaction, who comes new and who comes back get what they lack', async () => {
+  const [a, b] = [connect(relay), connect(relay)]
+  const ours = a.create('compacted')
+  await a.saved(ours)
+  const theirs = await b.open(ours.url)
+  await b.leave()
+  write(theirs, 'b alone')
+  const done = async (): Promise<number> => {
+    const text = await (await fetch(`${relay.url}/metrics`)).text()
+    return Number(/compactions_total{result="done"} (\d+)/.exec(text)?.[1] ?? 0)
+  }
+  const before = await done()
+  const lines = Array.from({ length: 10 }, (_, i) => `line ${i}`)
+  for (const line of lines) {
+    write(ours, line)
+    await a.saved(ours)
+  }
+  await until('compacted', async () => (await done()) > before)
+  const raw = await RawPeer.joined(relay.webSocketUrl, 'raw')
+  raw.request(ours.documentId)
+  await until('answered', () => raw.is('sync', ours.documentId) !== undefined)
+  await raw.close()
+  const [chunk] = Automerge.decodeSyncMessage(Uint8Array.from(raw.is('sync', ours.documentId)!.data!)).changes
+  expect([raw.is('sync', ours.documentId)!.data![0], chunk![8]]).toEqual([0x43, 0])
+  await untilLines(await connect(relay).open(ours.url), ...lines)
+  await b.comeBack()
+  for (const handle of [ours, theirs]) await untilLines(handle, 'b alone', ...lines)
+  await b.saved(theirs)
+})
+
+test('a document that was pushed whole over HTTP is found, and edited', async () => {
+  const [a, b] = [connect(relay), connect(relay)]
+  const made = new Repo().create(note('pushed'))
+  write(made, 'before')
+  const answer = await fetch(`${relay.url}/v1/documents/${made.documentId}/updates`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/octet-stream' },
+    body: Buffer.from(Automerge.save(made.doc())),
+  })
+  expect(answer.status).toBeLessThan(300)
+  const [ours, theirs] = [await a.open(made.url), await b.open(made.url)]
+  await untilLines(ours as DocHandle<Note>, 'before')
+  write(ours as DocHandle<Note>, 'after')
+  await untilLines(theirs as DocHandle<Note>, 'before', 'after')
+  await a.saved(ours as DocHandle<Note>)
 })
 
 test('two nodes: changes, news of a document and ephemeral messages pass between them', async () => {

@@ -99,7 +99,8 @@ export class RepoPeer {
   }
 
   async close(): Promise<void> {
-    await this.repo.shutdown()
+    // An adapter that is away cannot be sent away.
+    if (this.adapter.socket !== undefined) await this.repo.shutdown()
   }
 }
 
