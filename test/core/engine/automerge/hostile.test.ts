@@ -1,9 +1,9 @@
 /** What nobody's Automerge would send: it is refused at the door, or the compaction throws; a snapshot can always be read. */
 
 import { createHash } from 'node:crypto'
+import { deflateRawSync } from 'node:zlib'
 import * as A from '@automerge/automerge'
 import fc from 'fast-check'
-import { deflateSync } from 'fflate'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { automergeEngine as engine } from '../../../../core/engine/automerge/automerge-engine.ts'
 import { chunkType, hex, withHeader } from '../../../../core/engine/automerge/chunk.ts'
@@ -62,7 +62,7 @@ describe('chunks', () => {
           expect(documents.map(({ heads }) => hex(heads))).toEqual([A.getHeads(replica).toSorted().join('')])
         }
       }),
-      runs(30),
+      runs(15),
     )
   })
 
@@ -81,7 +81,7 @@ describe('chunks', () => {
           expect(judged(concat([chunk, Uint8Array.of(0)]))).toBeNull()
         }
       }),
-      runs(20),
+      runs(10),
     )
   })
 
@@ -98,18 +98,18 @@ describe('chunks', () => {
           expect(error).toEqual(unreadable)
         }
       }),
-      runs(500),
+      runs(300),
     )
   })
 
   test('that inflate to more than a share of their size are refused before they do', () => {
-    const bomb = deflateSync(new Uint8Array(200 * 1024 * 1024))
+    const bomb = deflateRawSync(new Uint8Array(200 * 1024 * 1024))
     expect(bomb.length).toBeLessThan(256 * 1024)
     const before = process.memoryUsage().arrayBuffers
     for (const contents of [bomb, concat(Array<Uint8Array>(4).fill(bomb))])
       expect(judged(chunkOf(chunkType.deflated, contents))).toBeNull()
     // Many small ones, too.
-    const large = deflateSync(new Uint8Array(900 * 1024))
+    const large = deflateRawSync(new Uint8Array(900 * 1024))
     expect(judged(concat(Array<Uint8Array>(100).fill(chunkOf(chunkType.deflated, large))))).toBeNull()
     expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(128 * 1024 * 1024)
   })
