@@ -11,6 +11,7 @@ import { factsRoot } from '../../../core/domain/facts/fact.ts'
 import { DocumentFold } from '../../../core/domain/fold/document-fold.ts'
 import { counter } from '../../../core/domain/kinds/counter.ts'
 import { multiValue } from '../../../core/domain/kinds/multi-value.ts'
+import { owner } from '../../../core/domain/kinds/owner.ts'
 import { register } from '../../../core/domain/kinds/register.ts'
 import { set } from '../../../core/domain/kinds/set.ts'
 import { text, textRoot } from '../../../core/domain/kinds/text.ts'
@@ -188,6 +189,12 @@ describe('an adapter with fields', () => {
       'a collection called as a table of its own',
       { collections: { facts: {} } },
       /collection cannot be called "facts"/,
+    ],
+    ['two owners', { fields: { a: owner(), b: owner() } }, /one field at most that says whose/],
+    [
+      'two owners of its entities',
+      { collections: { lines: { a: owner(), b: owner() } } },
+      /one field at most that says whose/,
     ],
     ['a type of a field that is not there', { columns: { prize: 'text' } }, /"prize", which is no field/],
     [
