@@ -118,6 +118,7 @@ export async function replay(name: WorldName, profile: ProfileName, history: His
 }
 
 async function shrunk(first: Failed, shrinkMsMax: number): Promise<Failed> {
+  if (shrinkMsMax === 0) return first
   let least = first
   const deadline = performance.now() + shrinkMsMax
   const property = fc.asyncProperty(histories(profiles[first.profile]), async (history) => {

@@ -30,6 +30,7 @@ const { values } = parseArgs({
     mutants: { type: 'boolean', default: false },
     mutant: { type: 'string' },
     report: { type: 'boolean', default: false },
+    'no-shrink': { type: 'boolean', default: false },
   },
 })
 
@@ -40,7 +41,7 @@ function fail(why: string): never {
 
 function number(name: 'minutes' | 'runs' | 'seed', fallback: number): number {
   const value = Number(values[name] ?? fallback)
-  return Number.isFinite(value) && value >= 0 ? value : fail(`--${name} is a number, not ${values[name]}`)
+  return value >= 0 ? value : fail(`--${name} is a number, not ${values[name]}`)
 }
 
 function some<Name extends string>(
@@ -58,6 +59,7 @@ function some<Name extends string>(
     )
 }
 
+const shrinkMsMax = 180_000
 const results = join(root, 'docs/convergence')
 
 async function play(): Promise<number> {
@@ -75,7 +77,7 @@ async function play(): Promise<number> {
     msMax: values.minutes === undefined ? Number.POSITIVE_INFINITY : number('minutes', 5) * 60_000,
     worlds: some('world', values.world, worldNames),
     profiles: some('profile', values.profile, profileNames),
-    shrinkMsMax: 180_000,
+    shrinkMsMax: values['no-shrink'] ? 0 : shrinkMsMax,
     onRun,
   })
   const report = reportOf(done, performance.now() - startedMs, seed)

@@ -1,3 +1,264 @@
-export async function catchMutants(_only: string | null): Promise<number> {
-  return 2
+/**
+ * Breaks the product in known ways, and demands that histories notice. Each mutant is a change to the sources of a copy of the
+ * checkout, which is built and played against there; a change that does not fit the sources any more is an error, not a pass.
+ */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import * as fs from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { ProfileName } from './profiles.ts'
+import { root } from './program.ts'
+import type { Regression } from './regressions.ts'
+import type { WorldName } from './world.ts'
+
+interface Change {
+  readonly file: string
+  /** Is there exactly once. */
+  readonly find: string
+  readonly replace: string
+}
+
+export interface Mutant {
+  readonly name: string
+  /** What it breaks. */
+  readonly promise: string
+  readonly world: WorldName
+  readonly profile: ProfileName
+  readonly changes: readonly Change[]
+}
+
+export interface Caught {
+  readonly mutant: string
+  readonly promise: string
+  /** Null: nobody noticed. */
+  readonly seed: number | null
+  readonly histories: number
+  readonly seconds: number
+  readonly why: string
+  readonly steps: number
+}
+
+const firstSeed = 1
+const runsMax = 60
+const appends = 'server/log/lmdb/appends.ts'
+
+export const mutants: readonly Mutant[] = [
+  {
+    name: 'fan-out before append',
+    promise: 'P1: nobody sees what is not durable',
+    world: 'embedded',
+    profile: 'hostile',
+    changes: [
+      {
+        file: appends,
+        find: '    group.waiters.push({ appended, resolve, reject })\n',
+        replace: `    group.waiters.push({ appended, resolve, reject })
+    const early = entries.flatMap((entry, i) => (appended[i]!.duplicate ? [] : [placed(entry, appended[i]!.offset)]))
+    if (early.length > 0) for (const feed of [...state.feeds]) feed.deliver(early)
+`,
+      },
+      {
+        file: appends,
+        find: '      if (state.feeds.length === 0) continue\n',
+        replace: '      if (told.length >= 0) continue\n',
+      },
+    ],
+  },
+  {
+    name: 'ack before flush',
+    promise: 'P1: what is acknowledged survives a kill',
+    world: 'embedded',
+    profile: 'hostile',
+    changes: [
+      {
+        file: appends,
+        find: '    group.waiters.push({ appended, resolve, reject })\n',
+        replace: '    resolve(appended)\n    group.waiters.push({ appended, resolve, reject })\n',
+      },
+    ],
+  },
+  {
+    name: 'compaction drops its last entry',
+    promise: 'P3: compaction never loses an update',
+    world: 'embedded',
+    profile: 'hostile',
+    changes: [
+      {
+        file: 'server/compaction/compactor.ts',
+        find: 'const updates = [...before, ...entries.map((entry) => entry.update)]',
+        replace: 'const updates = [...before, ...entries.slice(0, -1).map((entry) => entry.update)]',
+      },
+    ],
+  },
+  {
+    name: 'rows without their offset',
+    promise: 'P5: rows and offset change in one transaction',
+    world: 'views',
+    profile: 'office',
+    changes: [
+      {
+        file: 'server/views/store/writer.ts',
+        find: '...progressOf(batch), byIndex]',
+        replace: 'byIndex]',
+      },
+      {
+        file: 'server/views/store/writer.ts',
+        find: '    const counts = results.slice(',
+        replace: '    await this.sql.batch(progressOf(batch))\n    const counts = results.slice(',
+      },
+    ],
+  },
+  {
+    name: 'fold in order of arrival',
+    promise: 'P4: the same facts fold to the same, in any order',
+    world: 'embedded',
+    profile: 'mobile',
+    changes: [
+      {
+        file: 'core/domain/fold/entity-fold.ts',
+        find: 'if (unplaced.length === 0 && (last === undefined || compareFacts(last, fact) < 0)) facts.push(fact)',
+        replace: 'if (unplaced.length === 0 || last === undefined) facts.push(fact)',
+      },
+    ],
+  },
+  {
+    name: 'dedupe off',
+    promise: 'P2: a retried push is appended once',
+    world: 'embedded',
+    profile: 'hostile',
+    changes: [
+      {
+        file: appends,
+        find: 'if (key.sequence <= replica.sequence) {',
+        replace: 'if (key.sequence < 0) {',
+      },
+      {
+        file: 'server/room/submits.ts',
+        find: '    if (coverage.covers(outline)) return false\n',
+        replace: '',
+      },
+    ],
+  },
+  {
+    name: 'resync skips one',
+    promise: 'P2: who comes back gets all that it missed',
+    world: 'redis',
+    profile: 'hostile',
+    changes: [
+      {
+        file: 'server/room/catch-up.ts',
+        find: "  return { kind: 'entries', entries, offset }\n}\n\n/**\n * What a session",
+        replace:
+          "  return { kind: 'entries', entries: entries.slice(1), offset }\n}\n\n/**\n * What a session",
+      },
+    ],
+  },
+]
+
+/** Gives the exit code. */
+export async function catchMutants(only: string | null): Promise<number> {
+  const chosen = mutants.filter(({ name }) => only === null || name.includes(only))
+  const all: Caught[] = []
+  for (const mutant of chosen) {
+    const caught = await catchMutant(mutant)
+    all.push(caught)
+    const { seed, histories, seconds, why } = caught
+    process.stdout.write(
+      seed === null
+        ? `${mutant.name}: NOT NOTICED in ${histories} histories\n`
+        : `${mutant.name}: noticed with seed ${seed}, after ${histories} histories and ${seconds} s: ${why}\n`,
+    )
+  }
+  if (only === null) {
+    const folder = join(root, 'docs/convergence')
+    fs.mkdirSync(folder, { recursive: true })
+    fs.writeFileSync(join(folder, 'mutants.json'), `${JSON.stringify(all, null, 2)}\n`)
+  }
+  return all.length > 0 && all.every(({ seed }) => seed !== null) ? 0 : 1
+}
+
+async function catchMutant(mutant: Mutant): Promise<Caught> {
+  const folder = fs.mkdtempSync(join(tmpdir(), 'tidemark-mutant-'))
+  try {
+    copyTo(folder)
+    for (const change of mutant.changes) apply(folder, change)
+    await command(
+      folder,
+      ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json', '--incremental', 'false'],
+      [0],
+    )
+    const { world, profile, name, promise } = mutant
+    const startedMs = performance.now()
+    const asked = [
+      '--world',
+      world,
+      '--profile',
+      profile,
+      '--seed',
+      String(firstSeed),
+      '--runs',
+      String(runsMax),
+    ]
+    const code = await command(folder, ['dist/bench/convergence/main.js', ...asked, '--no-shrink'], [0, 1])
+    const seconds = Math.round((performance.now() - startedMs) / 1000)
+    if (code === 0)
+      return { mutant: name, promise, seed: null, histories: runsMax, seconds, why: '', steps: 0 }
+    const saved = join(folder, 'bench/convergence/regressions')
+    const [file] = fs.readdirSync(saved)
+    const found = JSON.parse(fs.readFileSync(join(saved, file!), 'utf8')) as Regression
+    const { seed, why, history } = found
+    return {
+      mutant: name,
+      promise,
+      seed,
+      histories: seed - firstSeed + 1,
+      seconds,
+      why,
+      steps: history.steps.length,
+    }
+  } finally {
+    fs.rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+function copyTo(folder: string): void {
+  for (const name of [
+    'core',
+    'client',
+    'server',
+    'bench',
+    'scripts',
+    'package.json',
+    'package-lock.json',
+    'tsconfig.json',
+  ])
+    fs.cpSync(join(root, name), join(folder, name), { recursive: true })
+  fs.rmSync(join(folder, 'bench/convergence/regressions'), { recursive: true, force: true })
+  fs.symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'))
+}
+
+function apply(folder: string, { file, find, replace }: Change): void {
+  const path = join(folder, file)
+  const text = fs.readFileSync(path, 'utf8')
+  const count = text.split(find).length - 1
+  if (count !== 1) throw new Error(`${file} has ${count} times what a mutant changes: ${find.trim()}`)
+  fs.writeFileSync(
+    path,
+    text.replace(find, () => replace),
+  )
+}
+
+/** Rejects with what it printed unless it ends with one of the codes. */
+async function command(folder: string, args: readonly string[], codes: readonly number[]): Promise<number> {
+  const child = spawn(process.execPath, args, { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', (bytes: Buffer) => {
+      output = (output + bytes.toString()).slice(-10_000)
+    })
+  const [code] = (await once(child, 'close')) as [number | null]
+  if (code === null || !codes.includes(code))
+    throw new Error(`${args.join(' ')} ended with ${code}\n${output}`)
+  return code
 }

@@ -150,6 +150,7 @@ class Direction {
 
   drop(): void {
     this.queue.length = 0
+    this.queuedBytes = 0
   }
 
   /** All at once. */
@@ -163,11 +164,21 @@ class Direction {
     this.drop()
   }
 
+  /** Nothing slows it down, and nothing waits. */
+  private get isPlain(): boolean {
+    const { delayMs, jitterMs, bytesPerSecond } = this.quality
+    return !this.frozen && this.queue.length === 0 && delayMs + jitterMs + bytesPerSecond === 0
+  }
+
   get idle(): boolean {
     return this.queue.length === 0
   }
 
   private take(bytes: Buffer): void {
+    if (this.isPlain) {
+      this.to.write(bytes)
+      return
+    }
     const { delayMs, jitterMs, bytesPerSecond } = this.quality
     const sending = bytesPerSecond === 0 ? 0 : (bytes.length / bytesPerSecond) * 1000
     const now = performance.now()

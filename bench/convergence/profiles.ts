@@ -1,4 +1,5 @@
-/** Where people work: how good their network is, and how often what goes wrong. Weights are of 1,000 steps or so. */
+/** Where people work: how good their network is, and how often what goes wrong. Weights are of 1,000 steps or so;
+ * what is about views counts only in worlds that have them. */
 import type { Quality } from './network-line.ts'
 
 export const acts = [
@@ -17,6 +18,7 @@ export const acts = [
   'kill',
   'kill-promised',
   'kill-store',
+  'isolate',
   'rebuild',
   'upgrade',
 ] as const
@@ -48,7 +50,9 @@ export const profiles = {
       join: 30,
       kill: 4,
       'kill-store': 3,
-      rebuild: 3,
+      rebuild: 6,
+      isolate: 3,
+      upgrade: 3,
     },
     stepsMax: 120,
   },
@@ -71,7 +75,9 @@ export const profiles = {
       join: 20,
       kill: 4,
       'kill-store': 3,
-      rebuild: 2,
+      rebuild: 4,
+      isolate: 3,
+      upgrade: 0,
     },
     stepsMax: 80,
   },
@@ -94,7 +100,9 @@ export const profiles = {
       join: 10,
       kill: 3,
       'kill-store': 2,
-      rebuild: 2,
+      rebuild: 4,
+      isolate: 3,
+      upgrade: 0,
     },
     stepsMax: 60,
   },
@@ -118,8 +126,9 @@ export const profiles = {
       kill: 12,
       'kill-promised': 30,
       'kill-store': 12,
-      rebuild: 8,
-      upgrade: 3,
+      rebuild: 10,
+      isolate: 15,
+      upgrade: 8,
     },
     stepsMax: 90,
   },

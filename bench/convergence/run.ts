@@ -43,6 +43,7 @@ const convergeMsMax = 60_000
 const joinMsMax = 30_000
 const armedMsMax = 400
 const waitMsMax = 60
+const isolatedMsMax = 700
 const tokenWaitMsMax = 900
 const clockSkewMsMax = 3_600_000
 const residentBytesMax = 700 * 1024 * 1024
@@ -197,6 +198,9 @@ class Play {
       case 'kill-store':
         await this.killStore(choice)
         break
+      case 'isolate':
+        await this.isolate(choice)
+        break
       case 'rebuild':
       case 'upgrade':
         if (this.views !== null) await this.rebuild(act, choice)
@@ -269,6 +273,25 @@ class Play {
     this.timeline.say(store.name, 'runs again')
     await this.world.ready()
     if (store === redis) await this.checkJoin(nodes[choice % nodes.length]!, 'who joins after it', promised)
+  }
+
+  /** A node and Redis do not reach each other for a while: no byte moves, or the connections are reset. */
+  private async isolate(choice: number): Promise<void> {
+    const { nodes, storeLines } = this.world
+    const index = choice % nodes.length
+    const line = storeLines[index]
+    if (line === undefined) return
+    const isFrozen = choice % 3 > 0
+    this.fault(
+      'relay cut off from Redis',
+      nodes[index]!.name,
+      isFrozen ? 'cannot reach Redis' : 'loses Redis',
+    )
+    if (isFrozen) line.freeze()
+    else line.cut('cut')
+    await sleep(choice % isolatedMsMax)
+    line.heal()
+    this.timeline.say(nodes[index]!.name, 'reaches Redis again')
   }
 
   private async rebuild(act: 'rebuild' | 'upgrade', choice: number): Promise<void> {

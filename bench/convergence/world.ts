@@ -15,7 +15,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { SignJWT } from 'jose'
 import { writeAdapter } from './adapter.ts'
+import { NetworkLine } from './network-line.ts'
 import { Program, root } from './program.ts'
+import { randomOf } from './random.ts'
 import { type Store, startPostgres, startRedis } from './stores.ts'
 import { until } from './timeline.ts'
 
@@ -23,6 +25,8 @@ export const worldNames = ['embedded', 'redis', 'tokens', 'views'] as const
 export type WorldName = (typeof worldNames)[number]
 
 export interface World {
+  /** Of each node to Redis, in the order of nodes; none in a world without. */
+  readonly storeLines: readonly NetworkLine[]
   readonly name: WorldName
   readonly nodes: readonly RelayNode[]
   readonly redis: Store | null
@@ -41,6 +45,7 @@ const tokenSeconds = 2
 const secret = 'a secret of more than thirty-two bytes, for convergence'
 const readyMsMax = 60_000
 const skewMs = 90_000
+const atOnce = { delayMs: 0, jitterMs: 0, bytesPerSecond: 0 }
 
 const settings: Readonly<Record<string, string>> = {
   HOST: '127.0.0.1',
@@ -76,14 +81,21 @@ export async function startWorld(name: WorldName): Promise<World> {
     const environment = {
       ...settings,
       DATA_DIR: join(folder, 'data'),
-      ...(redis !== null && { REDIS_URL: redis.url }),
       ...(postgres !== null && { DATABASE_URL: postgres.url, ADAPTERS: adapters }),
       ...(name === 'tokens' && { JWT_SECRET: secret }),
     }
-    const nodes = Array.from(
-      { length: usesRedis ? 2 : 1 },
-      (_, i) => new RelayNode(`node ${i + 1}`, environment, i === 0 ? 0 : skewMs),
-    )
+    const storeLines: NetworkLine[] = []
+    const nodes: RelayNode[] = []
+    for (let i = 0; i < (redis === null ? 1 : 2); i++) {
+      const own: Record<string, string> = { ...environment }
+      if (redis !== null) {
+        const line = await NetworkLine.open(() => Number(new URL(redis.url).port), atOnce, randomOf(i))
+        closing.push(() => line.close())
+        storeLines.push(line)
+        own['REDIS_URL'] = `redis://127.0.0.1:${line.port}`
+      }
+      nodes.push(new RelayNode(`node ${i + 1}`, own, i === 0 ? 0 : skewMs))
+    }
     for (const node of nodes) {
       await node.start()
       closing.push(() => node.stop())
@@ -91,6 +103,7 @@ export async function startWorld(name: WorldName): Promise<World> {
     return {
       name,
       nodes,
+      storeLines,
       redis,
       postgres,
       token: (subject, seconds = tokenSeconds) =>
