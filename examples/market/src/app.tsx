@@ -59,7 +59,7 @@ function Badge({ shelf }: { readonly shelf: OnShelf }) {
     : {
         tone: 'away',
         icon: 'away',
-        text: pending === 0 ? 'No connection' : `No connection; ${changes} kept here`,
+        text: pending === 0 ? 'No connection' : `No connection · ${pending} kept here`,
       }
   return (
     <output className="badge" data-tone={said.tone} aria-live="polite">
