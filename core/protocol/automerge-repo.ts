@@ -76,8 +76,8 @@ export interface Ephemeral {
 const tokensMax = 4_096
 /** Ids of peers, sessions and storages: automerge-repo makes them of 15 to 40 characters. */
 export const idLengthMax = 256
-/** In one message. */
-export const storageIdsMax = 1_000
+/** In one message, and of one peer. */
+export const storageIdsMax = 100
 
 /** Throws `malformed_frame`. */
 export function decodeClientFrame(frame: Uint8Array): ClientMessage {

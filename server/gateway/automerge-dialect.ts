@@ -14,12 +14,18 @@
 import type { AutomergeCoverage } from '../../core/engine/automerge/coverage.ts'
 import { outlineOf } from '../../core/engine/automerge/outline.ts'
 import { encodeSyncMessage, Filter } from '../../core/engine/automerge/sync-message.ts'
-import { encodeTarget, syncMessageHead, unavailableMessage } from '../../core/protocol/automerge-repo.ts'
+import {
+  encodeTarget,
+  syncMessageHead,
+  type Untargeted,
+  unavailableMessage,
+} from '../../core/protocol/automerge-repo.ts'
 import { TidemarkError } from '../../core/protocol/error-codes.ts'
 import type { Entry } from '../log/log.ts'
 import type { Joined } from '../room/catch-up.ts'
 import type { Dialect } from '../room/dialect.ts'
 import type { Room } from '../room/room.ts'
+import { isAboutHeads } from './automerge-remote-heads.ts'
 import { frameHeaderBytes, writeFrameHeader } from './websocket-frame.ts'
 
 export const automergeEngine = 'automerge'
@@ -60,8 +66,9 @@ export class RoomFrames {
     return unavailableMessage(this.senderId, this.documentId)
   }
 
-  broadcast(payload: string): Uint8Array {
-    if (this.heard?.payload !== payload) this.heard = { payload, message: Buffer.from(payload, 'base64') }
+  ephemeral(payload: string): Uint8Array {
+    if (this.heard?.payload !== payload)
+      this.heard = { payload, message: Buffer.from(payload.slice(1), 'base64') }
     return this.heard.message
   }
 
@@ -121,11 +128,14 @@ export class AutomergeDialect implements Dialect {
   readonly presenceBeforeJoin = false
   private readonly frames: RoomFrames
   private readonly target: Uint8Array
+  private readonly hear: (payload: string) => Untargeted | null
   /** What the peer was told last. */
   told: Told | null = null
 
-  constructor(frames: RoomFrames, peerId: string) {
+  /** `hear`: what is said among sessions about heads, as a message for this peer. */
+  constructor(frames: RoomFrames, peerId: string, hear: (payload: string) => Untargeted | null) {
     this.frames = frames
+    this.hear = hear
     this.target = encodeTarget(peerId)
   }
 
@@ -161,9 +171,10 @@ export class AutomergeDialect implements Dialect {
     return nothing
   }
 
-  /** An ephemeral message of another peer. */
+  /** An ephemeral message of another peer, or about heads. */
   broadcast(payload: string): Uint8Array {
-    return Buffer.concat(this.framed([this.frames.broadcast(payload)]))
+    const message = isAboutHeads(payload) ? this.hear(payload) : this.frames.ephemeral(payload)
+    return message === null ? nothing : Buffer.concat(this.framed([message]))
   }
 
   private framed(message: readonly Uint8Array[]): Uint8Array[] {

@@ -27,6 +27,7 @@ import { Rate } from '../room/rate.ts'
 import type { Room } from '../room/room.ts'
 import { Session, type UnnamedUpdates } from '../room/session.ts'
 import { AutomergeDialect, automergeEngine, type RoomFrames } from './automerge-dialect.ts'
+import { RemoteHeads } from './automerge-remote-heads.ts'
 import { AutomergeSync } from './automerge-sync.ts'
 import { assertReadable, type DoorContext, toldOf } from './door.ts'
 import { MessageRow } from './message-row.ts'
@@ -40,6 +41,10 @@ export interface Documents {
   /** The server's, to this peer. */
   readonly serverId: string
   readonly updateBytesMax: number
+  /** Of the peer. */
+  readonly storageId: string | null
+  /** Storages whose heads it wants to hear of. */
+  readonly subscriptions: ReadonlySet<string>
   /** For this document. */
   identify(document: DocumentId): Promise<Identity>
   /** Somebody who may read a document of this socket. Throws `rate_limited`. */
@@ -59,11 +64,12 @@ interface Entered {
   readonly room: Room
   readonly session: Session
   readonly sync: AutomergeSync
+  readonly remoteHeads: RemoteHeads
 }
 
 /** What a new connection would not mend: the next one would fail alike, and all documents of the socket with it. */
 const endsAlone: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['document_unreadable', 'rate_limited'])
-/** Ephemeral messages of one session, which go to all others: as many as ten seconds of these at once. */
+/** What one session says to all others, ephemeral or about heads: as many as ten seconds of these at once. */
 const broadcastLimits = { sessionMessagesPerSecondMax: 100, sessionBytesPerSecondMax: 256 * 1024 }
 /** Of a peer's process; it has one. */
 const ephemeralSessionsMax = 8
@@ -128,7 +134,13 @@ export class AutomergeDocument {
     if (this.closed) return
     const { room } = this.enter(identity, takesDocuments)
     await room.opened
+    this.subscribed(this.among.subscriptions)
     await this.line.writable()
+  }
+
+  /** Its peer wants to hear of the heads of these storages. */
+  subscribed(storageIds: Iterable<string>): void {
+    this.entered?.remoteHeads.subscribed(storageIds)
   }
 
   private enter(identity: Identity, takesDocuments: boolean): Entered {
@@ -137,18 +149,27 @@ export class AutomergeDocument {
     const { peerId, updateBytesMax } = this.among
     rooms.enter(this.document, (room) => {
       const frames = this.among.framesOf(room, this.documentId, takesDocuments)
-      const dialect = new AutomergeDialect(frames, peerId)
+      const remoteHeads = this.remoteHeadsIn(room)
+      const dialect = new AutomergeDialect(frames, peerId, (payload) => remoteHeads.hear(payload))
       const close = (code: ErrorCode, reason: string): void => this.end(code, reason)
       const { document } = this
       const options = { dialect, socket, flow, drain, limits, close, identity, document }
       const begin = (unnamed: UnnamedUpdates): Session =>
         new Session({ ...options, engine: automergeEngine, echo: false, unnamed })
       const sync = new AutomergeSync(room, dialect, this.line, updateBytesMax, begin)
-      this.entered = { room, session: sync.session, sync }
+      this.entered = { room, session: sync.session, sync, remoteHeads }
       return sync.session
     })
     if (this.entered === null) throw new Error('not in a room')
     return this.entered as Entered
+  }
+
+  private remoteHeadsIn(room: Room): RemoteHeads {
+    const { storageId, subscriptions, serverId } = this.among
+    const send = (payload: string): void => {
+      if (this.entered !== null && !this.closed) this.broadcast(room, this.entered.session, payload)
+    }
+    return new RemoteHeads({ storageId, subscriptions, serverId, documentId: this.documentId, send })
   }
 
   // --- what comes -------------------------------------------------------------------------------
@@ -168,8 +189,9 @@ export class AutomergeDocument {
     }
   }
 
-  private sync({ sync }: Entered, data: Uint8Array, asks: boolean): void {
+  private sync({ sync, remoteHeads }: Entered, data: Uint8Array, asks: boolean): void {
     const message = decodeSyncMessage(data)
+    remoteHeads.changed(message.heads)
     if (message.changes.length > 0) this.submit(sync, message)
     if (this.closed) return
     sync.receive(message, data, asks).catch((error: unknown) => this.fail(error))
@@ -187,23 +209,27 @@ export class AutomergeDocument {
   }
 
   private relay({ room, session }: Entered, ephemeral: Ephemeral): void {
-    const { sessionId, count, data } = ephemeral
+    const { sessionId, count } = ephemeral
     const last = this.counts.get(sessionId)
     if (last !== undefined && count <= last) return
     if (last === undefined && this.counts.size >= ephemeralSessionsMax)
       this.counts.delete(this.counts.keys().next().value!)
     this.counts.set(sessionId, count)
+    this.broadcast(room, session, `e${Buffer.from(ephemeralMessage(ephemeral)).toString('base64')}`)
+  }
+
+  /** More than is allowed is lost, as it may be: whatever is ephemeral comes again. */
+  private broadcast(room: Room, session: Session, payload: string): void {
     this.broadcastRate ??= new Rate(broadcastLimits, Date.now())
-    // Lost, as it may be: whatever is ephemeral comes again.
-    if (this.broadcastRate.take(data.length, Date.now()) > 0)
-      return this.context.metrics.refused('rate_limited')
-    room.broadcast.send(session, Buffer.from(ephemeralMessage(ephemeral)).toString('base64'))
+    if (this.broadcastRate.take(payload.length, Date.now()) === 0) room.broadcast.send(session, payload)
+    else this.context.metrics.refused('rate_limited')
   }
 
   // --- who it is --------------------------------------------------------------------------------
 
   /** Ends rights whose time is over. */
   beat(nowMs: number): void {
+    this.entered?.remoteHeads.beat(nowMs)
     const { identity } = this
     if (identity === null || identity.expiresMs === null || nowMs < identity.expiresMs) return
     // The token stands in the URL: only another connection can bring another one.

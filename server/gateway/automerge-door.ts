@@ -3,6 +3,7 @@
  *
  *   frame → flow (rate) → message ─▶ join: who it is, once; again: everything anew
  *                                 ├▶ sync, request, ephemeral: its document, which begins with the first one
+ *                                 ├▶ subscription: whose heads it wants to hear of
  *                                 └▶ of another sender, before the join, of a later version: ignored
  *
  * - The token stands in the URL and is checked before the handshake; what it may do is asked for each document.
@@ -19,6 +20,7 @@ import {
   errorMessage,
   peerMessage,
   protocolVersion,
+  storageIdsMax,
   type Untargeted,
   unavailableMessage,
 } from '../../core/protocol/automerge-repo.ts'
@@ -75,6 +77,8 @@ export function acceptAutomerge(arrival: AutomergeArrival, context: AutomergeCon
 class AutomergeConnection implements Connection, Documents, Peer {
   readonly pingEveryMs = pingEveryMs
   readonly serverId: string
+  storageId: string | null = null
+  readonly subscriptions = new Set<string>()
   private readonly ws: WebSocket
   private readonly context: AutomergeContext
   private readonly bearer: Bearer
@@ -121,11 +125,12 @@ class AutomergeConnection implements Connection, Documents, Peer {
   private take(message: ClientMessage, bytes: number): void {
     if (message.type === 'join') return this.join(message)
     if (message.senderId !== this.joined?.peerId) return
+    if (message.type === 'remote-subscription-change') return this.subscribe(message.add, message.remove)
     if (message.type === 'sync' || message.type === 'request' || message.type === 'ephemeral')
       this.toDocument(message, bytes + waitingMessageBytes)
   }
 
-  private join({ senderId, versions }: Extract<ClientMessage, { type: 'join' }>): void {
+  private join({ senderId, versions, metadata: theirs }: Extract<ClientMessage, { type: 'join' }>): void {
     const target = encodeTarget(senderId)
     if (versions !== null && !versions.includes(protocolVersion)) {
       this.write(errorMessage(this.serverId, 'unsupported protocol version'), target)
@@ -134,10 +139,22 @@ class AutomergeConnection implements Connection, Documents, Peer {
     this.forget()
     const subject = this.bearer.identity?.subject ?? ''
     this.joined = { peerId: senderId, subject, target }
+    this.storageId = theirs.isEphemeral === true ? null : (theirs.storageId ?? null)
+    this.subscriptions.clear()
     this.context.shared.peers.enter(subject, senderId, this)
     // A storage that outlives the connection: what peers remember of it saves them from telling everything again.
     const metadata = { storageId: this.serverId, isEphemeral: false }
     this.write(peerMessage(this.serverId, metadata), target)
+  }
+
+  private subscribe(add: readonly string[], remove: readonly string[]): void {
+    const { subscriptions } = this
+    for (const storageId of remove) subscriptions.delete(storageId)
+    const added = add.filter((storageId) => !subscriptions.has(storageId))
+    if (subscriptions.size + added.length > storageIdsMax)
+      throw new TidemarkError('rate_limited', `More than ${storageIdsMax} storages subscribed to`)
+    for (const storageId of added) subscriptions.add(storageId)
+    for (const document of this.documents.values()) document.subscribed(added)
   }
 
   private toDocument(message: DocumentMessage, bytes: number): void {

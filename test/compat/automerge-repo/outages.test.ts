@@ -8,7 +8,15 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { type RedisServer, startRedisServer } from '../../support/redis-server.ts'
 import { type RelayProcess, startRelay } from '../../support/relay-process.ts'
 import { until } from '../../support/wait.ts'
-import { type Note, note, RepoPeer, untilLines, write } from './peers.ts'
+import {
+  MemoryStorageAdapter,
+  type Note,
+  note,
+  type PeerOptions,
+  RepoPeer,
+  untilLines,
+  write,
+} from './peers.ts'
 import { RawPeer } from './raw-peer.ts'
 
 let folder: string
@@ -43,8 +51,8 @@ afterAll(async () => {
   rmSync(folder, { recursive: true })
 })
 
-const connect = ({ webSocketUrl }: RelayProcess): RepoPeer => {
-  const peer = new RepoPeer(webSocketUrl)
+const connect = ({ webSocketUrl }: RelayProcess, options: PeerOptions = {}): RepoPeer => {
+  const peer = new RepoPeer(webSocketUrl, options)
   opened.push(peer)
   return peer
 }
@@ -132,6 +140,24 @@ test('a document that was pushed whole over HTTP is found, and edited', async ()
   write(ours as DocHandle<Note>, 'after')
   await untilLines(theirs as DocHandle<Note>, 'before', 'after')
   await a.saved(ours as DocHandle<Note>)
+})
+
+test('heads of a peer are told to who subscribed to its storage, on another node and on the same', async () => {
+  const gossips = { enableRemoteHeadsGossiping: true, isEphemeral: false }
+  const storing = (node: number): RepoPeer =>
+    connect(nodes[node]!, { ...gossips, storage: new MemoryStorageAdapter() })
+  const [a, b, c] = [storing(0), storing(1), connect(nodes[0]!, gossips)]
+  const ours = a.create('watched')
+  await a.saved(ours)
+  const [theirs, third] = [await b.open(ours.url), await c.open(ours.url)]
+  const storageId = (await b.repo.storageId())!
+  for (const peer of [a, c]) peer.repo.subscribeToRemotes([storageId])
+  write(theirs, 'seen')
+  for (const handle of [ours, third])
+    await until('told of b', () => {
+      const told = handle.getSyncInfo(storageId)?.lastHeads
+      return JSON.stringify(told) === JSON.stringify(theirs.heads()) && handle.doc().lines.length === 1
+    })
 })
 
 test('two nodes: changes, news of a document and ephemeral messages pass between them', async () => {

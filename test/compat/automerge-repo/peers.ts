@@ -6,7 +6,9 @@ import {
   type PeerId,
   Repo,
   type RepoConfig,
+  type StorageAdapterInterface,
   type StorageId,
+  type StorageKey,
 } from '@automerge/automerge-repo'
 import { WebSocketClientAdapter } from '@automerge/automerge-repo-network-websocket'
 import { until } from '../../support/wait.ts'
@@ -101,6 +103,31 @@ export class RepoPeer {
   async close(): Promise<void> {
     // An adapter that is away cannot be sent away.
     if (this.adapter.socket !== undefined) await this.repo.shutdown()
+  }
+}
+
+/** Where a peer keeps its documents, as a browser would. */
+export class MemoryStorageAdapter implements StorageAdapterInterface {
+  private readonly chunks = new Map<string, { key: StorageKey; data: Uint8Array }>()
+
+  async load(key: StorageKey): Promise<Uint8Array | undefined> {
+    return this.chunks.get(key.join('/'))?.data
+  }
+
+  async save(key: StorageKey, data: Uint8Array): Promise<void> {
+    this.chunks.set(key.join('/'), { key, data })
+  }
+
+  async remove(key: StorageKey): Promise<void> {
+    this.chunks.delete(key.join('/'))
+  }
+
+  async loadRange(prefix: StorageKey): Promise<{ key: StorageKey; data: Uint8Array }[]> {
+    return [...this.chunks.values()].filter(({ key }) => prefix.every((part, i) => key[i] === part))
+  }
+
+  async removeRange(prefix: StorageKey): Promise<void> {
+    for (const { key } of await this.loadRange(prefix)) await this.remove(key)
   }
 }
 
