@@ -19,9 +19,9 @@ interface Waiting {
 }
 
 export interface Since {
-  /** Some of what is lacking is in the snapshot, and can be had from there only: its bytes come first. */
+  /** Some of what is lacking is so deep in the snapshot that it comes whole: its bytes come first. */
   readonly snapshot: boolean
-  /** Chunks of the tail, causes before effects. What `snapshot` brings is not among them. */
+  /** Chunks, causes before effects. What `snapshot` brings is not among them. */
   readonly changes: readonly Uint8Array[]
 }
 
@@ -171,10 +171,11 @@ export class ChangeGraph {
     return number < 0 ? [] : Array.from(this.depNumbers(number), (dep) => this.table.at(dep))
   }
 
-  /** The chunk of a change of the tail. Null: it is in the snapshot, or not there. */
+  /** The chunk of a change of the tail, or of the latest ones in the snapshot. Null: it is deeper in the snapshot, or not there. */
   chunkOf(hash: Uint8Array): Uint8Array | null {
     const number = this.table.find(hash)
     if (number >= this.snapshotCount) return this.chunks[number - this.snapshotCount] ?? null
+    if (number >= 0) return this.base!.recent.at(number - this.snapshotCount) ?? null
     return this.waiting.get(hex(hash))?.change.bytes ?? null
   }
 
@@ -198,18 +199,20 @@ export class ChangeGraph {
    */
   since(heads: readonly Uint8Array[]): Since {
     const marks = this.ancestors(heads)
-    const inSnapshot = marks.indexOf(0)
-    const snapshot =
-      this.snapshot !== null &&
-      ((inSnapshot >= 0 && inSnapshot < this.snapshotCount) || this.waitingInSnapshot.size > 0)
+    const recent = this.base?.recent ?? []
+    const recentFrom = this.snapshotCount - recent.length
+    const first = marks.indexOf(0)
+    const snapshot = first >= 0 && first < recentFrom
     const changes: Uint8Array[] = []
     for (const { bytes, heads: own } of this.documents.values())
       if (own.length > 0 && !everyHash(own, (one) => heads.some((head) => compare(head, one) === 0)))
         changes.push(bytes)
+    if (!snapshot)
+      for (const [i, chunk] of recent.entries()) if (marks[recentFrom + i] === 0) changes.push(chunk)
     for (let number = this.snapshotCount; number < marks.length; number++)
       if (marks[number] === 0) changes.push(this.chunks[number - this.snapshotCount]!)
     for (const [name, { change }] of this.waiting)
-      if (!this.waitingInSnapshot.has(name)) changes.push(change.bytes)
+      if (!snapshot || !this.waitingInSnapshot.has(name)) changes.push(change.bytes)
     return { snapshot, changes }
   }
 

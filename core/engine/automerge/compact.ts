@@ -12,6 +12,9 @@ import { outlineOf } from './outline.ts'
 import { type SnapshotIndex, writeIndex } from './snapshot-index.ts'
 import { type Handle, newHandle } from './wasm.ts'
 
+/** Kept beside a snapshot, for those who lack little of it. */
+const recentBytesMax = 256 * 1024
+
 export function compact(updates: readonly Uint8Array[]): IndexedState {
   const bytes = withHandle(updates, (handle) => handle.save())
   return { bytes, index: indexOf(bytes) }
@@ -61,8 +64,27 @@ function read(handle: Handle, documentBytes: number): SnapshotIndex {
     lastOps[i] = meta.maxOp
     depStart[i + 1] = deps.length
   }
+  const recent = recentOf(
+    handle,
+    metas.map(({ hash }) => hash),
+    documentBytes,
+  )
   const index = { documentBytes, actors: [...actors.keys()], actorOf, depStart }
-  return { ...index, deps: Int32Array.from(deps), lastOps, hashes }
+  return { ...index, deps: Int32Array.from(deps), lastOps, hashes, recent }
+}
+
+/** As many of the last changes as are less to send than the document. */
+function recentOf(handle: Handle, hashes: readonly string[], documentBytes: number): Uint8Array[] {
+  const recent: Uint8Array[] = []
+  let left = Math.min(recentBytesMax, documentBytes / 2)
+  for (let i = hashes.length - 1; i >= 0; i--) {
+    const chunk = handle.getChangeByHash(hashes[i]!)
+    if (chunk === null) throw unreadable('Automerge does not know a change that it has')
+    left -= chunk.length
+    if (left < 0) break
+    recent.push(chunk)
+  }
+  return recent.reverse()
 }
 
 /** Throws `document_unreadable`. The handle is of no use afterwards. */

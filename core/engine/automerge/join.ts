@@ -1,7 +1,7 @@
 /**
- * What a replica lacks, from the snapshot and the tail: changes of the tail one by one, as their senders made them; of the
- * snapshot all or nothing, since single changes can be had from it only by building the document. A replica that lacks
- * something in it gets it whole, and takes what it does not have: Automerge's own format makes that about the size of the text.
+ * What a replica lacks, from the snapshot and the tail: changes of the tail one by one, as their senders made them, and so the
+ * latest of the snapshot, which its index has. Others could be had from a snapshot only by building the document: a replica
+ * that lacks one of them gets it whole, and takes what it does not have, which Automerge does at the cost of a load.
  *
  * Graphs are remembered by the array of the tail, which may only grow: joiners of a room pay for what has come since.
  */

@@ -2,12 +2,15 @@
  * What is kept beside a saved document, so that joins, coverage and sync need no document: the hashes of its changes, which
  * Automerge does not store (it computes them while loading), and what each builds on.
  *
- *   index   = format:uint8 documentBytes:varUint actors:list n:varUint n×change hashes:32×n
- *   change  = actor:varUint rise:varUint deps:varUint deps×(distance:varUint)    -- a change with 0 for `deps` builds on the one before
+ *   index   = format:uint8 documentBytes:varUint actors:list n:varUint n×change hashes:32×n recent:list
+ *   change  = actor:varUint rise:varUint deps:varUint deps×(distance:varUint)
  *
- * `rise`: by how much its last operation's number is above all numbers of what it builds on. `distance` goes back from the change's own number; numbers ascend from what is built on to what builds. The changes of an actor
- * are in the order of their `seq`, which counts from 1. Behind the first `documentBytes` of the state are chunks of changes that
- * wait for others. A change with no dependency has 1 for `deps` and distance 0.
+ * - Changes are numbered from what is built on to what builds, those of an actor in the order of their `seq`, from 1 on.
+ * - `rise`: by how much the number of its last operation is above all numbers of what it builds on.
+ * - `distance` goes back from the change's own number. 0 for `deps` means the change before; a change that builds on
+ *   nothing has 1 for `deps` and 0 for `distance`.
+ * - `recent`: chunks of the last so many changes, for those who lack no others.
+ * - Behind the first `documentBytes` of the state are chunks of changes that wait for others.
  */
 import { ByteReader, ByteWriter, MalformedBytes } from '../../bytes.ts'
 import { TidemarkError } from '../../protocol/errors.ts'
@@ -26,10 +29,12 @@ export interface SnapshotIndex {
   /** Of each change, the number of its last operation. */
   readonly lastOps: Float64Array
   readonly hashes: Uint8Array
+  /** Chunks of the last so many changes. */
+  readonly recent: readonly Uint8Array[]
 }
 
 export function writeIndex(index: SnapshotIndex): Uint8Array {
-  const { documentBytes, actors, actorOf, depStart, deps, lastOps, hashes } = index
+  const { documentBytes, actors, actorOf, depStart, deps, lastOps, hashes, recent } = index
   const writer = new ByteWriter(64 + hashes.length + actorOf.length * 4)
   writer.uint8(indexFormat).varUint(documentBytes).varUint(actors.length)
   for (const actor of actors) writer.varString(actor)
@@ -46,7 +51,9 @@ export function writeIndex(index: SnapshotIndex): Uint8Array {
       for (const dep of own) writer.varUint(i - dep)
     }
   }
-  return writer.raw(hashes).finish()
+  writer.raw(hashes).varUint(recent.length)
+  for (const chunk of recent) writer.varBytes(chunk)
+  return writer.finish()
 }
 
 /** Throws `document_unreadable`: indexes come from our own log. */
@@ -90,6 +97,9 @@ function read(reader: ByteReader): SnapshotIndex {
     lastOps[i]! += rise
   }
   const hashes = reader.take(n * hashBytes)
+  const recentCount = reader.varUint()
+  if (recentCount > n) throw new MalformedBytes('list out of range')
+  const recent = Array.from({ length: recentCount }, () => reader.varBytes())
   if (reader.remaining > 0) throw new MalformedBytes('bytes after the end')
-  return { documentBytes, actors, actorOf, depStart, deps: Int32Array.from(deps), lastOps, hashes }
+  return { documentBytes, actors, actorOf, depStart, deps: Int32Array.from(deps), lastOps, hashes, recent }
 }
