@@ -21,16 +21,16 @@ export interface Naming {
 export function parseRename(expression: string): Rename | null {
   const sign = expression[1]
   if (expression[0] !== 's' || sign === undefined || /[\w\s\\]/.test(sign)) return null
-  const [pattern, replacement, flags, ...more] = expression
-    .slice(2)
-    .split(new RegExp(`(?<!\\\\)\\${sign}`))
-    .map((part) => part.replaceAll(`\\${sign}`, sign))
+  const [pattern, replacement, flags, ...more] = expression.slice(2).split(new RegExp(`(?<!\\\\)\\${sign}`))
   if (pattern === undefined || replacement === undefined || flags === undefined || more.length > 0)
     return null
   if (!/^[giu]*$/.test(flags)) return null
   try {
-    const expressionOf = new RegExp(pattern, flags)
-    return (name) => name.replace(expressionOf, replacement)
+    // What means something in a pattern keeps its backslash: it stands for itself there.
+    const isSpecial = /[$()*+./?[\\\]^{|}]/.test(sign)
+    const matched = new RegExp(isSpecial ? pattern : pattern.replaceAll(`\\${sign}`, sign), flags)
+    const written = replacement.replaceAll(`\\${sign}`, sign)
+    return (name) => name.replace(matched, written)
   } catch {
     // No pattern of JavaScript's.
     return null

@@ -1,6 +1,14 @@
 /** The package as an app gets it: packed, unpacked elsewhere, imported and type-checked by each of its entry points. */
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -107,6 +115,16 @@ test.each(['nodenext', 'bundler'])(
     expect(run).toThrow()
   },
 )
+
+test('its command line runs where it is installed', () => {
+  const { bin } = JSON.parse(readFileSync(join(app, 'node_modules/tidemark/package.json'), 'utf8')) as {
+    bin: { tidemark: string }
+  }
+  const program = join(app, 'node_modules/tidemark', bin.tidemark)
+  expect(readFileSync(program, 'utf8')).toMatch(/^#!\/usr\/bin\/env node\n/)
+  const help = execFileSync(process.execPath, [program, '--help'], { cwd: app, encoding: 'utf8' })
+  expect(help).toMatch(/import .*\n.*export /)
+})
 
 test('nothing else of it can be imported', async () => {
   writeFileSync(join(app, 'inside.mjs'), "await import('tidemark/dist/server/config.js')")

@@ -15,6 +15,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { LeveldbPersistence } from 'y-leveldb'
 import * as Y from 'yjs'
 import { type RelayProcess, startRelay } from '../support/relay-process.ts'
 import { token, tokenSecret } from '../support/tokens.ts'
@@ -409,6 +410,31 @@ describe('an import that was ended', () => {
       await again.kill9()
     }
   })
+})
+
+test('a document larger than an update may be comes in the pieces in which its source has it', async () => {
+  const small = await startRelay({ DATA_DIR: join(folder, 'data'), UPDATE_BYTES_MAX: '1024' })
+  try {
+    const doc = new Y.Doc()
+    const other = new Y.Doc()
+    const path = join(folder, 'leveldb')
+    await makeYLevelDb(path, { pieces: doc })
+    other.getText('text').insert(0, 'z'.repeat(2000))
+    const persistence = new LeveldbPersistence(path)
+    const [first, second] = [new Y.Doc(), new Y.Doc()]
+    first.getText('text').insert(0, 'x'.repeat(900))
+    second.getText('text').insert(0, 'y'.repeat(900))
+    for (const one of [first, second]) await persistence.storeUpdate('pieces', Y.encodeStateAsUpdate(one))
+    await persistence.storeUpdate('whole', Y.encodeStateAsUpdate(other))
+    await persistence.destroy()
+    const { code, stderr } = await runCli(['import', path, '--url', small.url])
+    expect(stderr).toMatch(/^failed {2}whole: .*\(update_too_large\)$/m)
+    expect(stderr).toMatch(/^1 document .* 1 failed\.$/m)
+    expect(code).toBe(1)
+    expect((await held('pieces', small)).getText('text').length).toBe(1800)
+  } finally {
+    await small.kill9()
+  }
 })
 
 test('a token is used and never shown, and what it does not allow is said', async () => {
