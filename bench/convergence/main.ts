@@ -6,6 +6,8 @@
  *
  *   --replay file   plays a saved history again, `--runs` times
  *   --mutants       breaks the product in known ways, in copies, and demands that each is noticed
+ *   --verbose       prints timelines while they grow
+ *   --no-shrink     leaves the first history that goes wrong as it is
  *   --report        writes results and charts to docs/convergence/ as well
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -17,6 +19,7 @@ import { profileNames } from './profiles.ts'
 import { root } from './program.ts'
 import { type Regression, save } from './regressions.ts'
 import { reportOf, tableOf, writeCharts } from './report.ts'
+import { Timeline } from './timeline.ts'
 import { worldNames } from './world.ts'
 
 const { values } = parseArgs({
@@ -30,6 +33,7 @@ const { values } = parseArgs({
     mutants: { type: 'boolean', default: false },
     mutant: { type: 'string' },
     report: { type: 'boolean', default: false },
+    verbose: { type: 'boolean', default: false },
     'no-shrink': { type: 'boolean', default: false },
   },
 })
@@ -114,6 +118,9 @@ async function playAgain(path: string): Promise<number> {
   return 0
 }
 
+if (values.verbose)
+  Timeline.onLine = ({ atMs, step, who, what }) =>
+    void process.stdout.write(`${(atMs / 1000).toFixed(3)} s  #${step}  ${who}  ${what}\n`)
 if (values.replay !== undefined) process.exit(await playAgain(values.replay))
 else if (values.mutants || values.mutant !== undefined)
   process.exit(await catchMutants(values.mutant ?? null))

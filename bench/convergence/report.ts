@@ -1,5 +1,9 @@
 /** What histories came to: by profile and by kind of client, as an object, a table, and charts. */
+import { writeFileSync } from 'node:fs'
+import { cpus, loadavg, totalmem } from 'node:os'
+import { join } from 'node:path'
 import type { Done } from './campaign.ts'
+import { type Chart, chartOf } from './charts.ts'
 import { Tally } from './timeline.ts'
 
 export interface ProfileReport {
@@ -10,11 +14,15 @@ export interface ProfileReport {
   readonly convergeP50Ms: number
   readonly convergeP99Ms: number
   readonly convergeMaxMs: number
-  /** On the line, both directions, of all clients of a kind. */
+  /** On the line of one client, both directions, by kind. */
   readonly bytes: Readonly<Record<string, number>>
 }
 
 export interface Report {
+  readonly machine: string
+  /** Processes that wanted a core at the end: how busy the machine was otherwise. */
+  readonly load: string
+  readonly at: string
   readonly seed: number
   readonly minutes: number
   readonly histories: number
@@ -37,7 +45,13 @@ export function reportOf(done: readonly Done[], tookMs: number, seed: number): R
     worlds.add(world)
   }
   const names = [...new Set(done.map(({ profile }) => profile))]
+  const [core] = cpus()
   return {
+    machine: `${cpus().length} × ${core?.model ?? 'unknown'}, ${Math.round(totalmem() / 2 ** 30)} GB, Node ${process.version}`,
+    load: loadavg()
+      .map((load) => load.toFixed(1))
+      .join(', '),
+    at: new Date().toISOString(),
     seed,
     minutes: round(tookMs / 60_000),
     histories: done.length,
@@ -78,7 +92,7 @@ export function tableOf(report: Report): string {
     String(of.edits),
     String(of.convergeP50Ms),
     String(of.convergeP99Ms),
-    ...Object.values(of.bytes).map((bytes) => (bytes / Math.max(1, of.edits)).toFixed(0)),
+    ...Object.keys(of.bytes).map((kind) => bytesPerEdit(of, kind).toFixed(0)),
   ])
   const kinds = Object.keys(Object.values(report.profiles)[0]?.bytes ?? {})
   const head = [
@@ -104,7 +118,38 @@ function tabulate(head: readonly string[], rows: readonly (readonly string[])[])
   return line(head) + line(widths.map((width) => '-'.repeat(width))) + rows.map(line).join('')
 }
 
-export function writeCharts(_report: Report, _folder: string): void {}
+export function writeCharts({ profiles, faults }: Report, folder: string): void {
+  const all = Object.entries(profiles)
+  const groups = all.map(([name]) => name)
+  const kinds = Object.keys(all[0]?.[1].bytes ?? {})
+  const write = (name: string, chart: Chart): void =>
+    writeFileSync(join(folder, `${name}.svg`), chartOf(chart))
+  write('time-to-converge', {
+    title: 'From the end of all faults until every replica is equal',
+    unit: 'milliseconds',
+    groups,
+    series: [
+      { name: 'median', values: all.map(([, { convergeP50Ms }]) => convergeP50Ms) },
+      { name: '99 %', values: all.map(([, { convergeP99Ms }]) => convergeP99Ms) },
+    ],
+  })
+  write('bytes', {
+    title: 'On the line of one client, by kind',
+    unit: 'bytes for each edit of the history',
+    groups,
+    series: kinds.map((name) => ({ name, values: all.map(([, of]) => bytesPerEdit(of, name)) })),
+  })
+  const kindsOfFaults = Object.entries(faults).sort(([, a], [, b]) => b - a)
+  write('faults', {
+    title: 'What went wrong',
+    unit: 'times',
+    groups: kindsOfFaults.map(([name]) => name),
+    series: [{ name: 'times', values: kindsOfFaults.map(([, count]) => count) }],
+  })
+}
+
+const bytesPerEdit = ({ bytes, edits }: ProfileReport, kind: string): number =>
+  (bytes[kind] ?? 0) / Math.max(1, edits)
 
 const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0)
 const round = (value: number): number => Math.round(value * 100) / 100

@@ -14,9 +14,14 @@ export class Timeline {
   readonly lines: Line[] = []
   private readonly startedMs = performance.now()
 
+  /** Told of each line at once, for whoever waits for a history that hangs. */
+  static onLine: (line: Line) => void = () => undefined
+
   say(who: string, what: string): void {
     if (this.lines.length === linesMax) this.lines.shift()
-    this.lines.push({ atMs: performance.now() - this.startedMs, step: this.step, who, what })
+    const line = { atMs: performance.now() - this.startedMs, step: this.step, who, what }
+    this.lines.push(line)
+    Timeline.onLine(line)
   }
 
   /** `  1.204 s  #17  ann    types 5 characters (ann.4)` */
