@@ -10,7 +10,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { startChromium } from '../support/chromium.ts'
 import { type PostgresServer, start as startPostgres } from '../support/postgres-server.ts'
 import { type RelayProcess, startRelay } from '../support/relay-process.ts'
-import { tokenSecret } from '../support/tokens.ts'
+import { token, tokenSecret } from '../support/tokens.ts'
 import { until } from '../support/wait.ts'
 import { Trader } from './market.ts'
 
@@ -32,6 +32,7 @@ beforeAll(async () => {
     JWT_SECRET: tokenSecret,
     DATABASE_URL: postgres.url,
   })
+  await until('the views are there', viewsAreThere, 60_000)
   const enter = (subject: string, role: 'seller' | 'dealer'): Promise<Trader> =>
     Trader.enter(browser, relay, subject, role, errors)
   ;[ida, ravi, dora, dirk] = await Promise.all([
@@ -48,6 +49,16 @@ afterAll(async () => {
   rmSync(folder, { recursive: true })
 })
 afterEach(() => expect(errors.splice(0)).toEqual([]))
+
+/** Before, pages would ask again and again, each time later. */
+async function viewsAreThere(): Promise<boolean> {
+  const { status } = await fetch(`${relay.url}/v1/query`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${await token()}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ sql: 'select document from deals union select document from tidemark.intents' }),
+  })
+  return status === 200
+}
 
 const online = (isOnline: boolean, ...traders: Trader[]): Promise<unknown> =>
   Promise.all(traders.map((trader) => trader.isOnline(isOnline)))
@@ -156,6 +167,20 @@ test('who ships and who cancels at the same time: one of both, and what was buil
   await ida.page.getByText('Ravi had been first. The deal is cancelled.').first().waitFor()
   for (const name of ['Ship', 'Send the invoice', 'Cancel the deal'])
     expect(await ida.button(name).count(), name).toBe(0)
+})
+
+test('a bid is answered with another price, which only its dealer can accept', async () => {
+  const harvest = 'Spartan, orchard'
+  await ravi.makes({ harvest, asking: 110, tonnes: 5 })
+  await Promise.all([dora, dirk, ida].map((trader) => trader.opens(harvest)))
+  await dora.bids(100)
+  await ida.answers(100, 106)
+  await dora.bid(106).getByText('Ida to you').waitFor()
+  await dirk.bid(106).getByText('Ida to Dora').waitFor()
+  await dora.bid(100).getByText('Answered').waitFor()
+  for (const other of [dirk, ravi]) expect(await other.bid(106).getByRole('button').count()).toBe(0)
+  await dora.accepts(106)
+  for (const trader of [ida, ravi, dora, dirk]) await trader.bidIs(106, 'Accepted')
 })
 
 describe('with the keyboard alone', () => {

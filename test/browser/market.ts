@@ -102,6 +102,12 @@ export class Trader {
     return this.bid(price).getByRole('button', { name: 'Accept' }).click()
   }
 
+  async answers(price: number, other: number): Promise<void> {
+    await this.bid(price).getByRole('button', { name: 'Answer' }).click()
+    await this.page.getByLabel('Another price').fill(String(other))
+    await this.page.keyboard.press('Enter')
+  }
+
   async sells(tonnes: number): Promise<void> {
     await this.part('Stock').getByLabel('Sell, tonnes').fill(String(tonnes))
     await this.part('Stock').getByRole('button', { name: 'Sell', exact: true }).click()

@@ -142,6 +142,7 @@ test.each([
   'cancelled',
   'own_offer',
   'not_yours',
+  'not_party',
   'no_such_offer',
   'insufficient_rights',
   'not_holder',

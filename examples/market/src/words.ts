@@ -1,6 +1,6 @@
 /** What happened and why, as people would say it. */
 import type { Domain, Fact, Refusal } from 'tidemark/client/domain'
-import type { deals, Terms } from '../adapters/fields/deals.ts'
+import type { deals } from '../adapters/fields/deals.ts'
 
 type DealDomain = Pick<
   Domain<typeof deals>,
@@ -62,8 +62,6 @@ export function what({ type, payload }: Fact, deal: DealDomain): string {
   const amount = tonnes(terms.amount ?? 0)
   const [field = '', operation = ''] = type.split('.')
   switch (type) {
-    case 'bids.bid':
-      return `Bid ${price((payload as Terms).price)}`
     case 'bids.accept': {
       const offer = deal.fields.bids.value.offers.find(({ key }) => key === payload)
       return offer === undefined
@@ -138,8 +136,9 @@ export function refused({ reason, detail }: Refusal): string {
       return 'That was settled meanwhile.'
     case 'own_offer':
       return 'That bid is your own.'
+    case 'not_party':
     case 'not_yours':
-      return 'That is for whoever made the bid.'
+      return 'That is between the seller and whoever made the bid.'
     case 'no_such_offer':
     case 'unknown_version':
     case 'unknown_epoch':

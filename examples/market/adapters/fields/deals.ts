@@ -47,6 +47,7 @@ export const deals = {
     bids: offers<Terms>({
       isTerms: (payload) => isPrice((payload as Partial<Terms> | null)?.price),
       guard: mayAccept,
+      mayAnswer: sellers,
     }),
     state: workflow({
       states: ['open', 'shipped', 'invoiced', 'paid', 'cancelled'],
