@@ -85,6 +85,7 @@ export class AutomergeDocument {
   private closed = false
   private entered: Entered | null = null
   private broadcastRate: Rate | null = null
+  private silencedUntilMs = 0
   /** The count of the last ephemeral message, by session. */
   private readonly counts = new Map<string, number>()
   private renewing = false
@@ -220,9 +221,11 @@ export class AutomergeDocument {
 
   /** More than is allowed is lost, as it may be: whatever is ephemeral comes again. */
   private broadcast(room: Room, session: Session, payload: string): void {
-    this.broadcastRate ??= new Rate(broadcastLimits, Date.now())
-    if (this.broadcastRate.take(payload.length, Date.now()) === 0) room.broadcast.send(session, payload)
-    else this.context.metrics.refused('rate_limited')
+    const nowMs = Date.now()
+    if (nowMs < this.silencedUntilMs) return this.context.metrics.refused('rate_limited')
+    this.broadcastRate ??= new Rate(broadcastLimits, nowMs)
+    this.silencedUntilMs = nowMs + this.broadcastRate.take(payload.length, nowMs)
+    room.broadcast.send(session, payload)
   }
 
   // --- who it is --------------------------------------------------------------------------------
