@@ -100,18 +100,9 @@ export class TidemarkClient
   open<T>(documentId: string, options: { readonly engine: 'automerge' }): Promise<AutomergeHandle<T>>
   open(documentId: string, options?: { readonly engine?: WireEngine }): never {
     const id = parseDocumentId(documentId)
-    const opened =
-      options?.engine === 'automerge'
-        ? this.#handleOfAutomerge(id + automergeMark).then((handle) => this.#use(handle))
-        : this.#use(this.#handleOf(id))
-    return opened as never
-  }
-
-  #use(handle: DocumentHandle): DocumentHandle {
-    handle.uses++
-    this.#unused.get(handle)?.()
-    this.#unused.delete(handle)
-    return handle
+    return (
+      options?.engine === 'automerge' ? this.#openAutomerge(id + automergeMark) : this.#use(id)
+    ) as never
   }
 
   retry(): void {
@@ -162,22 +153,24 @@ export class TidemarkClient
   // --- documents ------------------------------------------------------------------------------------
 
   // Automerge is larger than all the rest: it comes with the first document that needs it.
-  async #handleOfAutomerge(key: string) {
-    const { AutomergeDocument } = await import('./automerge/document.ts')
-    const handle = this.#handleOf(key, AutomergeDocument)
-    this.onUnused()
-    return handle
+  async #openAutomerge(key: string): Promise<DocumentHandle> {
+    return this.#use(key, (await import('./automerge/document.ts')).AutomergeDocument)
   }
 
-  #handleOf(key: string, Kind = DocumentHandle): DocumentHandle {
+  #use(key: string, Kind = DocumentHandle): DocumentHandle {
     if (this.#closed !== null) throw new TidemarkError('invalid_request', 'The client is closed')
-    const known = this.#documents.get(key)
-    if (known !== undefined) return known
-    const handle = new Kind(key, this)
-    this.#documents.set(key, handle)
-    if (this.connection.state.wanted) return handle
-    if (!this.environment.online()) this.connection.tell({ kind: 'offline' })
-    this.connection.tell({ kind: 'want' })
+    let handle = this.#documents.get(key)
+    if (handle === undefined) {
+      handle = new Kind(key, this)
+      this.#documents.set(key, handle)
+    }
+    handle.uses++
+    this.#unused.get(handle)?.()
+    this.#unused.delete(handle)
+    if (!this.connection.state.wanted) {
+      if (!this.environment.online()) this.connection.tell({ kind: 'offline' })
+      this.connection.tell({ kind: 'want' })
+    }
     return handle
   }
 
@@ -229,10 +222,10 @@ export class TidemarkClient
     for (const id of next) {
       if (this.#documents.has(id)) continue
       this.log(id, 'earlier edits')
-      if (!id.endsWith(automergeMark)) this.#handleOf(id)
-      else this.#handleOfAutomerge(id).catch((error: unknown) => this.log(id, 'storage', String(error)))
+      const letGo = (handle: DocumentHandle): Promise<void> => handle.close()
+      if (!id.endsWith(automergeMark)) void letGo(this.#use(id))
+      else this.#openAutomerge(id).then(letGo, (error: unknown) => this.log(id, 'storage', String(error)))
     }
-    this.onUnused()
   }
 
   async #endAll(): Promise<void> {

@@ -79,13 +79,11 @@ class IndexedDbDocument implements DocumentStorage {
     this.#document = document
     this.#database = database
     this.#catalogue = catalogue
-    const lost = (why: string) => () => {
+    const lost = (): void => {
       this.#closeBoth()
-      onLost(new Error(why))
+      onLost(new Error('the database is deleted or closed'))
     }
-    database.onversionchange = lost('the database is deleted')
-    database.onclose = lost('the database is closed')
-    catalogue.onversionchange = lost('the database is deleted')
+    database.onversionchange = database.onclose = catalogue.onversionchange = lost
   }
 
   async load() {
