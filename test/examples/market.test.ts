@@ -114,7 +114,7 @@ test('what nobody has decided waits, and says what it follows', () => {
   expect(bids.value.state).toBe('open')
 })
 
-test('sellers accept bids; dealers do not, and nobody accepts what is no price', () => {
+test('sellers accept and answer bids; other dealers do not, and nobody accepts what is no price', () => {
   const [ida] = two()
   const dora = new Device('dora', 'dealer')
   const dirk = new Device('dirk', 'dealer')
@@ -125,6 +125,7 @@ test('sellers accept bids; dealers do not, and nobody accepts what is no price',
   const accept = ({ deal, acting }: Device) => deal.fields.bids.do.accept(key!, acting).refusal
   expect(accept(dirk)).toMatchObject({ reason: 'not_allowed' })
   expect(accept(dora)).toMatchObject({ reason: 'own_offer' })
+  expect(dirk.deal.fields.bids.do.counter(key!, { price: 90 }).refusal).toMatchObject({ reason: 'not_party' })
   expect(ida.deal.fields.bids.value.offers.map(({ terms }) => terms.price)).toEqual([100])
   expect(accept(ida)).toBeNull()
 })
