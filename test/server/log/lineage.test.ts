@@ -1,20 +1,30 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import * as Automerge from '@automerge/automerge'
 import fc from 'fast-check'
-import { afterAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import * as Y from 'yjs'
 import type { DocumentId } from '../../../core/document-id.ts'
 import { engines } from '../../../core/engine/engines.ts'
 import { noOffset, type Offset, toOffset } from '../../../core/offset.ts'
 import { extendHistory, type Run, runGapMs, runsMax } from '../../../server/log/history.ts'
-import { counts, fold, metadataOf, type Statement, statement } from '../../../server/log/lineage.ts'
+import {
+  counts,
+  endedOf,
+  fold,
+  metadataOf,
+  nothing,
+  type Statement,
+  statement,
+} from '../../../server/log/lineage.ts'
 import { createEmbeddedLog } from '../../../server/log/lmdb/embedded-log.ts'
 import type { Entry, Loaded, NewEntry } from '../../../server/log/log.ts'
 import { decodeMetadata, encodeMetadata, lastTimeMs, noMetadata } from '../../../server/log/metadata.ts'
 import { silentLogger } from '../../support/silent-logger.ts'
 
-const engine = engines.yjs
+beforeAll(() => engines.automerge.load())
+
 const from = { timeMs: 1, author: 'ann', origin: 's' }
 
 /** An update that sets `key`, by a client of its own. */
@@ -25,11 +35,21 @@ function sets(client: number, key: string): Uint8Array {
   return Y.encodeStateAsUpdate(doc)
 }
 
-const update = (client: number, epoch = 0): NewEntry => ({
+/** The same in Automerge. */
+function setsInAutomerge(client: number, key: string): Uint8Array {
+  const actor = client.toString(16).padStart(4, '0')
+  const doc = Automerge.change(Automerge.init<Record<string, number>>({ actor }), { time: 0 }, (m) => {
+    m[key] = client
+  })
+  return Automerge.getLastLocalChange(doc)!
+}
+
+const update = (client: number, epoch = 0, isAutomerge = false): NewEntry => ({
   ...from,
-  update: sets(client, `k${client}`),
+  update: (isAutomerge ? setsInAutomerge : sets)(client, `k${client}`),
   ...(epoch > 0 && { epoch: toOffset(epoch) }),
 })
+const automerge = (client: number, epoch = 0): NewEntry => update(client, epoch, true)
 
 function loaded(...entries: readonly NewEntry[]): Loaded {
   const tail = entries.map((entry, i): Entry => ({ ...entry, offset: toOffset(i + 1) }))
@@ -37,11 +57,11 @@ function loaded(...entries: readonly NewEntry[]): Loaded {
 }
 
 const keys = (from: Loaded): string[] => {
-  const { snapshot, entries } = fold(from)
-  const doc = new Y.Doc()
-  if (snapshot !== null) Y.applyUpdate(doc, snapshot.bytes)
-  for (const entry of entries) Y.applyUpdate(doc, entry.update)
-  return [...doc.getMap('m').keys()].sort()
+  const { engine, snapshot, entries } = fold(from)
+  if (engine === null) return []
+  const updates = [...(snapshot === null ? [] : [snapshot.bytes]), ...entries.map((entry) => entry.update)]
+  const json = engines[engine].toJson(updates)
+  return Object.keys(engine === 'yjs' ? ((json['m'] as object) ?? {}) : json).sort()
 }
 
 describe('the fold of a log', () => {
@@ -83,10 +103,39 @@ describe('the fold of a log', () => {
     ])
   })
 
+  test('counts no update of another engine than the first', () => {
+    const mixed = loaded(automerge(1), update(2), automerge(3))
+    expect(fold(mixed)).toMatchObject({ engine: 'automerge', entries: [{ offset: 1 }, { offset: 3 }] })
+    expect(keys(mixed)).toEqual(['k1', 'k3'])
+    expect(fold(loaded(update(1), automerge(2)))).toMatchObject({ engine: 'yjs', entries: [{ offset: 1 }] })
+    expect(fold(loaded()).engine).toBe(null)
+  })
+
+  test('has an engine for each lineage, and keeps it when all updates are set aside', () => {
+    const again = [update(1), statement('removal', from), statement('creation', from)]
+    expect(fold(loaded(...again)).engine).toBe(null)
+    const other = loaded(...again, automerge(4, 3), update(5, 3))
+    expect(fold(other)).toMatchObject({ engine: 'automerge', entries: [{ offset: 4 }] })
+    const aside = [automerge(1), statement('quarantine', from, [1], 'breaks'), update(3)]
+    expect(fold(loaded(...aside))).toMatchObject({ engine: 'automerge', entries: [] })
+  })
+
+  test('knows replicas of ended lineages of either engine', () => {
+    const ended = [automerge(1), statement('removal', from), statement('creation', from), update(4, 3)]
+    const { lineage } = fold(loaded(...ended, statement('removal', from), statement('creation', from)))
+    const seen = (name: 'yjs' | 'automerge', bytes: Uint8Array) =>
+      endedOf(lineage, name)!.seenBy(engines[name].version(bytes))
+    expect(seen('automerge', setsInAutomerge(1, 'k1'))).toBe(true)
+    expect(seen('automerge', setsInAutomerge(2, 'k2'))).toBe(false)
+    expect(seen('yjs', sets(4, 'k4'))).toBe(true)
+    expect(seen('yjs', sets(5, 'k5'))).toBe(false)
+    expect(fold(loaded(update(1))).lineage.ended).toEqual([])
+  })
+
   test('refuses a damaged statement and damaged metadata', () => {
     const broken = { ...statement('quarantine', from, [1], 'x'), update: Uint8Array.of(9) }
     expect(() => fold(loaded(update(1), broken))).toThrowError(/damaged/)
-    const { bytes, index } = engine.compact([])
+    const { bytes, index } = engines.yjs.compact([])
     const snapshot = { offset: toOffset(1), bytes, index, metadata: Uint8Array.of(99) }
     expect(() => fold({ snapshot, tail: [], offset: toOffset(1) })).toThrowError(
       expect.objectContaining({ code: 'document_unreadable' }),
@@ -121,7 +170,7 @@ function entriesOf(steps: readonly { kind: Statement | 'update'; epoch: number }
   let epoch = 0
   return steps.map(({ kind, epoch: at }, i) => {
     if (kind === 'creation') epoch = i + 1
-    if (kind === 'update') return update(i + 1, at % 3 === 0 ? epoch : at)
+    if (kind === 'update') return update(i + 1, at % 3 === 0 ? epoch : at, at % 4 === 3)
     if (kind === 'removal' || kind === 'creation') return statement(kind, from)
     const first = kind === 'quarantine' && i >= cut ? Math.max(at, cut + 1) : at
     return statement(kind, from, [first, first + 1], 'why')
@@ -136,11 +185,12 @@ test('compacting anywhere changes nothing of what a log says', () => {
       const before = { ...whole, tail: whole.tail.slice(0, head), offset: toOffset(head) }
       const content = fold(before)
       const updates = content.entries.map((entry) => entry.update)
-      const state = engine.compact(updates)
+      const state = content.engine === null ? nothing : engines[content.engine].compact(updates)
       const snapshot = { ...state, offset: before.offset, metadata: metadataOf(content, before) }
       const after: Loaded = { snapshot, tail: whole.tail.slice(head), offset: whole.offset }
       const direct = fold(whole)
       const compacted = fold(after)
+      expect(compacted.engine).toBe(direct.engine)
       expect(compacted.lineage).toEqual(direct.lineage)
       expect(compacted.aside.map(({ entry }) => entry.offset)).toEqual(
         direct.aside.map(({ entry }) => entry.offset),
