@@ -25,6 +25,8 @@ export class AutomergeWriteOnce implements WriteOnce {
   private readonly rootHash: string
   /** Objects in the map, and in them. */
   private readonly guarded = new Set<OperationId>()
+  /** Operations that write entries: how a change is known whose hash is not, since it is in a document saved whole. */
+  private readonly entryIds = new Set<OperationId>()
   private readonly graph = new ChangeGraph(null, false)
   /** Of documents saved whole, whose changes cannot be told: what builds on them is taken for ready. */
   private hasDocument = false
@@ -81,6 +83,7 @@ export class AutomergeWriteOnce implements WriteOnce {
     guarded: Set<OperationId>,
     writes: Write[],
   ): Refused | null {
+    if (operations.some(({ id }) => this.entryIds.has(id))) return null
     const own = new Set<OperationId>()
     for (const operation of operations) {
       const { id, object, key, action, others } = operation
@@ -114,8 +117,10 @@ export class AutomergeWriteOnce implements WriteOnce {
   }
 
   private takeOperations(operations: readonly Operation[]): Write[] {
-    for (const { id, object, action } of operations)
+    for (const { id, object, action } of operations) {
+      if (object === this.map) this.entryIds.add(id)
       if ((object === this.map || this.guarded.has(object)) && action.startsWith('make')) this.guarded.add(id)
+    }
     return entriesOf(this.map, operations)
   }
 }
