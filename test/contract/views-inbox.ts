@@ -382,6 +382,9 @@ export function inboxContract(under: () => Asked): void {
     'select null::tidemark.conflicts',
   ])('nothing else of that schema can be named: %s', async (sql) => {
     expect(await refusalOf(under().queries, sql, readsAll)).toMatch(/^query_refused/)
+    // Before the database is asked, with rights that would do.
+    if (sql.includes(' from '))
+      await expect(under().queries.tablesOf(sql)).rejects.toMatchObject({ code: 'query_refused' })
   })
 
   describe('a reference', () => {

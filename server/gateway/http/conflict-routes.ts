@@ -20,9 +20,6 @@ import { type ApiContext, reading } from './context.ts'
 import type { Caller } from './guard.ts'
 import { sendProblem } from './problem.ts'
 
-/** Of somebody else's settlement of the same, each time. */
-const attemptsMax = 3
-
 const listSql = `
   select document, adapter, entity, field, sides, roles,
     to_char(since at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as since
@@ -140,30 +137,18 @@ async function settle(
   const at: FieldAt = { document, adapter, entity, field }
   const choice = choiceIn(body)
   const { subject, roles } = identity
-  for (let attempt = 1; ; attempt++) {
-    const settling = { at, seen, choice, subject, nowMs: Date.now() }
-    const settled: Settled = await reading(context, caller, () =>
-      asked(context, { verb: 'settle', settling }, 'settled'),
-    )
-    if ('changed' in settled) return settled
-    const { key, value, outcome, update, name } = settled
-    if (update === null) return { key, value, outcome, duplicate: true, offset: null }
-    try {
-      const idempotency = { replica: `${subject}#conflict-${name}`, sequence: 1 }
-      const { offset, duplicate } = await append(
-        context.rooms,
-        document,
-        update,
-        { author: subject, roles },
-        idempotency,
-      )
-      return { key, value, outcome, duplicate, offset }
-    } catch (error) {
-      // The same was asked twice at once, and the other one was faster.
-      const isThere = error instanceof TidemarkError && error.code === 'fact_refused'
-      if (!isThere || attempt === attemptsMax) throw error
-    }
-  }
+  const settling = { at, seen, choice, subject, nowMs: Date.now() }
+  const settled: Settled = await reading(context, caller, () =>
+    asked(context, { verb: 'settle', settling }, 'settled'),
+  )
+  if ('changed' in settled) return settled
+  const { key, value, outcome, update, name } = settled
+  if (update === null) return { key, value, outcome, duplicate: true, offset: null }
+  // The same may be asked twice at once, here or on another node.
+  const once = { replica: `${subject}#conflict-${name}`, sequence: 1 }
+  const author = { author: subject, roles }
+  const { offset, duplicate } = await append(context.rooms, document, update, author, once)
+  return { key, value, outcome, duplicate, offset }
 }
 
 function choiceIn(body: SettleBody): Choice {
