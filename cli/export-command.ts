@@ -1,7 +1,6 @@
 /** `tidemark export`: from what was typed to what is said at the end. */
-import { writeFile } from 'node:fs/promises'
 import type { Command } from 'commander'
-import { exportAll, fetchDocument } from './export.ts'
+import { exportAll, fetchDocument, writeWhole } from './export.ts'
 import { type ExportFormat, exportFormats } from './export-list.ts'
 import { choice, countOf, type RelayFlags, relayOf, withRelay } from './options.ts'
 import { reportOn } from './report.ts'
@@ -43,7 +42,7 @@ async function run(ids: readonly string[], flags: ExportFlags, signal: AbortSign
   await relay.greet()
   if (ids.length === 1) {
     const { bytes } = await fetchDocument(relay, ids[0]!, format)
-    if (output !== undefined) await writeFile(output, bytes)
+    if (output !== undefined) await writeWhole(output, bytes)
     else if (process.stdout.isTTY && format === 'update')
       throw new Error('The bytes of a document are nothing for a terminal: give --output, or --format json')
     else await written(bytes)

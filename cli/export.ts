@@ -144,7 +144,8 @@ async function stillThere(folder: string, exported: Exported | undefined): Promi
   }
 }
 
-async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
+/** Whole, or not at all. */
+export async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
   await mkdir(dirname(path), { recursive: true })
   const beside = `${path}.part`
   await writeFile(beside, bytes)

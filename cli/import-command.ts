@@ -54,7 +54,10 @@ async function run(path: string, flags: ImportFlags, signal: AbortSignal): Promi
   let counts: ImportCounts
   let journal: Journal | null = null
   try {
-    if (flags.id !== undefined && (await source.count()) > 1)
+    const count = await source.count()
+    if (count === 0)
+      throw new Error(`${path} has no documents, taken for ${source.kind}; --from says what it is`)
+    if (flags.id !== undefined && count > 1)
       throw new Error('--id names one document, and the source has more: use --prefix or --map')
     const relay = flags.dryRun ? null : relayOf(flags, signal, report)
     await relay?.greet()

@@ -12,6 +12,8 @@ export interface RelayFlags {
 
 const concurrencyMax = 32
 const retriesMax = 100
+/** Between lines that say it. */
+const waitingMsMin = 5_000
 
 export function withRelay(command: Command): Command {
   return command
@@ -45,12 +47,17 @@ export function relayOf(flags: RelayFlags, signal: AbortSignal, report: Report):
   const { protocol, hostname } = new URL(url)
   if (token !== '' && protocol === 'http:' && !/^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(hostname))
     report.say(`warning: the token goes to ${hostname} unencrypted; use https`)
+  let saidMs = Number.NEGATIVE_INFINITY
   return new Relay({
     url,
     token: token === '' ? null : token,
     retriesMax: retries,
     signal,
-    waiting: (reason) => report.say(`waiting: ${reason}`),
+    waiting(reason) {
+      if (Date.now() - saidMs < waitingMsMin) return
+      saidMs = Date.now()
+      report.say(`waiting: ${reason}`)
+    },
   })
 }
 

@@ -131,10 +131,18 @@ export class Relay {
       const tried = await this.attempt(method, path, request)
       if (!('failure' in tried)) return tried
       const { failure, waitMs } = tried
-      if (waitMs === null || attempt >= retriesMax) throw failure
+      if (waitMs === null) throw failure
+      if (attempt >= retriesMax) throw await this.givenUp(failure)
       this.options.waiting?.(failure.message)
       await sleep(Math.max(waitMs, this.backoffMs(attempt)), undefined, { signal: this.options.signal })
     }
+  }
+
+  /** What is cut off again and again, by a relay that is there, is wrong with this request only. */
+  private async givenUp(failure: RelayError): Promise<RelayError> {
+    if (!failure.isFatal) return failure
+    const greeting = await this.attempt('GET', '/documents?limit=1', { accepts: [403] })
+    return 'failure' in greeting ? failure : new RelayError(failure.message, null, false, { cause: failure })
   }
 
   private async attempt(method: string, path: string, request: Request): Promise<Answer | Failed> {

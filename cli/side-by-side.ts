@@ -10,16 +10,19 @@ export async function sideBySide<T>(
 ): Promise<void> {
   const running = new Set<Promise<void>>()
   const failures: unknown[] = []
-  for await (const item of items) {
-    const task: Promise<void> = work(item)
-      .catch((error: unknown) => {
-        failures.push(error)
-      })
-      .finally(() => running.delete(task))
-    running.add(task)
-    if (running.size >= atOnceMax) await Promise.race(running)
-    if (failures.length > 0) break
+  try {
+    for await (const item of items) {
+      const task: Promise<void> = work(item)
+        .catch((error: unknown) => {
+          failures.push(error)
+        })
+        .finally(() => running.delete(task))
+      running.add(task)
+      if (running.size >= atOnceMax) await Promise.race(running)
+      if (failures.length > 0) break
+    }
+  } finally {
+    await Promise.all(running)
   }
-  await Promise.all(running)
   if (failures.length > 0) throw failures[0]
 }

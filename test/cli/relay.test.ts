@@ -120,7 +120,17 @@ test('a token that is not taken ends everything; so does a relay that stays away
     code: null,
     isFatal: true,
   })
-  expect(asked).toHaveLength(4)
+  // And once to see whether it answers anybody.
+  expect(asked).toHaveLength(5)
+})
+
+test('a request that is cut off by a relay that answers others is a failure of its own', async () => {
+  const greeted: Answer = (response) => response.writeHead(200).end('{"documents":[],"next":null}')
+  const { url } = await answering(cut, cut, greeted)
+  await expect(relayAt(url, 1).relay.append('a', update)).rejects.toMatchObject({
+    code: null,
+    isFatal: false,
+  })
 })
 
 test('a redirect is not followed: the token would go along', async () => {
