@@ -2,6 +2,10 @@
 import { expect, test } from 'vitest'
 import * as Y from 'yjs'
 import { type Domain, openDomain } from '../../client/domain/domain.ts'
+import { decided } from '../../core/domain/facts/author.ts'
+import { factsRoot } from '../../core/domain/facts/fact.ts'
+import { DocumentFold } from '../../core/domain/fold/document-fold.ts'
+import { followEntries, writeEntries } from '../../core/engine/yjs/written-entries.ts'
 import { deals } from '../../examples/market/adapters/fields/deals.ts'
 import { listings } from '../../examples/market/adapters/fields/listings.ts'
 import { choicesIn, itemsOf } from '../../examples/market/src/inbox.ts'
@@ -36,6 +40,16 @@ class Device {
     const { deal, listing } = this
     return itemsOf({ deals: [{ id: 'deals/1', deal, listing }], listings: [listing] }, this.acting)
   }
+}
+
+/** What the server would say to all that waits for it. */
+function decide({ deal }: Device): void {
+  const { doc } = deal.handle
+  const fold = new DocumentFold(deals)
+  followEntries(doc, factsRoot, (entries) => fold.apply(entries))()
+  fold.takeChanges()
+  for (const intent of fold.undecided())
+    writeEntries(doc, factsRoot, [decided(fold, intent, fold.judge(intent)!)])
 }
 
 const handleOf = (doc: Y.Doc) => ({ doc, loaded: true, on: () => () => undefined })
@@ -113,6 +127,47 @@ test('what nobody has decided waits, and says what it follows', () => {
   expect(ida.deal.domain.outcome(cancel.key!)).toMatchObject({ status: 'pending' })
   expect(bids.value.state).toBe('open')
 })
+
+test.each([
+  ['as it was written', 'Free to the gate, before noon'],
+  ['declined', 'Collected'],
+  ['answered with a third', 'By boat'],
+])(
+  'what the old holder wrote is a proposal to the new one, who wrote something else meanwhile; %s',
+  (how, expected) => {
+    const [ida, ravi] = two()
+    ida.deal.fields.holder.do.handOver('ida')
+    decide(ida)
+    ravi.hears(ida)
+    ida.deal.fields.delivery.do.set('Free to the gate, before noon')
+    ravi.deal.fields.holder.do.handOver('ravi', ravi.acting)
+    decide(ravi)
+    ravi.deal.fields.delivery.do.set('Collected')
+    ravi.hears(ida)
+    ida.hears(ravi)
+    expect(ida.items).toMatchObject([{ kind: 'waiting', waitsFor: 'Waiting for Ravi' }])
+    const [item, ...others] = ravi.items
+    if (item?.kind !== 'proposal') throw new Error('there is no proposal')
+    expect(others).toEqual([])
+    expect(item.versions).toMatchObject([
+      { value: 'Collected' },
+      { value: 'Free to the gate, before noon', subject: 'ida' },
+    ])
+    const [present, proposed] = item.versions
+    const done =
+      how === 'declined'
+        ? item.pick(present)
+        : expected === 'By boat'
+          ? item.write(expected)
+          : item.pick(proposed)
+    expect(done.refusal).toBeNull()
+    ida.hears(ravi)
+    for (const { deal, items } of [ida, ravi]) {
+      expect(items).toEqual([])
+      expect(deal.fields.delivery.value).toMatchObject({ value: expected, conflict: null })
+    }
+  },
+)
 
 test('sellers accept and answer bids; other dealers do not, and nobody accepts what is no price', () => {
   const [ida] = two()

@@ -93,7 +93,7 @@ function proposalsIn({ id, deal, listing }: Kept, acting: Acting): Choice[] {
   const { holder, delivery } = deal.fields
   return holder.value.proposals.flatMap(({ key, subject, type, payload }): Choice[] => {
     const field = type.slice(0, type.indexOf('.'))
-    const value = (payload as { readonly value?: unknown } | null)?.value
+    const { value, time = null } = (payload ?? {}) as { readonly value?: unknown; readonly time?: number }
     if (field !== 'delivery' || typeof value !== 'string') return []
     const present = { value: delivery.value.value ?? '', subject: acting.subject, key: '', at: null }
     return [
@@ -104,11 +104,18 @@ function proposalsIn({ id, deal, listing }: Kept, acting: Acting): Choice[] {
         deal: id,
         title: titleOf(listing),
         field,
-        versions: [present, { value, subject, key, at: null }],
-        pick: (version) => (version.key === key ? holder.do.takeOver(key) : holder.do.decline(key)),
+        versions: [present, { value, subject, key, at: time }],
+        pick(version) {
+          if (version.key !== key) return holder.do.decline(key)
+          const done = holder.do.takeOver(key)
+          // It did not know of what the holder has written since: the holder does, and has chosen.
+          const conflict = deal.domain.conflicts().find((each) => each.field === field)
+          return done.refusal === null && conflict !== undefined ? conflict.settle({ side: key }) : done
+        },
         write(text) {
-          const done = holder.do.decline(key)
-          return done.refusal === null ? delivery.do.set(String(text)) : done
+          // First what may be refused.
+          const { refusal } = delivery.do.set(String(text))
+          return refusal === null ? holder.do.decline(key) : { key: null, refusal }
         },
       },
     ]

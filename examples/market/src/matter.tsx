@@ -30,16 +30,14 @@ export function Matter({ item, chosen, field, onChoose, onSettle }: MatterProps)
     <article className="matter" aria-label={`${label}, ${item.title}`}>
       <h2>{label}</h2>
       <p className="quiet">{questionOf(item)}</p>
-      <div role="radiogroup" aria-label="Versions" className="versions">
+      <div className="versions">
         {item.versions.map((version, index) => {
           const isChosen = chosen !== null && 'version' in chosen && chosen.version === index
           return (
-            // biome-ignore lint/a11y/useSemanticElements: a card that is pressed, with more in it than a radio button has
             <button
               key={version.key}
               type="button"
-              role="radio"
-              aria-checked={isChosen}
+              aria-pressed={isChosen}
               onClick={() => onChoose({ version: index })}
             >
               <kbd>{index + 1}</kbd>
@@ -77,8 +75,8 @@ function questionOf(item: Choice): string {
 
 function saidBy(item: Choice, index: number): string {
   const { subject, at } = item.versions[index]!
-  if (item.kind === 'conflict') return at === null ? nameOf(subject) : `${nameOf(subject)}, ${when(at)}`
-  return index === 0 ? 'as it is' : `${nameOf(subject)} proposes`
+  if (item.kind === 'proposal' && index === 0) return 'as it is'
+  return at === null ? nameOf(subject) : `${nameOf(subject)}, ${when(at)}`
 }
 
 function verbOf(item: Choice, chosen: Chosen): string {
