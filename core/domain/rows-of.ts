@@ -6,7 +6,15 @@ import { AdapterError } from './adapter-error.ts'
 import { project } from './project.ts'
 import type { Row } from './row.ts'
 
-/** Rows by table. `updates`: for Yjs, `[Y.encodeStateAsUpdate(doc)]` is all it takes. */
+/** Before `rowsOf` reads documents of Automerge. */
+export function loadEngine(engine: EngineName): Promise<void> {
+  return engines[engine].load()
+}
+
+/**
+ * Rows by table. `updates`: for Yjs, `[Y.encodeStateAsUpdate(doc)]` is all it takes; for Automerge `[Automerge.save(doc)]`,
+ * once `loadEngine('automerge')` has resolved.
+ */
 export function rowsOf(
   adapter: Adapter,
   document: string,
