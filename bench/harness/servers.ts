@@ -13,7 +13,12 @@ import { root } from './root.ts'
 
 export type LogName = 'embedded' | 'redis-everysec' | 'redis-always'
 /** With persistence on, but for `y-websocket`. */
-export type PeerName = 'y-websocket' | 'y-websocket-leveldb' | 'hocuspocus-sqlite' | 'hocuspocus-redis'
+export type PeerName =
+  | 'y-websocket'
+  | 'y-websocket-leveldb'
+  | 'hocuspocus-sqlite'
+  | 'hocuspocus-redis'
+  | 'automerge-repo'
 /** `embedded-hocuspocus`: through the relay's door for Hocuspocus's clients. */
 export type ServerName = 'raw-each' | 'raw-joined' | 'raw-bytes' | 'embedded-hocuspocus' | PeerName | LogName
 
@@ -26,6 +31,7 @@ export const servers: readonly ServerName[] = [
   'y-websocket-leveldb',
   'hocuspocus-sqlite',
   'hocuspocus-redis',
+  'automerge-repo',
 ]
 
 export interface RunningServer extends Endpoint {
@@ -159,6 +165,12 @@ async function start(
       const [server, url] = await startProcess(process.execPath, entry, env, listening)
       stops.push(server.stop)
       return { ...peer(server, addressOf(url)), hocuspocusPath: '', logPid: redis?.pid ?? null }
+    }
+    case 'automerge-repo': {
+      const entry = [`${peersFolder}/automerge-repo.mjs`, join(dataDir, 'data')]
+      const [server, url] = await startProcess(process.execPath, entry, {}, listening)
+      stops.push(server.stop)
+      return { ...peer(server, addressOf(url)), automergePath: '' }
     }
     case 'embedded-hocuspocus': {
       const relay = await startRelay(dataDir, {}, null, options, stops)

@@ -1,4 +1,5 @@
 /** The load generator's process: takes one spec, answers with one result, ends. */
+import { automerge } from './automerge.ts'
 import { clientsReturn } from './clients-return.ts'
 import { decisions } from './decisions.ts'
 import { documents } from './documents.ts'
@@ -22,6 +23,8 @@ import { viewsLatency } from './views-latency.ts'
 
 function run(spec: LoadSpec): Promise<LoadResult> {
   switch (spec.kind) {
+    case 'automerge':
+      return automerge(spec)
     case 'fan-out':
       return fanOut(spec, 'bench-fan-out')
     case 'documents':

@@ -8,6 +8,8 @@ export interface Endpoint {
   readonly handshake: boolean
   /** Given: Hocuspocus's frames, on this path. Else y-websocket's, on the document's. */
   readonly hocuspocusPath?: string
+  /** Given: where automerge-repo's peers connect, when that is not the relay's door for them. */
+  readonly automergePath?: string
 }
 
 interface LoadTarget extends Endpoint {
@@ -277,7 +279,26 @@ export interface FoldSpec {
   readonly actorCounts: readonly number[]
 }
 
+/** Peers of automerge-repo. */
+export interface AutomergeSpec extends LoadTarget {
+  readonly kind: 'automerge'
+  /** Of the door. */
+  readonly path: string
+  readonly what: 'load' | 'fill' | 'join'
+  readonly documents: number
+  /** Of each document; of a stored one those that come at once. */
+  readonly readers: number
+  /** Made for each document ahead of time. */
+  readonly changes: number
+  readonly window: number
+  /** What `fill` told that it made. */
+  readonly stored: { readonly documentId: string; readonly head: string } | null
+  readonly warmUpMs: number
+  readonly measureMs: number
+}
+
 export type LoadSpec =
+  | AutomergeSpec
   | FanOutSpec
   | DocumentsSpec
   | TraceSpec
