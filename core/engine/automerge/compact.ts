@@ -10,7 +10,7 @@ import type { IndexedState } from '../engine.ts'
 import { hashBytes, hex, type SavedDocument, unhex } from './chunk.ts'
 import { outlineOf } from './outline.ts'
 import { type SnapshotIndex, writeIndex } from './snapshot-index.ts'
-import { type Handle, newHandle } from './wasm.ts'
+import { type Handle, newHandle, release } from './wasm.ts'
 
 /** Kept beside a snapshot, for those who lack little of it. */
 const recentBytesMax = 256 * 1024
@@ -95,7 +95,7 @@ export function withHandle<T>(updates: readonly Uint8Array[], use: (handle: Hand
   } catch (error) {
     throw readable(error)
   } finally {
-    handle.free()
+    release(handle)
   }
 }
 
@@ -106,7 +106,7 @@ export function handleOf(updates: readonly Uint8Array[]): Handle {
     applyTo(handle, updates)
     return handle
   } catch (error) {
-    handle.free()
+    release(handle)
     throw error
   }
 }

@@ -9,7 +9,7 @@ import { applyTo, handleOf } from './compact.ts'
 import { type Edit, ListKeys } from './list-keys.ts'
 import { AutomergeState } from './state.ts'
 import { isObject } from './values.ts'
-import type { Handle } from './wasm.ts'
+import { type Handle, release } from './wasm.ts'
 import { WrittenKeys } from './written-keys.ts'
 
 type Root = { readonly keys: Set<string>; readonly elements: Set<string> }
@@ -44,7 +44,7 @@ export class AutomergeLiveDocument implements LiveDocument {
   }
 
   close(): void {
-    this.handle.free()
+    release(this.handle)
   }
 
   private touchedBy(patches: readonly Patch[], before: string[]): Touched {

@@ -12,6 +12,15 @@ export async function load(): Promise<void> {
   automerge ??= await import('@automerge/automerge')
 }
 
+/** Never throws. What Automerge panicked over stays as it was, and takes its memory until the thread ends. */
+export function release(handle: Handle): void {
+  try {
+    handle.free()
+  } catch {
+    // It is still borrowed by the call that panicked.
+  }
+}
+
 export function newHandle(): Handle {
   if (automerge === null) throw new Error('Engine.load was not called')
   return automerge.getBackend(automerge.init())
