@@ -17,6 +17,8 @@ export interface Plan {
   readonly worlds: readonly WorldName[]
   readonly profiles: readonly ProfileName[]
   readonly shrinkMsMax: number
+  /** Told of each history that goes wrong, as it was, after which the next one is played; absent: the first one ends it. */
+  onFailed?(failed: Failed): void
   /** Told after each history. */
   onRun?(done: Done): void
 }
@@ -91,7 +93,8 @@ export async function campaign(plan: Plan): Promise<{ done: Done[]; failed: Fail
           history,
           shrunkFrom: history.steps.length,
         }
-        return { done, failed: await shrunk(first, plan.shrinkMsMax) }
+        if (plan.onFailed === undefined) return { done, failed: await shrunk(first, plan.shrinkMsMax) }
+        plan.onFailed(first)
       }
     }
     return { done, failed: null }

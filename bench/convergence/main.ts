@@ -7,13 +7,14 @@
  *   --replay file   plays a saved history again, `--runs` times
  *   --mutants       breaks the product in known ways, in copies, and demands that each is noticed
  *   --verbose       prints timelines while they grow
+ *   --keep-going    goes on with the next history when one goes wrong
  *   --no-shrink     leaves the first history that goes wrong as it is
  *   --report        writes results and charts to docs/convergence/ as well
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { campaign, type Done, replay } from './campaign.ts'
+import { campaign, type Done, type Failed, replay } from './campaign.ts'
 import { catchMutants } from './mutants.ts'
 import { profileNames } from './profiles.ts'
 import { root } from './program.ts'
@@ -34,6 +35,7 @@ const { values } = parseArgs({
     mutant: { type: 'string' },
     report: { type: 'boolean', default: false },
     verbose: { type: 'boolean', default: false },
+    'keep-going': { type: 'boolean', default: false },
     'no-shrink': { type: 'boolean', default: false },
   },
 })
@@ -64,6 +66,7 @@ function some<Name extends string>(
 }
 
 const shrinkMsMax = 180_000
+const failures: Failed[] = []
 const results = join(root, 'docs/convergence')
 
 async function play(): Promise<number> {
@@ -82,16 +85,22 @@ async function play(): Promise<number> {
     worlds: some('world', values.world, worldNames),
     profiles: some('profile', values.profile, profileNames),
     shrinkMsMax: values['no-shrink'] ? 0 : shrinkMsMax,
+    ...(values['keep-going'] && { onFailed: tell }),
     onRun,
   })
-  const report = reportOf(done, performance.now() - startedMs, seed)
+  const report = reportOf(done, failures, performance.now() - startedMs, seed)
   process.stdout.write(`\n${tableOf(report)}\n`)
   if (values.report) {
     mkdirSync(results, { recursive: true })
     writeFileSync(join(results, 'results.json'), `${JSON.stringify(report, null, 2)}\n`)
     writeCharts(report, results)
   }
-  if (failed === null) return 0
+  if (failed !== null) tell(failed)
+  return failures.length === 0 ? 0 : 1
+}
+
+function tell(failed: Failed): void {
+  failures.push(failed)
   const path = save(failed)
   process.stdout.write(`
 ${failed.timeline}
@@ -101,7 +110,6 @@ after ${failed.runs} histories; ${failed.history.steps.length} steps, of ${faile
 again:  npm run bench:convergence -- --world ${failed.world} --profile ${failed.profile} --seed ${failed.seed} --runs 1
 or:     npm run bench:convergence -- --replay ${path}
 `)
-  return 1
 }
 
 async function playAgain(path: string): Promise<number> {

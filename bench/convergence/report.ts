@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs'
 import { cpus, loadavg, totalmem } from 'node:os'
 import { join } from 'node:path'
-import type { Done } from './campaign.ts'
+import type { Done, Failed } from './campaign.ts'
 import { type Chart, chartOf } from './charts.ts'
 import { Tally } from './timeline.ts'
 
@@ -34,9 +34,21 @@ export interface Report {
   readonly faults: Readonly<Record<string, number>>
   readonly worlds: Readonly<Record<string, number>>
   readonly profiles: Readonly<Record<string, ProfileReport>>
+  /** Histories that went wrong. */
+  readonly wrong: readonly {
+    readonly world: string
+    readonly profile: string
+    readonly seed: number
+    readonly why: string
+  }[]
 }
 
-export function reportOf(done: readonly Done[], tookMs: number, seed: number): Report {
+export function reportOf(
+  done: readonly Done[],
+  failures: readonly Failed[],
+  tookMs: number,
+  seed: number,
+): Report {
   const faults = new Tally()
   const worlds = new Tally()
   const steps = sum(done.map(({ outcome }) => outcome.steps))
@@ -62,6 +74,7 @@ export function reportOf(done: readonly Done[], tookMs: number, seed: number): R
     entries: sum(done.map(({ outcome }) => outcome.offsets)),
     faults: faults.toJSON(),
     worlds: worlds.toJSON(),
+    wrong: failures.map(({ world, profile, seed: of, why }) => ({ world, profile, seed: of, why })),
     profiles: Object.fromEntries(
       names.map((name) => [name, ofProfile(done.filter(({ profile }) => profile === name))]),
     ),
@@ -107,7 +120,7 @@ export function tableOf(report: Report): string {
   const faults = Object.entries(report.faults).map(([kind, count]) => [kind, String(count)])
   return `${tabulate(head, rows)}
 ${tabulate(['fault', 'times'], faults)}
-${report.histories} histories in ${report.minutes} minutes: ${report.historiesPerSecond} histories/s, ${report.stepsPerSecond} steps/s; ${report.promised} of ${report.edits} edits promised, ${report.entries} entries in logs
+${report.histories} histories in ${report.minutes} minutes: ${report.historiesPerSecond} histories/s, ${report.stepsPerSecond} steps/s; ${report.promised} of ${report.edits} edits promised, ${report.entries} entries in logs; ${report.wrong.length} histories went wrong
 `
 }
 

@@ -42,6 +42,8 @@ const people = ['ann', 'ben', 'cem', 'dov', 'eli']
 const convergeMsMax = 60_000
 const joinMsMax = 30_000
 const armedMsMax = 400
+const armedRounds = 8
+const armedMs = 2
 const waitMsMax = 60
 const isolatedMsMax = 700
 const tokenWaitMsMax = 900
@@ -245,18 +247,28 @@ class Play {
     this.gated.delete(node)
   }
 
-  /** In the moment somebody is promised something: whatever was promised too early is lost. */
+  /**
+   * In the moment somebody is promised something: whatever was promised too early is lost. The disk is kept busy, with a paste and
+   * everybody typing, so that there is something to come too early for.
+   */
   private async killPromised(person: Person, operations: Step['operations']): Promise<void> {
     const { node } = person
-    const before = performance.now()
     let isPromised = false
     this.oracle.onPromise = () => {
       if (isPromised) return
       isPromised = true
       node.killNow()
     }
-    for (const operation of operations) this.edit(person, operation)
-    while (!isPromised && performance.now() - before < armedMsMax) await sleep(1)
+    const there = this.people.filter((each) => each.node === node)
+    for (let round = 0; round < armedRounds; round++) {
+      const operation = operations[round % operations.length]!
+      if (round % 4 === 0) this.edit(person, { ...operation, kind: 'paste' })
+      for (const each of there) this.edit(each, { ...operation, kind: 'type' })
+      await sleep(armedMs)
+      if (isPromised) break
+    }
+    const deadline = performance.now() + armedMsMax
+    while (!isPromised && performance.now() < deadline) await sleep(1)
     this.oracle.onPromise = () => undefined
     await this.killNode(node, isPromised ? 'as soon as something was promised' : 'now')
   }

@@ -52,6 +52,7 @@ class HocuspocusReplica implements Replica {
       minDelay: 50,
       maxDelay: 200,
     })
+    this.socket.on('disconnect', () => this.life === life && !this.paused && this.online())
     this.provider = new HocuspocusProvider({
       name: document,
       document: doc,
@@ -99,10 +100,11 @@ class HocuspocusReplica implements Replica {
     this.paused = true
     this.socket.disconnect()
   }
+  /** While its last connection is still closing, `connect` does nothing, and nobody connects afterwards. */
   online(): void {
-    if (!this.paused) return
     this.paused = false
-    // Resolves when it is connected, and is tried again until then.
+    if (this.socket.shouldConnect || this.socket.status !== 'disconnected') return
+    // Is tried again until it is connected.
     this.socket.connect().catch(() => undefined)
   }
 
