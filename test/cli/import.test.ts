@@ -1,6 +1,5 @@
 /** Documents of other servers come in whole, from databases that their own packages have made, into a real relay. */
 import {
-  appendFileSync,
   copyFileSync,
   mkdirSync,
   mkdtempSync,
@@ -10,8 +9,6 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs'
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
@@ -19,7 +16,6 @@ import { LeveldbPersistence } from 'y-leveldb'
 import * as Y from 'yjs'
 import { type RelayProcess, startRelay } from '../support/relay-process.ts'
 import { token, tokenSecret } from '../support/tokens.ts'
-import { until } from '../support/wait.ts'
 import {
   type Documents,
   makeHocuspocusSqlite,
@@ -28,7 +24,8 @@ import {
   richDocuments,
   withSqlite,
 } from './databases.ts'
-import { runCli, startCli } from './run-cli.ts'
+import { type Passing, startProxy } from './proxy.ts'
+import { runCli } from './run-cli.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'tidemark-import-test-'))
 let relay: RelayProcess
@@ -243,75 +240,35 @@ describe('what is wrong is said, and stops nothing else', () => {
 })
 
 describe('the comparison sees', () => {
-  /** A relay with something between it and the import. */
-  async function between(
-    change: (path: string, body: Buffer) => Buffer | null,
-    work: (url: string) => Promise<void>,
-  ): Promise<void> {
-    const proxy = createServer((request: IncomingMessage, response: ServerResponse) => {
-      void (async () => {
-        const chunks: Buffer[] = []
-        for await (const chunk of request) chunks.push(chunk as Buffer)
-        const sent = change(`${request.method} ${request.url}`, Buffer.concat(chunks))
-        const answer = await fetch(`${relay.url}${request.url}`, {
-          method: request.method ?? 'GET',
-          headers: { 'content-type': 'application/octet-stream' },
-          ...(request.method === 'POST' && { body: new Uint8Array(sent ?? []) }),
-        })
-        const body = Buffer.from(await answer.arrayBuffer())
-        const headers = Object.fromEntries(
-          [...answer.headers].filter(([name]) => name.startsWith('tidemark')),
-        )
-        const isRead = request.method === 'GET'
-        response.writeHead(answer.status, headers).end(isRead ? (change('answer', body) ?? body) : body)
-      })()
-    })
-    await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve))
+  test('an update that was not stored', async () => {
+    const nothing = Buffer.from(Y.encodeStateAsUpdate(new Y.Doc()))
+    const other = Buffer.from(Y.encodeStateAsUpdate(richDocument(4)))
+    expect(await importedThrough('lost', { push: () => other, read: () => nothing })).toMatch(
+      /^failed {2}lost: .* the relay lacks a part of it$/m,
+    )
+    expect(await importedThrough('cut', { push: () => other })).toMatch(/ the relay lacks a part of it$/m)
+  })
+
+  test('another content in the same place', async () => {
+    const read = (document: Buffer): Buffer =>
+      Buffer.from(document.toString('latin1').replace('wheat', 'steel'), 'latin1')
+    expect(await importedThrough('changed', { read })).toMatch(
+      /^failed {2}changed: .* the relay has other content in the place of a part of it$/m,
+    )
+  })
+
+  async function importedThrough(name: string, passing: Passing): Promise<string> {
+    const file = join(folder, `${name}.yjs`)
+    writeFileSync(file, Y.encodeStateAsUpdate(richDocument(3)))
+    const proxy = await startProxy(() => relay.url, passing)
     try {
-      await work(`http://127.0.0.1:${(proxy.address() as AddressInfo).port}`)
+      const { code, stderr } = await runCli(['import', file, '--prefix', 'seen/', '--url', proxy.url])
+      expect(code).toBe(1)
+      return stderr
     } finally {
-      proxy.closeAllConnections()
       proxy.close()
     }
   }
-
-  test.each([
-    ['an update that was not stored', 'lost', /the relay lacks a part of it/],
-    [
-      'another content in the same place',
-      'changed',
-      /the relay has other content in the place of a part of it/,
-    ],
-  ])('%s', async (_, id, says) => {
-    const doc = richDocument(3)
-    const other = richDocument(3)
-    writeFileSync(join(folder, `${id}.yjs`), Y.encodeStateAsUpdate(doc))
-    if (id === 'lost') other.getText('text').insert(0, 'more')
-    const given = Buffer.from(Y.encodeStateAsUpdate(id === 'lost' ? new Y.Doc() : doc))
-    await between(
-      (what) => {
-        if (id === 'changed' && what === 'answer') {
-          const at = given.indexOf('wheat')
-          return at < 0
-            ? null
-            : Buffer.concat([given.subarray(0, at), Buffer.from('steel'), given.subarray(at + 5)])
-        }
-        return what === 'answer' ? given : Buffer.from(Y.encodeStateAsUpdate(other))
-      },
-      async (url) => {
-        const { code, stderr } = await runCli([
-          'import',
-          join(folder, `${id}.yjs`),
-          '--prefix',
-          'seen/',
-          '--url',
-          url,
-        ])
-        expect(stderr).toMatch(says)
-        expect(code).toBe(1)
-      },
-    )
-  })
 
   test('no difference in what others have written into the document', async () => {
     const id = 'seen/shared'
@@ -325,92 +282,6 @@ describe('the comparison sees', () => {
     writeFileSync(join(folder, 'one.yjs'), Y.encodeStateAsUpdate(richDocument(8)))
     expect(await cli('import', join(folder, 'one.yjs'), '--id', id)).toMatchObject({ code: 0 })
     expect((await held(id)).getArray('notes').toJSON()).toHaveLength(2)
-  })
-})
-
-describe('an import that was ended', () => {
-  test('by kill -9 goes on where it was, and the relay has every document once', async () => {
-    const documents = richDocuments(Array.from({ length: 30 }, (_, i) => `d/${i}`))
-    const file = join(folder, 'db')
-    makeHocuspocusSqlite(file, documents)
-    const parameters = ['import', file, '--prefix', 'killed/', '--url', relay.url, '--concurrency', '1']
-    const running = startCli(parameters)
-    const lines = (): number => {
-      try {
-        return readFileSync(`${file}.tidemark-import`, 'utf8').split('\n').length - 1
-      } catch {
-        // Nothing is done yet.
-        return 0
-      }
-    }
-    await until('some are done', () => lines() >= 5)
-    running.child.kill('SIGKILL')
-    await running.ended
-    const done = lines()
-    expect(done).toBeLessThan(30)
-    const { code, stderr } = await runCli(parameters)
-    expect(stderr).toMatch(new RegExp(`^${30 - done} documents .* ${done} done before\\.$`, 'm'))
-    expect(code).toBe(0)
-    expect(readdirSync(folder)).toEqual(['db'])
-    for (const name of ['d/0', 'd/15', 'd/29']) {
-      const history = await fetch(`${relay.url}/v1/documents/${encodeURIComponent(`killed/${name}`)}/history`)
-      expect((await history.json()) as unknown).toMatchObject({ entries: [{ offset: 1 }], next: null })
-    }
-    await expectHeld({ 'd/29': documents['d/29']! }, (name) => `killed/${name}`)
-  })
-
-  test('by the one who began it says so, and what was under way is not half done', async () => {
-    const file = join(folder, 'db')
-    makeHocuspocusSqlite(file, richDocuments(Array.from({ length: 30 }, (_, i) => `d/${i}`)))
-    const parameters = ['import', file, '--prefix', 'stopped/', '--url', relay.url, '--concurrency', '1']
-    const running = startCli(parameters)
-    await until('some are done', () => readdirSync(folder).includes('db.tidemark-import'))
-    running.child.kill('SIGINT')
-    const { code, stderr } = await running.ended
-    expect(stderr).toMatch(/^\d+ documents? .*\. Ended early: interrupted\.$/m)
-    expect(code).toBe(1)
-    expect(await runCli(parameters)).toMatchObject({ code: 0 })
-  })
-
-  test('because its source was written to meanwhile is not taken for whole', async () => {
-    const file = join(folder, 'db')
-    makeHocuspocusSqlite(file, richDocuments(Array.from({ length: 30 }, (_, i) => `d/${i}`)))
-    const running = startCli([
-      'import',
-      file,
-      '--prefix',
-      'written/',
-      '--url',
-      relay.url,
-      '--concurrency',
-      '1',
-    ])
-    await until('some are done', () => readdirSync(folder).includes('db.tidemark-import'))
-    appendFileSync(file, 'more')
-    const { code, stderr } = await running.ended
-    expect(stderr).toContain('the source was written to while it was read')
-    expect(code).toBe(1)
-  })
-
-  test('and whose relay was killed waits for it, and goes on', async () => {
-    const data = join(folder, 'data')
-    const first = await startRelay({ DATA_DIR: data })
-    const documents = richDocuments(Array.from({ length: 30 }, (_, i) => `d/${i}`))
-    makeHocuspocusSqlite(join(folder, 'db'), documents)
-    const running = startCli(['import', join(folder, 'db'), '--url', first.url, '--retries', '30'])
-    await until('some are done', () => readdirSync(folder).includes('db.tidemark-import'))
-    await first.kill9()
-    await until('it waits', () => running.said().includes('waiting: No relay answers'))
-    const again = await startRelay({ DATA_DIR: data, PORT: String(first.port) })
-    try {
-      expect(await running.ended).toMatchObject({ code: 0, stderr: expect.stringMatching(/^30 documents/m) })
-      for (const name of ['d/0', 'd/29'])
-        expect((await held(name, again)).getMap('deal').toJSON()).toEqual(
-          documents[name]!.getMap('deal').toJSON(),
-        )
-    } finally {
-      await again.kill9()
-    }
   })
 })
 
