@@ -2,14 +2,15 @@
  * `npm run bench:peers -- [question…] [--runs 3] [--quick] [--servers a,b]`
  *
  * The same load on Tidemark and on what people would otherwise pick, each at its released version, in its own process, with
- * persistence on, interleaved with a raw `ws` server. Peers are packages of their own (bench/peers), which `npm run bench:peers` installs.
- * Prints a table for each question and writes bench/results/peers-<question>.json. What a peer cannot do is told, and is no error.
+ * persistence on, interleaved with a raw `ws` server. `automerge-repo` has loads of its own: its clients speak of other documents. Peers are packages of their own (bench/peers), which `npm run bench:peers` installs.
+ * Prints a table for each question and writes bench/results/peers-<question>.json, and charts to docs/images. What a peer cannot do is told, and is no error.
  */
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { automergeRepo } from './automerge-repo.ts'
 import { documents } from './documents.ts'
 import { durability } from './durability.ts'
 import { fanOutTo } from './fan-out.ts'
@@ -21,6 +22,7 @@ import { peersAreInstalled, type ServerName, servers } from './harness/servers.t
 import { idle } from './idle.ts'
 import { joinLarge } from './join-large.ts'
 import { offlineReturn } from './offline-return.ts'
+import { drawPeers } from './peers-charts.ts'
 import { presence } from './presence.ts'
 import { stored } from './stored.ts'
 
@@ -34,6 +36,7 @@ const questions: Readonly<Record<string, Question>> = {
   'offline-return': offlineReturn,
   durability,
   stored,
+  'automerge-repo': automergeRepo,
 }
 
 const compared: readonly ServerName[] = [
@@ -89,4 +92,5 @@ for (const name of asked)
     const compared = { ...answer, question: `peers-${answer.question}`, verdicts: [] }
     printAnswer(compared)
     writeAnswer(compared, settings)
+    if (!values.quick) drawPeers(compared)
   }

@@ -2,8 +2,8 @@
 import { writeFileSync } from 'node:fs'
 import { cpus, loadavg, totalmem } from 'node:os'
 import { join } from 'node:path'
+import { type Chart, chartOf } from '../harness/charts.ts'
 import type { Done, Failed } from './campaign.ts'
-import { type Chart, chartOf } from './charts.ts'
 import { Tally } from './timeline.ts'
 
 export interface ProfileReport {
