@@ -90,11 +90,11 @@ export function drawPeers({ question, rows }: Answer): void {
   )
   const servers = [...new Set(shown.map(({ server }) => server))]
   const cases = names ?? ['']
-  const valueOf = (row: Row | undefined): number => (row?.figures[figure]?.median ?? 0) * scale
+  const medianOf = (row: Row | undefined): number => (row?.figures[figure]?.median ?? 0) * scale
   const series = cases.map((name) => ({
     name,
     values: servers.map((server) =>
-      valueOf(shown.find((row) => row.server === server && (names === undefined || row.name === name))),
+      medianOf(shown.find((row) => row.server === server && (names === undefined || row.name === name))),
     ),
   }))
   const groups = servers.map((server) => labels[server] ?? server)
