@@ -60,7 +60,8 @@ export function Side({ market, shelf, items, place }: SideProps) {
 function Entry({ kept, isCurrent }: { readonly kept: Kept; readonly isCurrent: boolean }) {
   const { id, deal, listing } = kept
   const { bids, stock } = deal.fields
-  const prices = bids.value.offers.map(({ terms }) => terms.price)
+  const ofBidders = bids.value.offers.filter(({ subject, bidder }) => subject === bidder.subject)
+  const prices = ofBidders.map(({ terms }) => terms.price)
   const best = prices.length === 0 ? 'no bids' : `best bid ${price(Math.max(...prices))}`
   return (
     <Anchor to={{ name: 'deal', deal: id }} isCurrent={isCurrent}>
