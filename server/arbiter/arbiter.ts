@@ -18,7 +18,8 @@ import { type Fact, type FactKey, factsRoot } from '../../core/domain/facts/fact
 import { toldClaims } from '../../core/domain/fold/claims.ts'
 import type { DocumentFold } from '../../core/domain/fold/document-fold.ts'
 import type { Decision } from '../../core/domain/fold/kind.ts'
-import type { Engine } from '../../core/engine/engine.ts'
+import type { EngineName } from '../../core/engine/engine.ts'
+import { engines } from '../../core/engine/engines.ts'
 import { TidemarkError } from '../../core/protocol/errors.ts'
 import type { Logger } from '../logger.ts'
 import { partOf } from '../views/parts.ts'
@@ -26,7 +27,6 @@ import { type DecisionStore, Fenced, type Judged } from './decision-store.ts'
 
 export interface ArbiterParts {
   readonly store: Pick<DecisionStore, 'settle' | 'free'>
-  readonly engine: Pick<Engine, 'entry'>
   /** Resolves when the update is in the document's log. */
   readonly append: (document: DocumentId, update: Uint8Array) => Promise<void>
   /** Undefined: the part is another node's. */
@@ -58,6 +58,7 @@ export interface Considered {
   readonly fold: DocumentFold
   /** Its epoch. */
   readonly lineage: number
+  readonly engine: EngineName
   readonly claimsOf: ClaimsOf | null
 }
 
@@ -196,7 +197,7 @@ export class Arbiter {
   }
 
   private judgeOne(document: DocumentId, waiting: Waiting): JudgedHere[] {
-    const { fold, lineage, claimsOf, underWay, sinceMs } = waiting
+    const { fold, lineage, engine, claimsOf, underWay, sinceMs } = waiting
     const judged: JudgedHere[] = []
     for (const intent of fold.undecided()) {
       if (underWay.has(intent.entity)) continue
@@ -210,7 +211,7 @@ export class Arbiter {
       const { written } = writer
       const say = (said: Decision): Uint8Array => {
         const entry = decided(fold, intent, said)
-        return this.parts.engine.entry(factsRoot, entry.key, entry.value!, {
+        return engines[engine].entry(factsRoot, entry.key, entry.value!, {
           replica: writer.replica,
           written,
         })

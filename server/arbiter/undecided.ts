@@ -72,6 +72,7 @@ async function seek(
         arbiter.consider(document, {
           fold: facts.projection.foldOf(brought.state),
           lineage: brought.progress.epoch,
+          engine: brought.engine,
           claimsOf: facts.claims,
         })
     }

@@ -11,6 +11,7 @@ import type { Adapter } from '../../core/domain/adapter.ts'
 import { AdapterError } from '../../core/domain/adapter-error.ts'
 import type { DocumentFold } from '../../core/domain/fold/document-fold.ts'
 import { project, projectEntries, type Replacement } from '../../core/domain/project.ts'
+import type { EngineName } from '../../core/engine/engine.ts'
 import { TidemarkError } from '../../core/protocol/errors.ts'
 import type { Brought, LiveDocuments, Progress } from './live-documents.ts'
 import type { DeadLetter, Projected, RowStore } from './row-store.ts'
@@ -40,6 +41,7 @@ export interface Folded {
   readonly fold: DocumentFold
   /** Of the document: its epoch. */
   readonly lineage: number
+  readonly engine: EngineName
 }
 
 type Stored = ReadonlyMap<string, Progress> | undefined
@@ -174,7 +176,7 @@ export class Batches {
 function foldOf(adapter: Adapter, brought: Brought): Folded | null {
   if (brought.kind === 'gone') return null
   const fold = adapter.facts?.projection.fold(brought.state, adapter.name) ?? null
-  return fold === null ? null : { fold, lineage: brought.progress.epoch }
+  return fold === null ? null : { fold, lineage: brought.progress.epoch, engine: brought.engine }
 }
 
 function endedClaims(adapter: Adapter, before: Progress | null, { kind, progress }: Brought) {

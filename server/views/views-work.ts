@@ -9,7 +9,6 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parentPort, workerData } from 'node:worker_threads'
 import type { Adapter } from '../../core/domain/adapter.ts'
-import { engines } from '../../core/engine/engines.ts'
 import { TidemarkError } from '../../core/protocol/errors.ts'
 import { Arbiter, type Decided } from '../arbiter/arbiter.ts'
 import { claimsKnown } from '../arbiter/claims.ts'
@@ -182,7 +181,6 @@ async function projectUntilMoved(sql: Sql, adapters: readonly Adapter[]): Promis
   let decided: Decided[] = []
   const arbiter = new Arbiter({
     store: decisions,
-    engine: engines.yjs,
     append: (document, update) => log.decide(document, update),
     fenceOf: (part) => store.fenceOf(part),
     mayClaim: () => hasClaims,

@@ -146,7 +146,6 @@ export function arbiterContract(open: () => Promise<Sql>): void {
       const decided: Decided[] = []
       const arbiter = new Arbiter({
         store: { settle, free: (document, lineage) => store.free(document, lineage) },
-        engine: engines.yjs,
         fenceOf: (part) => (fences.has(part) ? fence : undefined),
         mayClaim,
         onDecided: (batch) => decided.push(batch),
@@ -155,11 +154,12 @@ export function arbiterContract(open: () => Promise<Sql>): void {
           onAppend()
           const deal = deals.find((each) => each.id === id)!
           deal.append(update)
-          arbiter.consider(id, { fold: deal.fold(), lineage, claimsOf: claims })
+          arbiter.consider(id, { fold: deal.fold(), lineage, engine: 'yjs', claimsOf: claims })
         },
       })
       const considerAll = (): void => {
-        for (const deal of deals) arbiter.consider(deal.id, { fold: deal.fold(), lineage, claimsOf: claims })
+        for (const deal of deals)
+          arbiter.consider(deal.id, { fold: deal.fold(), lineage, engine: 'yjs', claimsOf: claims })
       }
       const count = (result: Exclude<keyof Decided, 'longestMs'>): number =>
         decided.reduce((sum, batch) => sum + batch[result], 0)
@@ -224,8 +224,8 @@ export function arbiterContract(open: () => Promise<Sql>): void {
       for (const deal of [claiming, other]) deal.ask('ann000', 'sell')
       let known = false
       const { arbiter } = arbiterOf([claiming, other], { mayClaim: () => known })
-      arbiter.consider(claiming.id, { fold: claiming.fold(), lineage: 0, claimsOf: harvest })
-      arbiter.consider(other.id, { fold: other.fold(), lineage: 0, claimsOf: null })
+      arbiter.consider(claiming.id, { fold: claiming.fold(), lineage: 0, engine: 'yjs', claimsOf: harvest })
+      arbiter.consider(other.id, { fold: other.fold(), lineage: 0, engine: 'yjs', claimsOf: null })
       await until('decided', () => outcomes(other)[0] === 'effective')
       expect(outcomes(claiming)).toEqual(['pending'])
       known = true

@@ -17,6 +17,7 @@ import { ImageBudget } from '../../../server/room/image.ts'
 import { Rooms } from '../../../server/room/rooms.ts'
 import { Tick } from '../../../server/room/tick.ts'
 import { silentLogger } from '../../support/silent-logger.ts'
+import { until } from '../../support/wait.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'tidemark-engines-'))
 const log = createEmbeddedLog({ directory, logger: silentLogger })
@@ -59,8 +60,31 @@ const yjs = (): Uint8Array => {
 }
 const automerge = (): Uint8Array => Automerge.getLastLocalChange(Automerge.from({ a: 1 }))!
 
+/** Its followers hear of entries a while after they are durable, as over a network. */
+const late: Log = new Proxy(log, {
+  get: (target, name) => {
+    if (name === 'follow') return followLate
+    const value: unknown = Reflect.get(target, name, target)
+    return typeof value === 'function' ? value.bind(target) : value
+  },
+})
+
+const followLate: Log['follow'] = (document, after, follower) => {
+  let heard = Promise.resolve()
+  return log.follow(document, after, {
+    ...follower,
+    onEphemeral: () => undefined,
+    onCompactedPast: () => follower.onCompactedPast(),
+    onEntries: (entries) => {
+      heard = heard
+        .then(() => new Promise((done) => setTimeout(done, 2)))
+        .then(() => follower.onEntries(entries))
+    },
+  })
+}
+
 test('of updates that race, those of the first engine in the log are taken, and the others told', async () => {
-  const nodes = [nodeOver(log), nodeOver(log)]
+  const nodes = [nodeOver(log), nodeOver(late)]
   const winners = new Set<string>()
   for (let run = 0; run < 40; run++) {
     const document = `race/${run}` as DocumentId
@@ -70,7 +94,7 @@ test('of updates that race, those of the first engine in the log are taken, and 
         append(nodes[i % 2]!, document, update, ann, i < 4 ? undefined : { replica: `r${i}`, sequence: 1 }),
       ),
     )
-    const { engine, entries } = fold(await log.load(document))
+    const { engine, entries, offset } = fold(await log.load(document))
     winners.add(engine!)
     for (const [i, outcome] of outcomes.entries()) {
       const update = writes[i]!
@@ -79,13 +103,10 @@ test('of updates that race, those of the first engine in the log are taken, and 
       if (isIn) expect(outcome.status).toBe('fulfilled')
       else expect(outcome).toMatchObject({ status: 'rejected', reason: { code: 'wrong_engine' } })
     }
-    for (const node of nodes) {
-      const room = await node.use(document, async (opened) => opened)
-      expect(room.engine).toBe(engine)
-      expect(room.version(engine!)).toEqual(
-        await nodes[0]!.use(document, async (one) => one.version(engine!)),
-      )
-    }
+    const rooms = await Promise.all(nodes.map((node) => node.use(document, async (room) => room)))
+    await until('both have heard of all', () => rooms.every((room) => room.offset === offset))
+    expect(rooms.map((room) => room.engine)).toEqual([engine, engine])
+    expect(rooms[0]!.version(engine!)).toEqual(rooms[1]!.version(engine!))
   }
   expect(winners.size).toBe(2)
   for (const node of nodes) node.close()
