@@ -75,7 +75,6 @@ export function tablesOf(name: string, definition: FieldsOfDocument, types: Colu
        actor text not null, subject text not null, status text not null, reason text, decided_by text, detail jsonb,
        place bigint not null, holder text, roles text[], primary key (document, entry));`,
     `create index on ${facts} (status, field, operation);`,
-    `create index on ${facts} (document, entity, place, entry) where status = 'pending';`,
     `create table ${conflicts} (document text, entry text, entity text not null, field text not null, sides jsonb not null,
        since timestamptz, roles text[] not null, primary key (document, entry));`,
   ]

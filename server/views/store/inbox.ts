@@ -57,8 +57,8 @@ export const inboxSql = `
   $tidemark$;
 
   create function tidemark.list_of(schema_name text, table_name text, needed text[], wanted text[], types text[]) returns text
-  language sql stable as $tidemark$
-    select case when bool_and(w.may or w.n > cardinality(needed)) then
+  language plpgsql stable as $tidemark$ begin
+    return (select case when bool_and(w.may or w.n > cardinality(needed)) then
         string_agg(case when w.may then format('t.%I::%s', w.name, w.type) else format('null::%s', w.type) end, ', ' order by w.n) end
     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
       cross join lateral (
@@ -66,8 +66,8 @@ export const inboxSql = `
         from unnest(needed || wanted, types) with ordinality w(name, type, n)
           left join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attname = w.name and a.attnum > 0 and not a.attisdropped
       ) w
-    where n.nspname = schema_name and c.relname = table_name and c.relkind = 'r' and has_schema_privilege(n.oid, 'usage')
-  $tidemark$;
+    where n.nspname = schema_name and c.relname = table_name and c.relkind = 'r' and has_schema_privilege(n.oid, 'usage'));
+  end $tidemark$;
 
   create function tidemark.conflict_rows() returns table (
     document text, adapter text, entity text, field text, sides jsonb, since timestamptz, roles text[])
@@ -104,15 +104,13 @@ export const inboxSql = `
           select f.document, %1$L::text, f.entry, f.entity, f.field, f.operation, f.payload, f.actor, f.subject,
             case when f.reason is null then 'server' when f.reason = 'proposal' then 'holder' else 'fact' end,
             f.holder,
-            case when f.reason = 'proposal' then '{}' else array(
-              select d.entry from %3$I.%4$I d
-              where d.document = f.document and d.entity = f.entity and d.status = 'pending'
-                and d.reason is distinct from 'proposal'
-                and d.place <= f.place and (d.place < f.place or d.entry collate "C" < f.entry collate "C")
-              order by d.place desc, d.entry collate "C" desc limit ${dependenciesMax}) end,
+            case when f.reason = 'proposal' then '{}' else coalesce(array_agg(f.entry) over before, '{}') end,
             coalesce(f.roles, '{}')
           from (select %2$s from %3$I.%4$I t where t.status = 'pending')
-            f(document, entry, entity, field, operation, status, reason, place, payload, actor, subject, holder, roles)$query$,
+            f(document, entry, entity, field, operation, status, reason, place, payload, actor, subject, holder, roles)
+          window before as (
+            partition by f.document, f.entity, coalesce(f.reason, '') = 'proposal' order by f.place desc, f.entry collate "C" desc
+            rows between 1 following and ${dependenciesMax} following)$query$,
           served, list, served, served || '_facts');
       end if;
     end loop;
