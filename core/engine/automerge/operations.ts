@@ -59,20 +59,20 @@ const actions: readonly Action[] = [
   'mark',
 ]
 
-/** What more has costs more to look at than a document of facts should. */
-export const operationsMax = 1_000_000
+/** What is stored was looked at before. */
+const storedOperationsMax = 50_000_000
 const columnBytesMax = 256 * 1024 * 1024
 
-/** Throws `MalformedBytes`. `chunk`: of a change, read before. */
-export function operationsOf(chunk: Uint8Array): Operation[] {
+/** One by one. Throws `MalformedBytes`, also when there are more. `chunk`: of a change, read before. */
+export function operationsOf(chunk: Uint8Array, operationsMax = storedOperationsMax): Iterable<Operation> {
   const reader = new ByteReader(contentsOf(chunk))
   const { actor, startOp, actors } = readChangeHeader(reader)
   const columns = columnsOf(reader, readColumns(reader))
-  return read(columns, actors, (i) => `${startOp + i}@${actor}`)
+  return read(columns, actors, operationsMax, (i) => `${startOp + i}@${actor}`)
 }
 
-/** Throws `MalformedBytes`. */
-export function operationsOfDocument(chunk: Uint8Array): Operation[] {
+/** One by one, of each object in the order in which it was made. Throws `MalformedBytes`. */
+export function operationsOfDocument(chunk: Uint8Array): Iterable<Operation> {
   const reader = new ByteReader(chunk, chunkHeaderBytes + 1)
   leb(reader)
   const { actors } = readDocumentHeader(reader)
@@ -82,7 +82,12 @@ export function operationsOfDocument(chunk: Uint8Array): Operation[] {
   const columns = columnsOf(reader, ofOperations)
   const idActor = integers(columns.get(column.idActor) ?? none)
   const idCounter = new DeltaReader(columns.get(column.idCounter) ?? none)
-  return read(columns, actors, () => idOf(idCounter.next(), idActor.next(), actors) ?? rootId)
+  return read(
+    columns,
+    actors,
+    storedOperationsMax,
+    () => idOf(idCounter.next(), idActor.next(), actors) ?? rootId,
+  )
 }
 
 const column = {
@@ -122,7 +127,12 @@ function columnsOf(reader: ByteReader, columns: ReturnType<typeof readColumns>):
   return all
 }
 
-function read(columns: Columns, actors: readonly string[], idAt: (i: number) => OperationId): Operation[] {
+function* read(
+  columns: Columns,
+  actors: readonly string[],
+  operationsMax: number,
+  idAt: (i: number) => OperationId,
+): Generator<Operation> {
   const of = (specification: number): Uint8Array => columns.get(specification) ?? none
   const objectActor = integers(of(column.objectActor))
   const objectCounter = integers(of(column.objectCounter))
@@ -137,13 +147,12 @@ function read(columns: Columns, actors: readonly string[], idAt: (i: number) => 
   const otherActor = integers(of(inDocument ? column.successorActor : column.predecessorActor))
   const otherCounter = new DeltaReader(of(inDocument ? column.successorCounter : column.predecessorCounter))
 
-  const operations: Operation[] = []
   let otherCount = 0
-  while (!action.done) {
-    if (operations.length === operationsMax) throw new MalformedBytes('too many operations')
+  for (let i = 0; !action.done; i++) {
+    if (i === operationsMax) throw new MalformedBytes('too many operations')
     const name = actions[action.next() ?? 0]
     if (name === undefined) throw new MalformedBytes('unknown action')
-    const id = idAt(operations.length)
+    const id = idAt(i)
     const object = idOf(objectCounter.next(), objectActor.next(), actors) ?? rootId
     const element = idOf(keyCounter.next(), keyActor.next(), actors)
     const key = keys.next()
@@ -152,7 +161,7 @@ function read(columns: Columns, actors: readonly string[], idAt: (i: number) => 
       if (++otherCount > operationsMax) throw new MalformedBytes('too many operations')
       ids.push(idOf(otherCounter.next(), otherActor.next(), actors) ?? rootId)
     }
-    operations.push({
+    yield {
       id,
       object,
       key,
@@ -161,9 +170,8 @@ function read(columns: Columns, actors: readonly string[], idAt: (i: number) => 
       action: name,
       value: values.next(),
       others: ids,
-    })
+    }
   }
-  return operations
 }
 
 /** Null for what has none: the root, the head of a list. */

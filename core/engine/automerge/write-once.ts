@@ -3,7 +3,8 @@
  * change shows by itself whether it leaves alone what is there; of what is stored only ids are kept: of the map, and of the objects
  * that entries are made of. Strings are texts, so an entry may be many operations; all of them are in one change.
  *
- * A change that is not yet ready could name an object that is an entry's part only once it is: it is refused.
+ * A change that names what is not there could turn out to write into an entry once it is: it is refused. What a document that was
+ * compacted builds on cannot be told, but which objects it has can.
  * Costs what the operations of a change cost to read, about 1 µs each; all of them when a room of facts opens.
  */
 import { MalformedBytes } from '../../bytes.ts'
@@ -16,7 +17,17 @@ import { type Operation, type OperationId, operationsOf, operationsOfDocument, r
 import { type AutomergeOutline, outlineOf } from './outline.ts'
 import { rootChange } from './written-entries.ts'
 
+/** Of a change that comes in: a few bytes can be billions, and whoever looks at them has other things to do. */
+const operationsMax = 250_000
+
 type Refused = NonNullable<Examined['refused']>
+
+/** Of an update that is looked at. */
+interface Fresh {
+  readonly changes: Set<string>
+  readonly objects: Set<OperationId>
+  readonly guarded: Set<OperationId>
+}
 
 export class AutomergeWriteOnce implements WriteOnce {
   readonly written: readonly Write[]
@@ -25,10 +36,12 @@ export class AutomergeWriteOnce implements WriteOnce {
   private readonly rootHash: string
   /** Objects in the map, and in them. */
   private readonly guarded = new Set<OperationId>()
+  /** All that are there. */
+  private readonly objects = new Set<OperationId>([rootId])
   /** Operations that write entries: how a change is known whose hash is not, since it is in a document saved whole. */
   private readonly entryIds = new Set<OperationId>()
   private readonly graph = new ChangeGraph(null, false)
-  /** Of documents saved whole, whose changes cannot be told: what builds on them is taken for ready. */
+  /** Saved whole: its changes cannot be told. */
   private hasDocument = false
 
   constructor(root: string, updates: readonly Uint8Array[]) {
@@ -57,18 +70,17 @@ export class AutomergeWriteOnce implements WriteOnce {
   private writesOf({ changes, documents }: AutomergeOutline): Write[] | Refused {
     // Nobody can tell which of its changes are there.
     if (documents.length > 0) return 'incomplete'
-    const fresh = new Set<string>()
+    const fresh: Fresh = { changes: new Set(), objects: new Set([this.map]), guarded: new Set() }
     const writes: Write[] = []
-    const guarded = new Set<OperationId>()
     for (const change of changes) {
       if (this.graph.has(change.hash)) continue
       const isThere = (dep: Uint8Array): boolean =>
-        this.hasDocument || this.graph.counts(dep) || fresh.has(hex(dep))
+        this.hasDocument || this.graph.counts(dep) || fresh.changes.has(hex(dep))
       if (!everyHash(change.deps, isThere)) return 'incomplete'
-      fresh.add(hex(change.hash))
+      fresh.changes.add(hex(change.hash))
       if (hex(change.hash) === this.rootHash) continue
       try {
-        const reason = this.examineChange(operationsOf(change.bytes), guarded, writes)
+        const reason = this.examineChange(operationsOf(change.bytes, operationsMax), fresh, writes)
         if (reason !== null) return reason
       } catch (error) {
         if (!(error instanceof MalformedBytes)) throw error
@@ -78,17 +90,17 @@ export class AutomergeWriteOnce implements WriteOnce {
     return writes
   }
 
-  private examineChange(
-    operations: readonly Operation[],
-    guarded: Set<OperationId>,
-    writes: Write[],
-  ): Refused | null {
-    if (operations.some(({ id }) => this.entryIds.has(id))) return null
+  private examineChange(operations: Iterable<Operation>, fresh: Fresh, writes: Write[]): Refused | null {
     const own = new Set<OperationId>()
+    const found: Operation[] = []
     for (const operation of operations) {
       const { id, object, key, action, others } = operation
+      // It is there already.
+      if (this.entryIds.has(id)) return null
       if (object === rootId && key === this.root) return action === 'delete' ? 'deletes' : 'no_entry'
-      const isGuarded = this.guarded.has(object) || guarded.has(object)
+      if (!this.objects.has(object) && !fresh.objects.has(object)) return 'incomplete'
+      if (action.startsWith('make')) fresh.objects.add(id)
+      const isGuarded = this.guarded.has(object) || fresh.guarded.has(object)
       if (isGuarded) return action === 'delete' ? 'deletes' : 'rewrites'
       const isEntry = object === this.map
       if (!isEntry && !own.has(object)) continue
@@ -96,9 +108,10 @@ export class AutomergeWriteOnce implements WriteOnce {
       if (others.length > 0 || action === 'increment' || action === 'mark') return 'rewrites'
       if (isEntry && (key === null || operation.inserts)) return 'no_entry'
       if (action !== 'set') own.add(id)
+      found.push(operation)
     }
-    writes.push(...entriesOf(this.map, operations))
-    for (const id of own) guarded.add(id)
+    writes.push(...entriesOf(this.map, found))
+    for (const id of own) fresh.guarded.add(id)
     return null
   }
 
@@ -116,12 +129,17 @@ export class AutomergeWriteOnce implements WriteOnce {
     return writes
   }
 
-  private takeOperations(operations: readonly Operation[]): Write[] {
-    for (const { id, object, action } of operations) {
+  private takeOperations(operations: Iterable<Operation>): Write[] {
+    const found: Operation[] = []
+    for (const operation of operations) {
+      const { id, object, action } = operation
+      if (action.startsWith('make')) this.objects.add(id)
       if (object === this.map) this.entryIds.add(id)
-      if ((object === this.map || this.guarded.has(object)) && action.startsWith('make')) this.guarded.add(id)
+      else if (!this.guarded.has(object)) continue
+      if (action.startsWith('make')) this.guarded.add(id)
+      found.push(operation)
     }
-    return entriesOf(this.map, operations)
+    return entriesOf(this.map, found)
   }
 }
 

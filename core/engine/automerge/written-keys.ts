@@ -27,13 +27,12 @@ export class WrittenKeys {
   addSince(heads: string[]): void {
     if (this.counts.size === 0) return
     for (const chunk of this.handle.getChanges(heads)) {
-      const operations = operationsOf(chunk)
-      for (const [map, counts] of this.counts) count(operations, map, counts)
+      for (const [map, counts] of this.counts) count(operationsOf(chunk), map, counts)
     }
   }
 }
 
-function count(operations: readonly Operation[], map: string, counts: Map<string, number>): void {
+function count(operations: Iterable<Operation>, map: string, counts: Map<string, number>): void {
   for (const { object, key, action } of operations)
     if (object === map && key !== null)
       counts.set(key, (counts.get(key) ?? 0) + (action === 'delete' ? 0 : 1))

@@ -138,6 +138,12 @@ describe('a guard', () => {
       refused: null,
       writes: [['k', 1]],
     })
+    // Who knows a compacted document by its objects only notices too.
+    const third = changeOf(second.doc, ({ facts }) => Object.assign(facts, { l: { a: 1 } }))
+    const fourth = changeOf(third.doc, ({ facts }) => Object.assign(facts['l'] as object, { a: 2 }))
+    const compacted = engine.writeOnce('facts', [engine.compact([rootChunk, first.update]).bytes])
+    expect(compacted.examine(fourth.update).refused).toBe('incomplete')
+    expect(compacted.examine(concat([third.update, fourth.update])).refused).toBe('rewrites')
     const own = changeOf(A.init<Facts>(), (doc) => Object.assign(doc, { facts: { k: 1 } }))
     expect(guard.examine(own.update).refused).toBe('no_entry')
   })
@@ -170,7 +176,8 @@ test('operations are read as Automerge reads them', () => {
     fc.property(histories, ({ changes }) => {
       for (const change of changes) {
         const decoded = A.decodeChange(change)
-        const operations = operationsOf(engine.validate(change, { updateBytesMax: 1e9 }).changes[0]!.bytes)
+        const { changes } = engine.validate(change, { updateBytesMax: 1e9 })
+        const operations = [...operationsOf(changes[0]!.bytes)]
         expect(operations.length).toBe(decoded.ops.length)
         for (const [i, operation] of operations.entries()) {
           const op = decoded.ops[i]! as OperationOf & { elemId?: string; insert?: boolean }
