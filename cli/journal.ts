@@ -34,7 +34,14 @@ export class Journal {
 
   /** `relay`: its address. `anew`: as if nothing were done. */
   static async open(path: string, relay: string, anew: boolean): Promise<Journal> {
-    return new Journal(path, await LineFile.open(path), relay, anew)
+    const lines = await LineFile.open(path)
+    try {
+      await lines.prepare()
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException
+      throw new Error(`The journal ${path} cannot be written (${code}): --journal puts it elsewhere`)
+    }
+    return new Journal(path, lines, relay, anew)
   }
 
   find(id: string, sha256: string): Done | null {

@@ -8,12 +8,14 @@ export class LineFile {
   /** Of the file as it was opened. */
   readonly values: readonly unknown[]
   private readonly path: string
-  private handle: FileHandle | null = null
+  private handle: Promise<FileHandle> | null = null
   private torn: boolean
+  private isEmpty: boolean
 
   private constructor(path: string, text: string) {
     this.path = path
     this.values = text.split('\n').flatMap(parsed)
+    this.isEmpty = text === ''
     this.torn = text !== '' && !text.endsWith('\n')
   }
 
@@ -26,16 +28,27 @@ export class LineFile {
     return (await textOf(path)) !== null
   }
 
-  async append(value: unknown): Promise<void> {
-    this.handle ??= await open(this.path, 'a')
-    const start = this.torn ? '\n' : ''
-    this.torn = false
-    await this.handle.appendFile(`${start}${JSON.stringify(value)}\n`)
+  /** Rejects when nothing can be written there. The file is there then. */
+  async prepare(): Promise<void> {
+    this.handle ??= open(this.path, 'a')
+    await this.handle
   }
 
+  async append(value: unknown): Promise<void> {
+    // Before anything is awaited: several append at the same time.
+    this.handle ??= open(this.path, 'a')
+    const start = this.torn ? '\n' : ''
+    this.torn = false
+    this.isEmpty = false
+    await (await this.handle).appendFile(`${start}${JSON.stringify(value)}\n`)
+  }
+
+  /** Nothing is left of a file without lines. */
   async close(): Promise<void> {
-    await this.handle?.close()
+    const { handle } = this
     this.handle = null
+    await (await handle)?.close()
+    if (this.isEmpty) await rm(this.path, { force: true })
   }
 
   async remove(): Promise<void> {

@@ -231,6 +231,20 @@ describe('what is wrong is said, and stops nothing else', () => {
     expect(code).toBe(2)
   })
 
+  test('a journal that cannot be written: nothing is done, 2', async () => {
+    makeHocuspocusSqlite(join(folder, 'db'), richDocuments(['x']))
+    const { code, stderr } = await cli(
+      'import',
+      join(folder, 'db'),
+      '--journal',
+      join(folder, 'none/journal'),
+    )
+    expect(stderr).toMatch(
+      /^tidemark: The journal .* cannot be written \(ENOENT\): --journal puts it elsewhere\n$/,
+    )
+    expect(code).toBe(2)
+  })
+
   test('a relay that is not there: nothing is done, 2', async () => {
     writeFileSync(join(folder, 'one.yjs'), Y.encodeStateAsUpdate(richDocument(1)))
     const { code, stderr } = await runCli(['import', join(folder, 'one.yjs'), '--url', 'http://127.0.0.1:9'])
