@@ -67,22 +67,33 @@ export class Fact implements Required<FactParts> {
   /** It says nothing in the version of the adapter that the fold is of. */
   isForeign = false
 
-  constructor(key: FactKey, actor: string, seq: number, parts: Said) {
+  constructor(
+    key: FactKey,
+    actor: string,
+    seq: number,
+    entity: string,
+    type: string,
+    payload: Value,
+    seen: string,
+    version: number,
+    epoch: number,
+    roles: readonly string[],
+  ) {
     this.key = key
     this.actor = actor
     this.seq = seq
-    this.entity = parts.entity
-    this.type = parts.type
-    this.payload = parts.payload
-    this.seen = parts.seen
-    this.version = parts.version
-    this.epoch = parts.epoch
-    this.roles = parts.roles
+    this.entity = entity
+    this.type = type
+    this.payload = payload
+    this.seen = seen
+    this.version = version
+    this.epoch = epoch
+    this.roles = roles
   }
 
   /** For another fold; not folded yet. */
   copy(): Fact {
-    const copy = new Fact(this.key, this.actor, this.seq, this)
+    const copy = this.translated(this.type, this.payload)
     copy.lamport = this.lamport
     copy.isForeign = this.isForeign
     return copy
@@ -90,8 +101,8 @@ export class Fact implements Required<FactParts> {
 
   /** The same fact, as another version says it. */
   translated(type: string, payload: Value): Fact {
-    const { entity, seen, version, epoch, roles } = this
-    return new Fact(this.key, this.actor, this.seq, { entity, type, payload, seen, version, epoch, roles })
+    const { key, actor, seq, entity, seen, version, epoch, roles } = this
+    return new Fact(key, actor, seq, entity, type, payload, seen, version, epoch, roles)
   }
 
   get dependencies(): readonly FactKey[] {
@@ -107,8 +118,6 @@ export class Fact implements Required<FactParts> {
     return this.key.slice(1)
   }
 }
-
-type Said = Omit<Required<FactParts>, 'dependencies'> & { readonly seen: string }
 
 const none: readonly string[] = []
 
@@ -208,7 +217,7 @@ export function decodeFact(key: string, value: Value): Fact | string {
   if (isFirst !== (type === actorType)) return 'an actor begins with whose it is'
   if (isFirst && (typeof payload !== 'string' || entity !== '')) return 'an actor belongs to a subject'
   const actor = isDecision ? server : key.slice(0, actorLength)
-  return new Fact(key, actor, seq, { entity, type, payload, seen, version, epoch, roles })
+  return new Fact(key, actor, seq, entity, type, payload, seen, version, epoch, roles)
 }
 
 function problemWith(seen: string, key: FactKey): string | null {

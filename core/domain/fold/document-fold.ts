@@ -44,7 +44,8 @@ export class DocumentFold {
   private readonly tampered = new Set<FactKey>()
   private readonly ignored = new Map<FactKey, string>()
   private readonly malformed = new Set<string>()
-  private touchedEntities = new Set<string>()
+  /** Since `apply` was last called. */
+  private touchedEntities: string[] = []
   private changedEntities = new Set<string>()
   private settled = new Set<Fact>()
   /** What became of each fact when somebody last asked for changes; null as long as nobody has. */
@@ -100,9 +101,13 @@ export class DocumentFold {
   /** Entities whose state, or whose facts' outcomes, may be others now. */
   apply(entries: Iterable<FactEntry>): ReadonlySet<string> {
     for (const entry of entries) this.take(entry)
-    if (this.touchedEntities.size === 0) return noChanges
-    const touched = this.touchedEntities
-    this.touchedEntities = new Set()
+    if (this.touchedEntities.length === 0) return noChanges
+    const touched = new Set(this.touchedEntities)
+    this.touchedEntities = []
+    for (const name of touched) {
+      const entity = this.entities.get(name)
+      if (entity !== undefined) entity.isTouched = false
+    }
     if (this.told !== null) for (const entity of touched) this.changedEntities.add(entity)
     return touched
   }
@@ -258,13 +263,15 @@ export class DocumentFold {
       this.entities.set(fact.entity, entity)
     }
     entity.add(fact, seen)
-    this.touchedEntities.add(fact.entity)
+    if (entity.isTouched) return
+    entity.isTouched = true
+    this.touchedEntities.push(fact.entity)
   }
 
   /** Without what was tampered with, and whatever follows it. */
   private startAnew(): void {
     const facts = [...this.graph.all()].filter(({ key }) => !this.tampered.has(key))
-    for (const name of this.entities.keys()) this.touchedEntities.add(name)
+    this.touchedEntities.push(...this.entities.keys())
     this.graph = new FactGraph()
     this.entities = new Map()
     this.subjects = new Map()

@@ -28,6 +28,8 @@ export interface Surroundings {
 
 export class EntityFold implements FoldContext {
   readonly entity: string
+  /** For the document's fold: it has new facts. */
+  isTouched = false
   private readonly lookBacks = new Map<FactKey, Decision>()
   private readonly surroundings: Surroundings
   private readonly vocabulary: Vocabulary

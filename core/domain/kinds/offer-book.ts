@@ -37,7 +37,46 @@ export interface Standing {
   readonly open: readonly FactKey[]
 }
 
-type Entry = { -readonly [Name in keyof Offer<Value>]: Offer<Value>[Name] } & { readonly fact: Fact }
+/** Kept for each offer there ever was, so it is small. */
+class Entry implements Offer<Value> {
+  readonly fact: Fact
+  readonly subject: string
+  readonly terms: Value
+  readonly to: FactKey | null
+  status: OfferStatus = 'open'
+  private readonly first: Entry | null
+
+  /** `first`: the bid at the beginning; null for a bid. */
+  constructor(fact: Fact, subject: string, terms: Value, to: FactKey | null, first: Entry | null) {
+    this.fact = fact
+    this.subject = subject
+    this.terms = terms
+    this.to = to
+    this.first = first
+  }
+
+  get key(): FactKey {
+    return this.fact.key
+  }
+
+  get actor(): string {
+    return this.fact.actor
+  }
+
+  get bidder(): Offer<Value>['bidder'] {
+    return this.begin
+  }
+
+  get begin(): Entry {
+    return this.first ?? this
+  }
+
+  told(): Offer<Value> {
+    const { key, actor, subject, terms, to, status } = this
+    const { actor: bidding, subject: by } = this.begin
+    return { key, actor, subject, terms, to, bidder: { actor: bidding, subject: by }, status }
+  }
+}
 
 const standingOpenMax = 20
 
@@ -53,7 +92,11 @@ const outcomes: Readonly<Record<OfferStatus, (by: FactKey) => Outcome>> = {
 }
 
 export class OfferBook {
-  private readonly entries = new Map<FactKey, Entry>()
+  /** In order. */
+  private readonly entries: Entry[] = []
+  /** By key, as far as somebody asked: most bids are never answered. */
+  private readonly byKey = new Map<FactKey, Entry>()
+  private indexed = 0
   private readonly asked = new Map<FactKey, Asked>()
   /** The decision that ends it, as known from the start. */
   private closing: LookBack | null | undefined
@@ -65,11 +108,11 @@ export class OfferBook {
   }
 
   get(key: FactKey): Offer<Value> | undefined {
-    return this.entries.get(key)
+    return this.entry(key)
   }
 
   offers(): Offer<Value>[] {
-    return [...this.entries.values()].map(offerOf)
+    return this.entries.map((entry) => entry.told())
   }
 
   pending(): Asked[] {
@@ -77,12 +120,12 @@ export class OfferBook {
   }
 
   accepted(): Offer<Value> | null {
-    const entry = this.entries.get(this.ended?.accepted ?? '')
-    return entry === undefined ? null : offerOf(entry)
+    const key = this.ended?.accepted ?? null
+    return key === null ? null : (this.entry(key)?.told() ?? null)
   }
 
   standing(): Standing {
-    const open = [...this.entries.values()].filter(({ status }) => status === 'open')
+    const open = this.entries.filter(({ status }) => status === 'open')
     return {
       state: this.isClosed ? 'closed' : 'open',
       accepted: this.ended?.accepted ?? null,
@@ -109,18 +152,16 @@ export class OfferBook {
 
   enter(fact: Fact, terms: Value, to: FactKey | null, context: FoldContext): void {
     const late = this.lateFor(fact, context)
-    const { key, actor } = fact
-    const subject = context.subjectOf(actor)
-    const bidder = (to === null ? undefined : this.entries.get(to)?.bidder) ?? { actor, subject }
-    const entry: Entry = { key, actor, subject, terms, to, bidder, status: 'open', fact }
-    this.entries.set(key, entry)
+    const first = to === null ? undefined : this.entry(to)?.begin
+    const entry = new Entry(fact, context.subjectOf(fact.actor), terms, to, first ?? null)
+    this.entries.push(entry)
     if (late !== null) this.settle(entry, 'late', late, context)
-    else if (this.ended === null) this.settle(entry, 'open', key, context)
+    else if (this.ended === null) context.settle(fact, effective)
     else this.settle(entry, this.statusAtEnd(entry), this.ended.by, context)
   }
 
   leave(key: FactKey, status: 'countered' | 'withdrawn', by: FactKey, context: FoldContext): void {
-    const entry = this.entries.get(key)
+    const entry = this.entry(key)
     if (entry?.status === 'open' || (entry?.status === 'countered' && status === 'withdrawn'))
       this.settle(entry, status, by, context)
   }
@@ -135,9 +176,17 @@ export class OfferBook {
 
   end(accepted: FactKey | null, by: FactKey, context: FoldContext): void {
     this.ended = { accepted, by }
-    for (const entry of this.entries.values())
+    for (const entry of this.entries)
       if (entry.status === 'open' || entry.key === accepted)
         this.settle(entry, this.statusAtEnd(entry), by, context)
+  }
+
+  private entry(key: FactKey): Entry | undefined {
+    while (this.indexed < this.entries.length) {
+      const entry = this.entries[this.indexed++]!
+      this.byKey.set(entry.key, entry)
+    }
+    return this.byKey.get(key)
   }
 
   private statusAtEnd({ key }: Entry): OfferStatus {
@@ -151,8 +200,6 @@ export class OfferBook {
     context.settle(entry.fact, outcomes[status](by))
   }
 }
-
-const offerOf = ({ fact: _, ...offer }: Entry): Offer<Value> => offer
 
 function earlier(a: LookBack | undefined, b: LookBack | undefined): LookBack | undefined {
   if (a === undefined || b === undefined) return a ?? b
