@@ -1,7 +1,7 @@
 /**
  * How modules are found and read while adapters are loaded; Node runs this in a thread of its own (`module.register`).
  *
- * - `tidemark/adapter` is this copy of Tidemark, whether or not it is installed where the adapter is.
+ * - `tidemark/adapter` and `tidemark/fields` are of this copy of Tidemark, whether or not it is installed where the adapter is.
  * - TypeScript has its types replaced by spaces, so lines and columns stay, and nothing is checked. Node does the
  *   same from 22.18 on; this makes all versions take the same. What is more than types (enum) is refused with its place.
  * - What an adapter imports and is not there is said with the line that imports it. `./x.js` may be `./x.ts`.
@@ -11,23 +11,24 @@ import type { InitializeHook, LoadHook, ResolveHook } from 'node:module'
 import { fileURLToPath } from 'node:url'
 
 export interface HooksData {
-  /** URL of the module that is `tidemark/adapter`. */
-  readonly domain: string
+  /** URLs of modules, by what they are imported as. */
+  readonly own: Readonly<Record<string, string>>
   /** URL of the folder whose modules are loaded, with a slash at its end. */
   readonly folder: string
 }
 
-let domain = 'tidemark/adapter'
+let own: HooksData['own'] = {}
 const folders = new Set<string>()
 
 export const initialize: InitializeHook<HooksData> = (data) => {
-  domain = data.domain
+  own = data.own
   folders.add(data.folder)
 }
 
 export const resolve: ResolveHook = async (specifier, context, next) => {
   const parent = context.parentURL ?? ''
-  if (specifier === 'tidemark/adapter') return { url: domain, shortCircuit: true }
+  const url = own[specifier]
+  if (url !== undefined) return { url, shortCircuit: true }
   if (![...folders].some((folder) => parent.startsWith(folder))) return next(specifier, context)
   try {
     return await next(specifier, context)

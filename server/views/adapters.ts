@@ -36,7 +36,10 @@ export async function loadAdapters(folder: string): Promise<readonly Adapter[]> 
   const files = await filesIn(absolute)
   if (files.length === 0) return []
   const data: HooksData = {
-    domain: new URL('../../core/domain/index.js', built).href,
+    own: {
+      'tidemark/adapter': new URL('../../core/domain/index.js', built).href,
+      'tidemark/fields': new URL('../../core/domain/kinds/index.js', built).href,
+    },
     folder: `${pathToFileURL(absolute).href}/`,
   }
   register(new URL('adapter-hooks.js', built), { data })

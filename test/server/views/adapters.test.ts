@@ -75,6 +75,15 @@ test('of every kind of file, with what they import, and nothing else that lies t
   expect(adapters?.[0]?.rows).toEqual({ a: [{ n: 1 }, { n: 2 }] })
 })
 
+test('may share their fields with the app, where nothing is installed', async () => {
+  const { adapters } = await load({
+    'a.ts': `${head}import { fields } from './fields/deals.ts'
+      export default defineAdapter({ name: 'deals', version: 1, documents: 'deals/:id', fields })`,
+    'fields/deals.ts': "import { counter } from 'tidemark/fields'\nexport const fields = { sold: counter() }",
+  })
+  expect(adapters?.map(({ name }) => name)).toEqual(['deals'])
+})
+
 test('of no folder, and of an empty one, there are none', async () => {
   expect(await load({})).toEqual({ adapters: [] })
   expect(await load({ 'within/a.ts': 'throw new Error("not loaded")' })).toEqual({ adapters: [] })
