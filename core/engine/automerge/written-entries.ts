@@ -1,7 +1,8 @@
 /**
  * Entries of a map that are written once, in Automerge. Two replicas that each make a map at the same key have two maps, of which
  * one shows. So the map of such a root is made by a change that everybody can make alone, byte for byte the same: no time, no
- * message, and an actor that is named after the root. A client that writes entries applies it first (`rootChange`).
+ * message, and an actor that is named after the root. A client that writes entries applies it first: it is what
+ * `Automerge.change(Automerge.init({ actor }), { time: 0 }, (doc) => { doc.facts = {} })` makes, the actor being `tidemark:facts`.
  *
  * The server's entries have an actor each, drawn with the entry: a chain of changes would need the hash of the one before, and
  * two nodes that decide the same at once would make it twice.

@@ -76,6 +76,12 @@ describe('an entry that the server writes', () => {
   })
 })
 
+test('the map of facts is made by a change that any client can make with Automerge', () => {
+  const actor = Buffer.from('tidemark:facts').toString('hex')
+  const doc = A.change(A.init<Facts>({ actor }), { time: 0 }, (doc) => void Object.assign(doc, { facts: {} }))
+  expect(A.getLastLocalChange(doc)).toEqual(rootChunk)
+})
+
 describe('a guard', () => {
   const value = { kind: 'order', lines: ['a', { n: 1 }], at: 1.5 }
 
