@@ -39,12 +39,14 @@ export function play(history: readonly (readonly [number, number, number, number
   const changes: Uint8Array[] = []
   const replicas = actors.map((actor) => A.init<Content>({ actor }))
   for (const [who, kind, place, choice] of history) {
-    if (kind < 85) {
-      const changed = A.change(replicas[who]!, { time: 0 }, (doc) => edit(doc, kind, place, choice))
+    if (kind < 65) {
+      const changed = A.change(replicas[who]!, { time: 0 }, (doc) =>
+        edit(doc, Math.floor((kind * 85) / 65), place, choice),
+      )
       const last = A.getLastLocalChange(changed)
       if (changed !== replicas[who] && last !== undefined) changes.push(last)
       replicas[who] = changed
-    } else if (kind < 92) replicas[who] = A.merge(replicas[who]!, replicas[(who + 1 + (place % 2)) % 3]!)
+    } else if (kind < 90) replicas[who] = A.merge(replicas[who]!, replicas[(who + 1 + (place % 2)) % 3]!)
     else if (changes.length > 0)
       [replicas[who]] = A.applyChanges(replicas[who]!, [changes[choice % changes.length]!])
   }
