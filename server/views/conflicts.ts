@@ -23,6 +23,7 @@ import type { DocumentFold } from '../../core/domain/fold/document-fold.ts'
 import { fieldsOf } from '../../core/domain/fold/fields.ts'
 import type { AnyKind, At } from '../../core/domain/fold/kind.ts'
 import { type MultiValue, sideOf, sinceOf } from '../../core/domain/kinds/multi-value.ts'
+import type { Engine } from '../../core/engine/engine.ts'
 import { engines } from '../../core/engine/engines.ts'
 import type { Value } from '../../core/engine/live-document.ts'
 import { TidemarkError } from '../../core/protocol/errors.ts'
@@ -93,12 +94,13 @@ interface Opened {
   readonly facts: FactsAdapter
   readonly kind: SettlingKind
   readonly fold: DocumentFold
+  readonly engine: Engine
   readonly lineage: number
 }
 
 type SettlingKind = AnyKind & { readonly mutators: { settle(at: At, value: Value): Draft } }
 
-/** Rejects with `not_found`, `document_removed`, `wrong_engine`, and as `Log.load`. */
+/** Rejects with `not_found`, `document_removed`, and as `Log.load`. */
 export async function fieldFound(at: FieldAt, parts: ConflictsParts): Promise<FieldFound> {
   return found(await open(at, parts))
 }
@@ -106,7 +108,7 @@ export async function fieldFound(at: FieldAt, parts: ConflictsParts): Promise<Fi
 /** Rejects also with `invalid_request`: a side that is none, or a value that the field does not take. */
 export async function settle(settling: Settling, parts: ConflictsParts): Promise<Settled> {
   const opened = await open(settling.at, parts)
-  const { fold, kind, facts } = opened
+  const { fold, kind, facts, engine } = opened
   const { at, subject, choice, nowMs } = settling
   const { entity, field } = at
   const seen = [...new Set(settling.seen)].sort()
@@ -128,11 +130,11 @@ export async function settle(settling: Settling, parts: ConflictsParts): Promise
   const fact = written(fold, actor, 1, { ...draft, ...(version !== 1 && { version }) })
   const entries = [registration(actor, subject), fact]
   const updates = entries.map(({ key, value }, i) =>
-    engines.yjs.entry(factsRoot, key, value!, { replica, written: i }),
+    engine.entry(factsRoot, key, value!, { replica, written: i }),
   )
   fold.apply(entries)
   const { outcome } = fold.fact(fact.key)!
-  const update = new Uint8Array(engines.yjs.merge(updates))
+  const update = new Uint8Array(engine.merge(updates))
   return { key: fact.key, value: chosen.value, outcome, update, name }
 }
 
@@ -151,11 +153,10 @@ async function open(at: FieldAt, { log, adapters, watched }: ConflictsParts): Pr
   try {
     const brought = await documents.bring(document, null)
     if (brought.kind === 'gone') throw gone(brought.progress.offset)
-    if (brought.engine !== 'yjs') throw new TidemarkError('wrong_engine', 'Only documents of Yjs hold facts')
     watched.begin(chosen.adapter.name, document)
     try {
       const fold = chosen.facts.projection.foldOf(brought.state)
-      return { ...chosen, at, fold, lineage: brought.progress.epoch }
+      return { ...chosen, at, fold, engine: engines[brought.engine], lineage: brought.progress.epoch }
     } finally {
       watched.end()
     }

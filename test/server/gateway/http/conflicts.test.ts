@@ -10,8 +10,12 @@ import * as Y from 'yjs'
 import { createClient } from '../../../../client/create-client.ts'
 import { ConflictChanged, conflictsOf } from '../../../../client/domain/conflicts-of.ts'
 import { type Domain, openDomain } from '../../../../client/domain/domain.ts'
+import { registration, written } from '../../../../core/domain/facts/author.ts'
+import { factsRoot } from '../../../../core/domain/facts/fact.ts'
+import { DocumentFold } from '../../../../core/domain/fold/document-fold.ts'
 import { multiValue } from '../../../../core/domain/kinds/multi-value.ts'
 import { owner } from '../../../../core/domain/kinds/owner.ts'
+import { engines } from '../../../../core/engine/engines.ts'
 import { EventStream } from '../../../support/event-stream.ts'
 import { type PostgresServer, start as startPostgres } from '../../../support/postgres-server.ts'
 import { type RelayProcess, startRelay } from '../../../support/relay-process.ts'
@@ -303,6 +307,31 @@ describe('settling', () => {
     expect((await api('POST', '/conflicts', write, body)).status).toBe(201)
     await people[0]!.meet()
     expect(people[0]!.domain.entity('lines', '7').note.value.value).toEqual(['any', 'JSON'])
+  })
+
+  test('in a document of Automerge too', async () => {
+    const document = 'deals/automerge'
+    const { automerge } = engines
+    for (const [i, subject] of ['ann', 'ben'].entries()) {
+      const [actor, fold] = [`${subject}000`, new DocumentFold(fields)]
+      const fact = written(fold, actor, 1, { entity: '', type: 'title.set', payload: { value: subject } })
+      const entries = [registration(actor, subject), fact].map(({ key, value }, n) =>
+        automerge.entry(factsRoot, key, value!, { replica: i, written: n }),
+      )
+      const sent = await call(relay.url, 'POST', `/v1/documents/${encodeURIComponent(document)}/updates`, {
+        token: await token({ subject }),
+        body: automerge.merge(entries),
+      })
+      expect(sent.status).toBe(201)
+    }
+    const body = { document, field: 'title', seen, side: 'ben000:1' }
+    const settled = await api('POST', '/conflicts', write, body)
+    expect(settled.body).toMatchObject({ value: 'ben', outcome: { status: 'effective' } })
+    expect((await api('POST', '/conflicts', write, body)).body).toMatchObject({
+      key: settled.body.key,
+      duplicate: true,
+    })
+    expect((await fieldOf(document)).body).toMatchObject({ value: 'ben', sides: [{ subject: 'cyd' }] })
   })
 
   test('what somebody else holds is a proposal, and waits for that one', async () => {
