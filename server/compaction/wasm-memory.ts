@@ -10,6 +10,8 @@
  * Such memory never shrinks, and what failed in the middle of it may be broken: then the thread has to end.
  */
 const pageBytes = 65_536
+/** That a module of 32 bits may have. */
+const pagesMost = 65_536
 const headerBytes = 8
 const memorySection = 5
 /** A thread with more is not kept for the next task. */
@@ -26,7 +28,7 @@ export class WasmMemory {
   /** From now on, for all modules that this thread compiles. */
   install(): void {
     const { memories, bytesMax } = this
-    const pagesMax = Math.floor(bytesMax / pageBytes)
+    const pagesMax = Math.min(pagesMost, Math.floor(bytesMax / pageBytes))
     WebAssembly.Module = new Proxy(WebAssembly.Module, {
       construct: (Module, [bytes]: [Uint8Array<ArrayBuffer>]) => new Module(withMaximum(bytes, pagesMax)),
     })

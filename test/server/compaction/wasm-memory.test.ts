@@ -3,7 +3,6 @@ import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import * as Automerge from '@automerge/automerge'
 import { afterEach, expect, test } from 'vitest'
-import { findCulprits } from '../../../server/compaction/culprit.ts'
 import { withMaximum } from '../../../server/compaction/wasm-memory.ts'
 import { Workers } from '../../../server/compaction/workers.ts'
 
@@ -39,16 +38,6 @@ test('a document that is too large fails alone, and the next one is as fast as e
     code: 'ERR_WORKER_OUT_OF_MEMORY',
   })
   for (const title of ['one', 'two']) expect(await textOf([note(title)])).toEqual({ title })
-})
-
-test('an update that takes all memory is found', async () => {
-  start(64)
-  const updates = [note('one'), large, note('two')]
-  const limits = { updateMsMax: 20_000, wholeMsMax: 20_000, culpritsMax: 4 }
-  const digest = workers.digest.bind(workers)
-  const { culprits, restDigestible } = await findCulprits(digest, 'automerge', updates, limits, never)
-  expect(restDigestible).toBe(true)
-  expect(culprits.map(({ index, reason }) => [index, reason])).toEqual([[1, 'memory']])
 })
 
 test('what a thread has grown to is given back after its answer', async () => {

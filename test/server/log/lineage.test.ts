@@ -201,7 +201,7 @@ test('compacting anywhere changes nothing of what a log says', () => {
           counts(entry, direct.lineage, direct.engine),
         )
     }),
-    { numRuns: 300 },
+    { numRuns: 200 },
   )
 })
 
