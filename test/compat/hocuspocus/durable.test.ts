@@ -9,8 +9,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { TidemarkError } from '../../../core/protocol/errors.ts'
 import { readConfig } from '../../../server/config.ts'
 import { createEmbeddedLog } from '../../../server/log/lmdb/embedded-log.ts'
-import type { Log } from '../../../server/log/log.ts'
 import { Server } from '../../../server/server.ts'
+import { type Held, held } from '../../support/held-log.ts'
 import { silentLogger } from '../../support/silent-logger.ts'
 import { until } from '../../support/wait.ts'
 import { HocuspocusSocket, type Version, versions } from './providers.ts'
@@ -21,17 +21,7 @@ let server: Server
 let url: string
 const opened: HocuspocusSocket[] = []
 
-/** Appends that wait, while it is not null. */
-let held: (() => void)[] | null = null
-let failing = false
-const hold = (): void => {
-  held = []
-}
-const release = (): void => {
-  const waiting = held ?? []
-  held = null
-  for (const go of waiting) go()
-}
+let appends: Held
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'tidemark-'))
@@ -42,18 +32,13 @@ beforeAll(async () => {
     UPDATE_BYTES_MAX: String(updateBytesMax),
   })
   const log = createEmbeddedLog({ directory: folder, logger: silentLogger })
-  const append = log.append.bind(log)
-  const slow: Log['append'] = async (document, entries) => {
-    if (held !== null) await new Promise<void>((go) => held!.push(go))
-    if (failing) throw new TidemarkError('log_unavailable', 'The disk is full')
-    return append(document, entries)
-  }
-  server = new Server(config, Object.assign(log, { append: slow }), silentLogger)
+  appends = held(log, 'append')
+  server = new Server(config, log, silentLogger)
   url = (await server.start()).replace('http', 'ws')
 })
 afterEach(() => {
-  failing = false
-  release()
+  appends.failing = null
+  appends.release()
   for (const socket of opened.splice(0)) socket.close()
 })
 afterAll(async () => {
@@ -74,28 +59,28 @@ describe.each(versions)('@hocuspocus/provider %s', (version) => {
     const [a, other] = [socket.open(id), socket.open(`${id}-other`)]
     const b = connect(version).open(id)
     await until('all saved', () => a.saved && b.saved && other.saved)
-    hold()
+    appends.hold()
     for (const letter of 'abc') a.write(letter)
-    await until('the log has been asked', () => held!.length > 0)
+    await until('the log has been asked', () => appends.waiting > 0)
     // What comes back on the same socket comes after what was sent before.
     a.provider.sendStateless('heard?')
     await until('b hears', () => b.stateless.length === 1)
     b.provider.sendStateless('yes')
     await until('a hears', () => a.stateless.length === 1)
     expect([a.provider.unsyncedChanges, b.content]).toEqual([3, ''])
-    release()
+    appends.release()
     await until('saved and seen', () => a.saved && b.content === 'abc')
   })
 
   test('a step 2 is told of once what it brings is durable', async () => {
     const id = `d/offline-${version}`
-    hold()
+    appends.hold()
     const a = connect(version).open(id)
     a.write('made before there was a connection')
     await until('synced', () => a.provider.synced)
-    await until('the log has been asked', () => held!.length > 0)
+    await until('the log has been asked', () => appends.waiting > 0)
     expect(a.provider.unsyncedChanges).toBe(1)
-    release()
+    appends.release()
     await until('saved', () => a.saved)
     const b = connect(version).open(id)
     await until('b has it', () => b.content === a.content)
@@ -105,12 +90,12 @@ describe.each(versions)('@hocuspocus/provider %s', (version) => {
     const id = `d/failing-${version}`
     const a = connect(version).open(id)
     await until('saved', () => a.saved)
-    failing = true
+    appends.failing = new TidemarkError('log_unavailable', 'The disk is full')
     a.write('kept')
     await until('reconnecting', () => a.socket.closes.length > 0)
     expect(a.socket.closes[0]).toMatch(/^1013 log_unavailable/)
     expect(a.saved).toBe(false)
-    failing = false
+    appends.failing = null
     await until('saved', () => a.saved)
     const b = connect(version).open(id)
     await until('b has it', () => b.content === 'kept')

@@ -9,8 +9,8 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import * as Y from 'yjs'
 import { readConfig } from '../../../server/config.ts'
 import { createEmbeddedLog } from '../../../server/log/lmdb/embedded-log.ts'
-import type { Log } from '../../../server/log/log.ts'
 import { Server } from '../../../server/server.ts'
+import { type Held, held } from '../../support/held-log.ts'
 import { encode, HocuspocusRaw } from '../../support/hocuspocus-client.ts'
 import { metric } from '../../support/metric.ts'
 import { silentLogger } from '../../support/silent-logger.ts'
@@ -22,16 +22,7 @@ let server: Server
 let http: string
 const opened: HocuspocusRaw[] = []
 
-/** Reads that wait, while it is not null. */
-let held: (() => void)[] | null = null
-const hold = (): void => {
-  held = []
-}
-const release = (): void => {
-  const waiting = held ?? []
-  held = null
-  for (const go of waiting) go()
-}
+let reads: Held
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'tidemark-'))
@@ -42,16 +33,12 @@ beforeAll(async () => {
     SESSION_BUFFER_BYTES_MAX: String(64 * 1024),
   })
   const log = createEmbeddedLog({ directory: folder, logger: silentLogger })
-  const load = log.load.bind(log)
-  const slow: Log['load'] = async (document, after) => {
-    if (held !== null) await new Promise<void>((go) => held!.push(go))
-    return load(document, after)
-  }
-  server = new Server(config, Object.assign(log, { load: slow }), silentLogger)
+  reads = held(log, 'load')
+  server = new Server(config, log, silentLogger)
   http = await server.start()
 })
 afterEach(() => {
-  release()
+  reads.release()
   for (const client of opened.splice(0)) client.close()
 })
 afterAll(async () => {
@@ -74,7 +61,7 @@ const update = (text: string): Uint8Array => {
 test('what waits for a document to open is limited by reading no further, and none of it is lost', async () => {
   const client = await connect()
   const before = await received()
-  hold()
+  reads.hold()
   client.auth('w/slow', '')
   client.send('w/slow', 0, 0, Uint8Array.of(0))
   const count = 24
@@ -85,7 +72,7 @@ test('what waits for a document to open is limited by reading no further, and no
   expect(bufferedAmount).toBeGreaterThan(0)
   // One is on its way while reading stops, and what the socket had read already.
   expect((await received()) - before).toBeLessThan(8 * mib)
-  release()
+  reads.release()
   await until(
     'all were taken',
     () => client.of('w/slow').filter((text) => text === 'status 1').length === count,
@@ -94,13 +81,13 @@ test('what waits for a document to open is limited by reading no further, and no
 
 test('who leaves a document while it opens has said what they said, and is not in it afterwards', async () => {
   const client = await connect()
-  hold()
+  reads.hold()
   client.auth('w/left', '')
   client.send('w/left', 0, 0, Uint8Array.of(0))
   client.send('w/left', 0, 2, update('last words'))
   client.send('w/left', 7)
-  await until('it is being read', () => held!.length === 1)
-  release()
+  await until('it is being read', () => reads.waiting === 1)
+  reads.release()
   const writer = await connect()
   await writer.open('w/left')
   await until('the last words are there', () => writer.updates.some(({ length }) => length > 10))
@@ -112,15 +99,15 @@ test('who leaves a document while it opens has said what they said, and is not i
 
 test('who leaves a document while it opens, and opens it again at once, is in it', async () => {
   const client = await connect()
-  hold()
+  reads.hold()
   for (let i = 0; i < 3; i++) {
     client.auth('w/twice', '')
     client.send('w/twice', 0, 0, Uint8Array.of(0))
     if (i < 2) client.send('w/twice', 7)
   }
-  await until('it is being read', () => held!.length === 1)
+  await until('it is being read', () => reads.waiting === 1)
   await client.heard()
-  release()
+  reads.release()
   await until('it is open', () => client.of('w/twice').includes('step 2'))
   client.send('w/twice', 0, 2, update('x'))
   await until('stored', () => client.of('w/twice').includes('status 1'))
@@ -128,15 +115,15 @@ test('who leaves a document while it opens, and opens it again at once, is in it
 
 test('many documents of one socket are opened a few at a time', async () => {
   const client = await connect()
-  hold()
+  reads.hold()
   for (let i = 0; i < 30; i++) {
     client.auth(`w/many-${i}`, '')
     client.send(`w/many-${i}`, 0, 0, Uint8Array.of(0))
   }
-  await until('some are being read', () => held!.length === 8)
+  await until('some are being read', () => reads.waiting === 8)
   await client.heard()
-  expect(held).toHaveLength(8)
-  release()
+  expect(reads.waiting).toBe(8)
+  reads.release()
   await until('all are open', () => client.messages.filter((text) => text.endsWith('step 2')).length === 30)
 })
 

@@ -9,8 +9,8 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import * as Y from 'yjs'
 import { readConfig } from '../../../server/config.ts'
 import { createEmbeddedLog } from '../../../server/log/lmdb/embedded-log.ts'
-import type { Log } from '../../../server/log/log.ts'
 import { Server } from '../../../server/server.ts'
+import { type Held, held } from '../../support/held-log.ts'
 import { silentLogger } from '../../support/silent-logger.ts'
 import { TidemarkClient } from '../../support/tidemark-client.ts'
 import { until } from '../../support/wait.ts'
@@ -21,16 +21,7 @@ let server: Server
 let url: string
 const opened: TidemarkClient[] = []
 
-/** Reads whose results wait, while it is not null. */
-let held: (() => void)[] | null = null
-const hold = (): void => {
-  held = []
-}
-const release = (): void => {
-  const waiting = held ?? []
-  held = null
-  for (const go of waiting) go()
-}
+let reads: Held
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'tidemark-'))
@@ -41,17 +32,12 @@ beforeAll(async () => {
     COMPACTION_TAIL_BYTES_MAX: String(1024 * kib * kib),
   })
   const log = createEmbeddedLog({ directory: folder, logger: silentLogger })
-  const load = log.load.bind(log)
-  const slow: Log['load'] = async (document, after) => {
-    const loaded = await load(document, after)
-    if (held !== null) await new Promise<void>((go) => held!.push(go))
-    return loaded
-  }
-  server = new Server(config, Object.assign(log, { load: slow }), silentLogger)
+  reads = held(log, 'loaded')
+  server = new Server(config, log, silentLogger)
   url = (await server.start()).replace('http', 'ws')
 })
 afterEach(() => {
-  release()
+  reads.release()
   for (const client of opened.splice(0)) client.close()
 })
 afterAll(async () => {
@@ -71,11 +57,11 @@ test('whoever comes back gets what became durable after their catch-up was read'
   const { have } = writer
   const doc = new Y.Doc()
   Y.applyUpdate(doc, Y.encodeStateAsUpdate(writer.doc))
-  hold()
+  reads.hold()
   const back = (await connect()).open('s/join', { doc, have })
-  await until('its catch-up is read', () => held!.length === 1)
+  await until('its catch-up is read', () => reads.waiting === 1)
   for (let i = 0; i < 5; i++) await writer.write('b')
-  release()
+  reads.release()
   await back.answered()
   await until('it has all', () => back.text === 'aaaaabbbbb')
   back.assertNoGap()
@@ -89,17 +75,17 @@ test('whoever was behind, and writes while what they missed is read, gets all of
   const slow = await client.join('s/behind')
   const writer = await (await connect()).join('s/behind')
   client.pause()
-  hold()
+  reads.hold()
   // More than the kernel and the session's buffer take.
   const line = 'x'.repeat(256 * kib)
   for (let i = 0; i < 64; i++) await writer.write(line)
   client.resume()
-  await until('what it missed is read', () => held!.length === 1)
+  await until('what it missed is read', () => reads.waiting === 1)
   slow.push(slow.edit((doc) => doc.getMap('m').set('mine', true)))
   await until('its own is durable', () => writer.doc.getMap('m').has('mine'))
   await writer.write('!')
   await client.ping()
-  release()
+  reads.release()
   await until('it has all', () => slow.text.length === 64 * line.length + 1)
   await slow.settled()
   expect(slow.offset).toBe(66)
