@@ -12,6 +12,8 @@ import { type Running, runCli, startCli } from './run-cli.ts'
 const documentCount = 12
 const doneBefore = 5
 const root = mkdtempSync(join(tmpdir(), 'tidemark-import-ended-'))
+/** What is killed leaves its view of the source behind: with all else of the test. */
+const environment = { TMPDIR: root }
 let relay: RelayProcess
 let proxy: RelayProxy
 let folder: string
@@ -53,7 +55,7 @@ const parameters = (): string[] => [
 ]
 
 async function startedAndHeld(): Promise<Running> {
-  const running = startCli(parameters())
+  const running = startCli(parameters(), environment)
   await until('a push has no answer', () => proxy.pushed() === doneBefore + 1)
   return running
 }
@@ -68,7 +70,7 @@ test('by kill -9: it goes on where it was, and the relay has every document once
   // The last line, as a kill in the middle of a write leaves it.
   appendFileSync(`${file}.tidemark-import`, '{"relay":"htt')
   open()
-  const { code, stderr } = await runCli(parameters())
+  const { code, stderr } = await runCli(parameters(), environment)
   expect(stderr).toMatch(
     new RegExp(`^${documentCount - doneBefore} documents .* ${doneBefore} done before\\.\n$`),
   )
@@ -88,7 +90,7 @@ test('what the journal says is done is done again when the relay has lost it', a
   const id = encodeURIComponent(`d${made}/0`)
   expect((await fetch(`${relay.url}/v1/documents/${id}`, { method: 'DELETE' })).status).toBe(204)
   expect((await fetch(`${relay.url}/v1/documents/${id}`, { method: 'PUT' })).status).toBe(201)
-  const { code, stderr } = await runCli(parameters())
+  const { code, stderr } = await runCli(parameters(), environment)
   // Its replica is one of the life that was deleted.
   expect(stderr).toMatch(new RegExp(`^failed {2}d${made}/0: .*\\(stale_replica\\)$`, 'm'))
   expect(stderr).toMatch(new RegExp(` ${doneBefore - 1} done before`))
@@ -103,7 +105,7 @@ test('by the one who began it: it says so, and how to go on', async () => {
   expect(stderr).toMatch(/^The same command goes on from here: /m)
   expect(code).toBe(1)
   open()
-  expect(await runCli(parameters())).toMatchObject({ code: 0 })
+  expect(await runCli(parameters(), environment)).toMatchObject({ code: 0 })
 })
 
 test('because its source was written to meanwhile: it is not taken for whole', async () => {
