@@ -88,6 +88,7 @@ async function play(): Promise<number> {
     ...(values['keep-going'] && { onFailed: tell }),
     onRun,
   })
+  if (failed !== null) tell(failed)
   const report = reportOf(done, failures, performance.now() - startedMs, seed)
   process.stdout.write(`\n${tableOf(report)}\n`)
   if (values.report) {
@@ -95,7 +96,6 @@ async function play(): Promise<number> {
     writeFileSync(join(results, 'results.json'), `${JSON.stringify(report, null, 2)}\n`)
     writeCharts(report, results)
   }
-  if (failed !== null) tell(failed)
   return failures.length === 0 ? 0 : 1
 }
 

@@ -8,7 +8,7 @@
  *   views      as `redis`, and PostgreSQL, an adapter with rules, and the arbiter
  *
  * Compactions go on all the time: a tail of a few entries is enough. The clock of the second node is wrong by more than a
- * minute; no merge may depend on it.
+ * minute; no merge may depend on it. The disk of the embedded log is slow now and then.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -159,11 +159,11 @@ export class RelayNode {
 
   async start(): Promise<void> {
     const entry = join(root, 'dist/server/main.js')
-    const clock =
-      this.skewMs === 0 ? [] : ['--import', `data:text/javascript,${encodeURIComponent(skewed(this.skewMs))}`]
+    const where = (this.skewMs === 0 ? '' : skewed(this.skewMs)) + slowDisk
+    const machine = ['--import', `data:text/javascript,${encodeURIComponent(where)}`]
     const [program, url] = await Program.start({
       command: process.execPath,
-      args: [...clock, entry],
+      args: [...machine, entry],
       environment: this.environment,
       ready: (line) => {
         const { msg, url: at } = recordOf(line)
@@ -222,4 +222,17 @@ const Real = Date
 globalThis.Date = class Date extends Real {
   constructor(...given) { given.length === 0 ? super(Real.now() + ${ms}) : super(...given) }
   static now() { return Real.now() + ${ms} }
-}`
+}
+`
+
+/** Now and then a write takes longer. Nobody may have been promised what it is about, and a kill takes it. */
+const slowDisk = `
+import fs from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
+const { write } = fs
+fs.write = (file, ...rest) => {
+  if (file > 2 && Math.random() < 0.3) setTimeout(() => write(file, ...rest), 10 + Math.random() * 40)
+  else write(file, ...rest)
+}
+syncBuiltinESMExports()
+`
