@@ -11,6 +11,7 @@
  * - What concerns a document ends the document. The socket ends for a malformed frame, for a token that is over, and for what
  *   only a new connection can mend.
  */
+import { createHash } from 'node:crypto'
 import type { WebSocket } from 'ws'
 import { type DocumentId, parseDocumentId } from '../../core/document-id.ts'
 import {
@@ -137,7 +138,8 @@ class AutomergeConnection implements Connection, Documents, Peer {
       return this.close('malformed_frame', 'Unsupported protocol version')
     }
     this.forget()
-    const subject = this.bearer.identity?.subject ?? ''
+    // Somebody whose token is good for documents only is told from others by the token.
+    const subject = this.bearer.identity?.subject ?? `token ${digest(this.bearer.token ?? '')}`
     this.joined = { peerId: senderId, subject, target }
     this.storageId = theirs.isEphemeral === true ? null : (theirs.storageId ?? null)
     this.subscriptions.clear()
@@ -299,6 +301,8 @@ class AutomergeConnection implements Connection, Documents, Peer {
     this.close(code, reason)
   }
 }
+
+const digest = (text: string): string => createHash('sha256').update(text).digest('base64')
 
 /** Normal, as the reference server does. */
 const supersededCloseCode = 1000
