@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import * as Automerge from '@automerge/automerge'
 import fc from 'fast-check'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import * as Y from 'yjs'
@@ -277,4 +278,44 @@ test('rows that follow what is touched are those of the whole document, whatever
     }),
     { numRuns: 150 },
   )
+})
+
+test('an Automerge document is read as a Yjs one is, and what is not of its engine counts for nothing', async () => {
+  type Deal = { facts: Record<string, number> }
+  const live = new LiveDocuments(log)
+  let deal = Automerge.from<Deal>({ facts: {} })
+  const edit = async (key: string, epoch = 0): Promise<void> => {
+    deal = Automerge.change(deal, ({ facts }) => {
+      facts[key] = 1
+    })
+    await log.append(document, [
+      { ...by, update: Automerge.getLastLocalChange(deal)!, epoch: epoch as never },
+    ])
+  }
+  await log.append(document, [statement('creation', by)])
+  const empty = await live.bring(document, null)
+  expect(empty).toMatchObject({ kind: 'whole', progress: { offset: 1 } })
+  await log.append(document, [{ ...by, update: Automerge.getLastLocalChange(deal)! }])
+  await edit('a')
+  const first = await live.bring(document, empty.progress)
+  expect(first).toMatchObject({ engine: 'automerge' })
+  expect(keysOf(first)).toEqual(['a'])
+  const person = new Person()
+  await person.edit((map) => map.set('of Yjs', 1))
+  await edit('b')
+  const second = await live.bring(document, first.progress)
+  expect(keysOf(second)).toEqual(['b'])
+  expect(second.kind === 'touched' && second.state.map('facts').entries()).toEqual([
+    ['a', 1],
+    ['b', 1],
+  ])
+  live.drop(document)
+  expect(keysOf(await live.bring(document, first.progress))).toEqual(['b'])
+  // Another life has another engine.
+  await log.append(document, [statement('removal', by), statement('creation', by)])
+  const { offset } = await log.load(document)
+  await new Person().edit((map) => map.set('of Yjs', 1), offset)
+  const other = await live.bring(document, second.progress)
+  expect(other).toMatchObject({ kind: 'whole', engine: 'yjs' })
+  live.close()
 })
