@@ -56,6 +56,8 @@ export const chunkHeaderBytes = 8
 
 const actorBytesMax = 255
 const listMax = 100_000
+/** Of a change: a few bytes can be billions, and Automerge makes something of each. */
+const operationsMax = 5_000_000
 /** What the deflated changes of one update may be together: a share of what was sent, and no more than this. */
 const inflatedBytesMax = 64 * 1024 * 1024
 const inflatedBytesMin = 1024 * 1024
@@ -124,7 +126,8 @@ function readChange(contents: Uint8Array, hash: Uint8Array, bytes: Uint8Array): 
     const column = reader.take(length)
     if (specification === actionColumn) operationCount = integers(column).count()
   }
-  if (!Number.isSafeInteger(startOp + operationCount)) throw new MalformedBytes('operations out of range')
+  if (operationCount > operationsMax || !Number.isSafeInteger(startOp + operationCount))
+    throw new MalformedBytes('operations out of range')
   return { hash, deps: deps.slice(), actor, seq, startOp, operationCount, bytes }
 }
 

@@ -8,6 +8,7 @@
 import { TidemarkError } from '../../protocol/errors.ts'
 import type { IndexedState } from '../engine.ts'
 import { hashBytes, hex, type SavedDocument, unhex } from './chunk.ts'
+import { checkDocument } from './operations.ts'
 import { outlineOf } from './outline.ts'
 import { type SnapshotIndex, writeIndex } from './snapshot-index.ts'
 import { type Handle, newHandle, release } from './wasm.ts'
@@ -125,6 +126,7 @@ export function applyTo(handle: Handle, updates: readonly Uint8Array[]): void {
 
 /** Automerge leaves out in silence what it cannot load; then heads are missing. */
 function applyDocument(handle: Handle, { bytes, heads }: SavedDocument): void {
+  checkDocument(bytes)
   handle.loadIncremental(bytes)
   for (let at = 0; at < heads.length; at += hashBytes)
     if (handle.getChangeMetaByHash(hex(heads.subarray(at, at + hashBytes))) === null)

@@ -13,7 +13,6 @@ import {
   readChangeHeader,
   readColumns,
   readDocumentHeader,
-  skipColumns,
 } from './chunk.ts'
 import { BooleanReader, DeltaReader, integers, type RunReader, strings } from './columns.ts'
 import { inflate } from './inflate.ts'
@@ -71,15 +70,29 @@ export function operationsOf(chunk: Uint8Array, operationsMax = storedOperations
   return read(columns, actors, operationsMax, (i) => `${startOp + i}@${actor}`)
 }
 
-/** One by one, of each object in the order in which it was made. Throws `MalformedBytes`. */
-export function operationsOfDocument(chunk: Uint8Array): Iterable<Operation> {
+/**
+ * Throws `MalformedBytes` for a saved document that would take much more memory than its size says. Automerge inflates
+ * whatever it is given.
+ */
+export function checkDocument(chunk: Uint8Array): void {
+  const { columns } = readDocument(chunk)
+  if (integers(columns.get(column.action) ?? none).count() > storedOperationsMax)
+    throw new MalformedBytes('too many operations')
+}
+
+function readDocument(chunk: Uint8Array): { actors: readonly string[]; columns: Columns } {
   const reader = new ByteReader(chunk, chunkHeaderBytes + 1)
   leb(reader)
   const { actors } = readDocumentHeader(reader)
   const ofChanges = readColumns(reader)
   const ofOperations = readColumns(reader)
-  skipColumns(reader, ofChanges)
-  const columns = columnsOf(reader, ofOperations)
+  columnsOf(reader, ofChanges)
+  return { actors, columns: columnsOf(reader, ofOperations) }
+}
+
+/** One by one, of each object in the order in which it was made. Throws `MalformedBytes`. */
+export function operationsOfDocument(chunk: Uint8Array): Iterable<Operation> {
+  const { actors, columns } = readDocument(chunk)
   const idActor = integers(columns.get(column.idActor) ?? none)
   const idCounter = new DeltaReader(columns.get(column.idCounter) ?? none)
   return read(

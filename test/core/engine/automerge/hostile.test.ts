@@ -5,6 +5,7 @@ import { deflateRawSync } from 'node:zlib'
 import * as A from '@automerge/automerge'
 import fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
+import { ByteWriter } from '../../../../core/bytes.ts'
 import { automergeEngine as engine } from '../../../../core/engine/automerge/automerge-engine.ts'
 import { chunkType, hex, withHeader } from '../../../../core/engine/automerge/chunk.ts'
 import { engineOf } from '../../../../core/engine/engine-of.ts'
@@ -112,6 +113,30 @@ describe('chunks', () => {
     const large = deflateRawSync(new Uint8Array(900 * 1024))
     expect(judged(concat(Array<Uint8Array>(100).fill(chunkOf(chunkType.deflated, large))))).toBeNull()
     expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(128 * 1024 * 1024)
+  })
+
+  test('that say billions of operations in a few bytes are refused', () => {
+    const runOf = (count: number, action: number): Uint8Array => {
+      const writer = new ByteWriter()
+      for (let rest = count; ; rest = Math.floor(rest / 128)) {
+        if (rest < 64) return writer.uint8(rest).uint8(action).finish()
+        writer.uint8(0x80 | (rest % 128))
+      }
+    }
+    const column = (run: Uint8Array) => [1, 0x42, run.length, ...run]
+    const head = [0, 2, 0xaa, 0xbb, 1, 1, 0, 0, 0]
+    const changeOf = (count: number) =>
+      chunkOf(chunkType.change, Uint8Array.of(...head, ...column(runOf(count, 3))))
+    expect(engine.validate(changeOf(1000), unlimited).changes[0]!.operationCount).toBe(1000)
+    expect(judged(changeOf(2 ** 40))).toBeNull()
+    const document = Uint8Array.of(1, 2, 0xaa, 0xbb, 0, 0, ...column(runOf(2 ** 40, 3)))
+    const saved = chunkOf(chunkType.document, document)
+    expect(judged(saved)).toEqual([])
+    expect(() => engine.compact([saved])).toThrow(/too many operations/)
+    const zeros = deflateRawSync(new Uint8Array(300 * 1024 * 1024))
+    const length = new ByteWriter().varUint(zeros.length).finish()
+    const bomb = concat([Uint8Array.of(1, 2, 0xaa, 0xbb, 0, 0, 1, 0x4a), length, zeros])
+    expect(() => engine.compact([chunkOf(chunkType.document, bomb)])).toThrow(/when inflated/)
   })
 
   test('of the other engine are refused, and nothing is no update', () => {
