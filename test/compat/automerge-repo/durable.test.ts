@@ -119,9 +119,11 @@ test('whoever says the same again and again is answered once', async () => {
     doc.title = 'never sent'
   })
   const [, data] = Automerge.generateSyncMessage(own, Automerge.initSyncState())
-  for (let i = 0; i < 10; i++) peer.send({ type: 'sync', documentId, data })
-  peer.request('probe')
-  await until('all were read', () => peer.is('doc-unavailable', 'probe') !== undefined)
+  for (let i = 0; i < 10; i++) {
+    peer.send({ type: 'sync', documentId, data })
+    peer.request(`probe${i}`)
+    await until('both were read', () => peer.is('doc-unavailable', `probe${i}`) !== undefined)
+  }
   expect(peer.told.filter((told) => told.documentId === documentId).length).toBeLessThanOrEqual(2)
 })
 
