@@ -5,9 +5,11 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import * as Automerge from '@automerge/automerge'
 import { Client } from 'pg'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import * as Y from 'yjs'
+import { createClient } from '../../../client/create-client.ts'
 import { EmbeddedSql } from '../../../server/views/sql/embedded-sql.ts'
 import { metric } from '../../support/metric.ts'
 import { type PostgresServer, start as startPostgres } from '../../support/postgres-server.ts'
@@ -135,6 +137,28 @@ test('an edit becomes a row; killed, the relay goes on where it was; a new versi
   await write(running, 'notes/b', '!')
   expect(await isThere('notes/b', 'TWO AND THREE')).toBe(true)
 }, 90_000)
+
+test('an Automerge document has the rows that a Yjs one has, by the same adapter', async () => {
+  adapter(1)
+  const running = await start()
+  const client = createClient({ url: running.url })
+  const note = await client.open<{ t: string }>('notes/auto', { engine: 'automerge' })
+  note.change((doc) => {
+    doc.t = 'of Automerge'
+  })
+  await note.saved()
+  await write(running, 'notes/yjs', 'of Yjs')
+  await until(
+    'both',
+    async () => (await isThere('notes/auto', 'of Automerge')) && isThere('notes/yjs', 'of Yjs'),
+  )
+  await running.kill9()
+  await start({ DATABASE_URL: postgres.url, PORT: String(running.port) })
+  note.change((doc) => Automerge.splice(doc, ['t'], 0, 3, 'by '))
+  await note.saved()
+  await until('it goes on', () => isThere('notes/auto', 'by Automerge'))
+  await client.close()
+}, 60_000)
 
 test('the database is away: edits go on, and rows come when it is back', async () => {
   adapter(1)
