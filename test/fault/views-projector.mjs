@@ -8,11 +8,10 @@
  * one more than there are: committed, and not known. Prints `beyond` when the batch has no such position; `done` at the end.
  */
 import { randomBytes } from 'node:crypto'
-import { writeSync } from 'node:fs'
+import { existsSync, rmSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import * as Y from 'yjs'
 import { defineAdapter } from '../../dist/core/domain/index.js'
-import { engines } from '../../dist/core/engine/engines.js'
 import { statement } from '../../dist/server/log/lineage.js'
 import { createEmbeddedLog } from '../../dist/server/log/lmdb/embedded-log.js'
 import { LiveDocuments } from '../../dist/server/views/live-documents.js'
@@ -65,6 +64,20 @@ const log = createEmbeddedLog({ directory: join(folder, 'log'), logger })
 await log.start()
 await edit()
 
+const reached = join(folder, 'views', 'database', 'reached')
+rmSync(reached, { force: true })
+const sayReached = `do $$ begin
+  execute format('copy (select 1) to %L', current_setting('data_directory') || '/reached');
+end $$`
+
+async function until(isTrue) {
+  const endMs = Date.now() + 60_000
+  while (!isTrue()) {
+    if (Date.now() > endMs) throw new Error('the statement was not reached')
+    await new Promise((done) => setTimeout(done, 5))
+  }
+}
+
 let batches = 0
 const killing = {
   async batch(statements, options) {
@@ -77,12 +90,15 @@ const killing = {
     }
     if (at > statements.length) await sql.batch(statements, options)
     else if (at > 0) {
-      // PGlite cannot be told to fall over: it is busy when everything ends.
+      // PGlite cannot be told to fall over: it is busy when everything ends, and says so in a file.
       const end = isEmbedded
-        ? 'select count(*) from generate_series(1, 100000000000)'
-        : 'select pg_terminate_backend(pg_backend_pid())'
-      const ending = sql.batch([...statements.slice(0, at), { text: end }], options).catch(quiet)
-      await (isEmbedded ? new Promise((done) => setTimeout(done, 100)) : ending)
+        ? [
+            { text: sayReached, script: true },
+            { text: 'select count(*) from generate_series(1, 100000000000)' },
+          ]
+        : [{ text: 'select pg_terminate_backend(pg_backend_pid())' }]
+      const ending = sql.batch([...statements.slice(0, at), ...end], options).catch(quiet)
+      await (isEmbedded ? until(() => existsSync(reached)) : ending)
     }
     process.kill(process.pid, 'SIGKILL')
     return new Promise(quiet)
@@ -98,8 +114,8 @@ for (const { schema, tables } of placed) writer.know(schema, tables)
 const projector = new Projector({
   log,
   adapters: placed.map(({ adapter, schema }) => ({ ...adapter, name: schema })),
-  documents: new LiveDocuments(log, engines.yjs, { documentsMax: 4 }),
-  visited: new LiveDocuments(log, engines.yjs, { documentsMax: 1 }),
+  documents: new LiveDocuments(log, { documentsMax: 4 }),
+  visited: new LiveDocuments(log, { documentsMax: 1 }),
   pending: new Pending(),
   store: new SqlRowStore({ sql: killing, writer, placed, leaseMs: 5_000, isAlone: true }),
   logger,
