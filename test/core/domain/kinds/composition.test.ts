@@ -82,7 +82,8 @@ const players: Readonly<Record<string, () => Player>> = {
           () => counter(at, key, choice.below(100)),
           () => withdraw(at, key),
           () => accept(at, key),
-          () => (choice.below(9) === 8 ? close(at) : bid(at, 1)),
+          () => accept(at, key),
+          () => (choice.below(3) === 2 ? close(at) : bid(at, 1)),
         ])()
       },
     }
@@ -266,5 +267,5 @@ test('rows of a document that is followed are those of one that is read at the e
     { numRuns: 120 },
   )
   expect(rowsCount).toBeGreaterThan(300)
-  expect([...occurred].filter((each) => each.endsWith('rejected')).length).toBeGreaterThan(3)
+  expect([...occurred].filter((each) => each.endsWith('rejected')).length).toBeGreaterThan(2)
 })
