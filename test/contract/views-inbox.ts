@@ -5,6 +5,7 @@ import { type Adapter, defineAdapter } from '../../core/domain/adapter.ts'
 import { type FactKey, factsRoot } from '../../core/domain/facts/fact.ts'
 import type { FactEntry } from '../../core/domain/fold/document-fold.ts'
 import { multiValue } from '../../core/domain/kinds/multi-value.ts'
+import { offers } from '../../core/domain/kinds/offers.ts'
 import { owner } from '../../core/domain/kinds/owner.ts'
 import { reference } from '../../core/domain/kinds/reference.ts'
 import { register } from '../../core/domain/kinds/register.ts'
@@ -26,6 +27,7 @@ const fields = {
   title: multiValue<string>(),
   price: register<number>(),
   harvest: reference('harvests/:id'),
+  bids: offers<{ price: number }>(),
   owner: owner({ fields: ['price'] }),
   state: workflow({
     states: ['open', 'sold', 'shipped', 'packed'],
@@ -43,7 +45,7 @@ const orders = defineAdapter({
   version: 1,
   documents: 'orders/:id',
   fields,
-  collections: { lines: { price: multiValue<number>(), product: reference('products/:id') } },
+  collections: { lines: { price: multiValue<number>(), product: reference('products/:id'), bids: offers() } },
   settles: { title: ['seller'], 'lines.price': [] },
 })
 /** Only sellers read these, and not who wrote what. */
@@ -385,6 +387,40 @@ export function inboxContract(under: () => Asked): void {
     // Before the database is asked, with rights that would do.
     if (sql.includes(' from '))
       await expect(under().queries.tablesOf(sql)).rejects.toMatchObject({ code: 'query_refused' })
+  })
+
+  describe('offers', () => {
+    test('are rows, open or not, of who may read the facts', async () => {
+      const seller = new JudgedWriter(orders.facts!.fields, 'sell00')
+      const [dora, dirk] = [anna(orders), new JudgedWriter(orders.facts!.fields, 'dirk00')]
+      const { bid, counter, withdraw, accept } = fields.bids.mutators
+      const first = dora.write(bid(dora.at('bids'), { price: 100 })) as FactKey
+      const second = dirk.write(bid(dirk.at('bids'), { price: 105 })) as FactKey
+      const other = dirk.write(bid(dirk.at('bids'), { price: 90 })) as FactKey
+      const line = dirk.write(bid(dirk.at('bids', 'lines/7'), { price: 1 })) as FactKey
+      dirk.write(withdraw(dirk.at('bids'), other))
+      seller.meet(dora)
+      seller.meet(dirk)
+      const answer = seller.write(counter(seller.at('bids'), second, { price: 110 })) as FactKey
+      seller.settle(seller.write(accept(seller.at('bids'), first)) as FactKey)
+      await write(orders, 'orders/6', seller.entries)
+      const told = 'select offer, answers, terms, status from orders_bids order by place, offer'
+      expect(await ask(told)).toEqual(
+        expect.arrayContaining([
+          { offer: first, answers: null, terms: { price: 100 }, status: 'accepted' },
+          { offer: second, answers: null, terms: { price: 105 }, status: 'countered' },
+          { offer: other, answers: null, terms: { price: 90 }, status: 'withdrawn' },
+          { offer: answer, answers: second, terms: { price: 110 }, status: 'not_chosen' },
+        ]),
+      )
+      expect(
+        await ask('select bids, bids_accepted->$$terms$$ as terms from orders where document = $$orders/6$$'),
+      ).toEqual([{ bids: 'closed', terms: { price: 100 } }])
+      expect(await ask('select entry, offer, status from orders_lines_bids')).toEqual([
+        { entry: 'lines/7', offer: line, status: 'open' },
+      ])
+      expect(await ask(told, rightsFor('ann', ['vault/**']))).toEqual([])
+    })
   })
 
   describe('a reference', () => {

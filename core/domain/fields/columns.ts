@@ -63,6 +63,11 @@ const partsOf: Readonly<Record<string, (type: string) => readonly Part[]>> = {
     ['', 'text', at('state')],
     ['_version', 'text', at('version')],
   ],
+  // All of them are rows of their own.
+  offers: () => [
+    ['', 'text', at('state')],
+    ['_accepted', 'jsonb', at('accepted')],
+  ],
   owner: () => [
     ['', 'text', at('holder')],
     ['_epoch', 'integer', at('epoch')],

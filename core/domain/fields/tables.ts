@@ -5,9 +5,11 @@
  *   deals_lines      a row for each entity of `lines`  its fields; `id` is what is behind the slash
  *   deals_facts      a row for each fact               what it says, whose it is, what became of it
  *   deals_conflicts  a row for each field that waits for a person, with all sides
+ *   deals_bids       a row for each offer of the field `bids`, open or not
  *   deals_parked     a row for each reference to a document that is not there (yet)
  *
- * An offer, an intent, a proposal is a fact, so its outcome is a column to filter by.
+ * An offer, an intent, a proposal is a fact, so its outcome is a column to filter by; `deals_bids` is a view of these that says it in
+ * the words of offers.
  *
  * `deals_parked` is a view and no column: whether another document is there is nothing that rows of this one could be made of, or
  * they would be others after a rebuild. So it is asked when somebody looks, in whatever order documents come (`tidemark.is_there`).
@@ -78,19 +80,33 @@ export function tablesOf(name: string, definition: FieldsOfDocument, types: Colu
     `create table ${conflicts} (document text, entry text, entity text not null, field text not null, sides jsonb not null,
        since timestamptz, roles text[] not null, primary key (document, entry));`,
   ]
+  const views: string[] = []
+  const addView = (view: string, query: string): void => {
+    if (
+      [name, facts, conflicts, ...views].includes(view) ||
+      [...entities.values()].some(({ table }) => table === view)
+    )
+      throw new Error(`there would be two tables "${view}": call a field otherwise`)
+    views.push(view)
+    statements.push(viewSql(view, query))
+  }
+  for (const field of offersIn(fields))
+    addView(`${name}_${columnNameOf(field)}`, offersSql(facts, field, null))
+  for (const [collection, { table }] of entities)
+    for (const field of offersIn(collections[collection]!))
+      addView(`${table}_${columnNameOf(field)}`, offersSql(facts, field, collection))
   const references = [
     ...referencesOf(name, fields, `''`),
     ...[...entities].flatMap(([collection, { table }]) =>
       referencesOf(table, collections[collection]!, 'entry'),
     ),
   ]
-  const parked = `${name}_parked`
-  if (references.length > 0) statements.push(parkedSql(parked, references.join(' union all ')))
+  if (references.length > 0) addView(`${name}_parked`, references.join(' union all '))
   const entryTables = [...[...entities.values()].map(({ table }) => table), facts, conflicts]
   return {
     sql: statements.join('\n'),
     names: [name, ...entryTables],
-    views: references.length > 0 ? [parked] : [],
+    views,
     entryTables,
     document: name,
     facts,
@@ -101,13 +117,26 @@ export function tablesOf(name: string, definition: FieldsOfDocument, types: Colu
 }
 
 /** PostgreSQL 14 knows no such view: there, only who is granted it reads it. */
-const parkedSql = (name: string, query: string): string => `do $parked$ begin
+const viewSql = (name: string, query: string): string => `do $view$ begin
   if current_setting('server_version_num')::int >= 150000 then
     create view ${name} with (security_invoker = true) as ${query};
   else
     create view ${name} as ${query};
   end if;
-end $parked$;`
+end $view$;`
+
+const offersIn = (fields: Fields): string[] =>
+  Object.keys(fields).filter((field) => fields[field]!.name === 'offers')
+
+/** Every bid and answer; `offer` is its key, as `answers` names it. Of a collection, or of the document itself. */
+const offersSql = (facts: string, field: string, collection: string | null): string => `
+  select document, ${collection === null ? '' : 'entity as entry, '}entry as offer, payload ->> 'to' as answers, subject, actor,
+    case operation when 'bid' then payload else payload -> 'terms' end as terms,
+    case when status = 'effective' then case when decided_by is null then 'open' else 'accepted' end
+      when status = 'superseded' then coalesce(reason, 'countered') else coalesce(reason, status) end as status,
+    decided_by, place
+  from ${facts} where field = '${field}' and operation in ('bid', 'counter')
+    and ${collection === null ? `entity = ''` : `starts_with(entity, '${collection}/')`}`
 
 /** For each, what is not there of what it points to. */
 function referencesOf(table: string, fields: Fields, entity: string): string[] {

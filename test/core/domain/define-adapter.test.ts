@@ -3,6 +3,7 @@ import { describe, expect, expectTypeOf, test } from 'vitest'
 import { type Adapter, defineAdapter, isAdapter } from '../../../core/domain/adapter.ts'
 import { counter } from '../../../core/domain/kinds/counter.ts'
 import { multiValue } from '../../../core/domain/kinds/multi-value.ts'
+import { offers } from '../../../core/domain/kinds/offers.ts'
 import { reference } from '../../../core/domain/kinds/reference.ts'
 import { tablesIn } from '../../../core/domain/tables-in-sql.ts'
 
@@ -151,6 +152,16 @@ describe('whose business a conflict is', () => {
     expect(() =>
       defineAdapter({ ...rest, sql: 'create table deals (document text primary key)', settles: {} }),
     ).toThrow('"settles"')
+  })
+
+  test('no collection is called as a field of offers', () => {
+    expect(() =>
+      defineAdapter({
+        ...definition,
+        fields: { lines: offers() },
+        collections: { lines: { price: counter() } },
+      }),
+    ).toThrow('two tables "deals_lines"')
   })
 
   test('an adapter has no table of its own where fields have a view', () => {
