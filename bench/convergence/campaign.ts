@@ -120,19 +120,23 @@ export async function replay(name: WorldName, profile: ProfileName, history: His
   }
 }
 
+/** Of a history that may go wrong now and then only. */
+const attemptsMax = 3
+
 async function shrunk(first: Failed, shrinkMsMax: number): Promise<Failed> {
   if (shrinkMsMax === 0) return first
   let least = first
   const deadline = performance.now() + shrinkMsMax
   const property = fc.asyncProperty(histories(profiles[first.profile]), async (history) => {
     if (performance.now() > deadline) return
-    try {
-      await replay(first.world, first.profile, history)
-    } catch (error) {
-      if (history.steps.length <= least.history.steps.length)
-        least = { ...first, why: String(error), timeline: said(error), history }
-      throw error
-    }
+    for (let attempt = 0; attempt < attemptsMax; attempt++)
+      try {
+        await replay(first.world, first.profile, history)
+      } catch (error) {
+        if (history.steps.length <= least.history.steps.length)
+          least = { ...first, why: String(error), timeline: said(error), history }
+        throw error
+      }
   })
   await fc.check(property, {
     seed: first.seed,

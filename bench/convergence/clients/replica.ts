@@ -1,6 +1,7 @@
 /**
- * A replica as the harness sees it, whatever its engine and its door. A new kind of client implements `Replica` and is added to
- * the list in index.ts; nothing else has to know of it, except the oracle of its engine (`engines` in ../oracle.ts).
+ * A replica as the harness sees it, whatever its door. A new kind of client implements `Replica` in a file of its own and is added
+ * to the list in index.ts; nothing else has to know of it. A document has one engine, Yjs so far: another one needs, beside its
+ * kinds of clients, what yjs-document.ts, ../observer.ts and ../oracle.ts do with a Y.Doc.
  *
  * Every edit has a name, which the same transaction writes into the document's map `edits`: whoever has the name has the edit,
  * and a person can be told which one is missing, and whose it was.
