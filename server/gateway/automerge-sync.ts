@@ -1,5 +1,6 @@
 /**
- * One document's synchronisation with one peer of automerge-repo. No document is built, and no filter made: a session that has
+ * One document's synchronisation with one peer of automerge-repo. No document is built, and no filter made (those of peers are read, where
+ * they have what is not here, and may have forgotten what is): a session that has
  * joined is given everything in the order of the log, so what its peer has is told by what was sent.
  *
  *   message ─┬─ changes ─▶ the room ─▶ "heads", once they are durable and what came before them was delivered
@@ -10,7 +11,9 @@
  * agree, since one may not write, would go on for ever.
  */
 import { createHash } from 'node:crypto'
-import type { SyncMessage } from '../../core/engine/automerge/sync-message.ts'
+import type { ChangeGraph } from '../../core/engine/automerge/change-graph.ts'
+import { hex } from '../../core/engine/automerge/chunk.ts'
+import type { Filter, SyncMessage } from '../../core/engine/automerge/sync-message.ts'
 import { writeVersion } from '../../core/engine/automerge/version.ts'
 import { noOffset } from '../../core/offset.ts'
 import { TidemarkError } from '../../core/protocol/error-codes.ts'
@@ -21,6 +24,8 @@ import type { SocketLine } from './socket-line.ts'
 
 /** Heads of a peer that are looked at: documents with more concurrent authors at one moment are not known. */
 const headsMax = 10_000
+/** Of a document with more changes a peer that remembers nothing is sent everything: to look each up would take 10 ms and more. */
+const filteredMax = 5_000
 
 export class AutomergeSync implements UnnamedUpdates {
   readonly session: Session
@@ -95,9 +100,7 @@ export class AutomergeSync implements UnnamedUpdates {
     const { pending: message, session, room } = this
     this.pending = null
     if (message === null || session.state === 'closed' || session.state === 'joining') return
-    const whole = message.need.length > 0
-    const known = whole ? [] : [...message.heads, ...message.have.flatMap(({ lastSync }) => lastSync)]
-    const have = { version: writeVersion(known), offset: noOffset }
+    const have = { version: writeVersion(knownOf(message, coverageIn(room).graph)), offset: noOffset }
     await room.join(session, have, (joined) =>
       message.heads.length === 0 && this.isEmpty ? this.dialect.unavailable() : this.dialect.joined(joined),
     )
@@ -123,6 +126,33 @@ export class AutomergeSync implements UnnamedUpdates {
       told.heads.every((head, i) => Buffer.compare(head, heads[i]!) === 0)
     )
   }
+}
+
+/** Changes that the peer has, with all before them. It may be wrong about some that a filter contains; then they are asked for. */
+function knownOf({ heads, need, have }: SyncMessage, graph: ChangeGraph): Uint8Array[] {
+  if (need.length > 0) return []
+  const known = [...heads, ...have.flatMap(({ lastSync }) => lastSync)]
+  const filter = have[0]?.filter
+  if (filter === undefined || filter.isEmpty || graph.count > filteredMax) return known
+  if (heads.every((head) => graph.has(head))) return known
+  return [...known, ...latestIn(filter, graph, known)]
+}
+
+/** The latest of the changes of which the filter contains all that they build on. */
+function latestIn(filter: Filter, graph: ChangeGraph, known: readonly Uint8Array[]): Iterable<Uint8Array> {
+  const isKnown = graph.ancestors(known)
+  const contained = new Set<string>()
+  const latest = new Map<string, Uint8Array>()
+  let number = 0
+  for (const hash of graph.hashes()) {
+    const deps = graph.depsOf(hash).map(hex)
+    if (isKnown[number++] === 0 && !(filter.contains(hash) && deps.every((dep) => contained.has(dep))))
+      continue
+    contained.add(hex(hash))
+    for (const dep of deps) latest.delete(dep)
+    latest.set(hex(hash), hash)
+  }
+  return latest.values()
 }
 
 /** As few updates as may be, none larger than the limit but for what is one change. */

@@ -220,7 +220,7 @@ export class Gateway {
     socket.on('error', ignore)
     const address = this.addressOf(request)
     const refusal = this.draining ? 'shutting_down' : this.admission.enter(address, Date.now())
-    if (refusal !== null) return this.turnAway(socket, refusal)
+    if (refusal !== null) return this.turnAway(request, socket, head, refusal)
     socket.once('close', () => this.admission.leave(address))
     this.admit(request, socket, head).catch((error: unknown) => {
       this.options.logger.error({ err: error }, 'upgrade failed')
@@ -251,7 +251,7 @@ export class Gateway {
       this.admission.handshakeEnded()
     }
     if (socket.destroyed) return
-    if (this.draining) return this.turnAway(socket, 'shutting_down')
+    if (this.draining) return this.turnAway(request, socket, head, 'shutting_down')
     let sockets = this.websockets
     if (tidemark) sockets = this.tidemarkSockets
     else if (hocuspocus) sockets = this.hocuspocusSockets
@@ -317,8 +317,12 @@ export class Gateway {
     closeSocket(ws, code, reason)
   }
 
-  /** Without a handshake: for what another moment changes. */
-  private turnAway(socket: Socket, code: ErrorCode): void {
+  /** Without a handshake, for what another moment changes; but clients of automerge-repo on Node die of an upgrade that fails. */
+  private turnAway(request: IncomingMessage, socket: Socket, head: Buffer, code: ErrorCode): void {
+    if (isAutomerge(request))
+      return this.automergeSockets.handleUpgrade(request, socket, head, (ws) =>
+        this.refuse(ws, new TidemarkError(code, 'Come again')),
+      )
     this.options.metrics.refused(code)
     const { httpStatus } = errorTable[code]
     socket.once('finish', () => socket.destroy())

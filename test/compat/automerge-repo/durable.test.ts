@@ -1,12 +1,13 @@
 /** What the server tells peers of automerge-repo is durable, whatever the log does; and what it refuses harms nobody else. */
 import { randomBytes } from 'node:crypto'
 import * as Automerge from '@automerge/automerge'
-import type { DocHandle } from '@automerge/automerge-repo'
+import { type DocHandle, generateAutomergeUrl, parseAutomergeUrl } from '@automerge/automerge-repo'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { until } from '../../support/wait.ts'
 import { linesOf, type Note, RepoPeer, untilLines, write } from './peers.ts'
 import { RawPeer } from './raw-peer.ts'
 import { type ServerUnderTest, startServer } from './server-under-test.ts'
+import { SyncPeer } from './sync-peer.ts'
 
 const updateBytesMax = 64 * 1024
 let server: ServerUnderTest
@@ -125,6 +126,26 @@ test('whoever says the same again and again is answered once', async () => {
     await until('both were read', () => peer.is('doc-unavailable', `probe${i}`) !== undefined)
   }
   expect(peer.told.filter((told) => told.documentId === documentId).length).toBeLessThanOrEqual(2)
+})
+
+test('whoever has forgotten what it had in common with the server is not sent what it has', async () => {
+  const { documentId } = parseAutomergeUrl(generateAutomergeUrl())
+  const [a, b] = ['forgetful', 'other'].map((name) => new SyncPeer(server.url, name, documentId)) as [
+    SyncPeer,
+    SyncPeer,
+  ]
+  opened.push({ close: async () => a.leave() }, { close: async () => b.leave() })
+  const same = (): boolean => Automerge.getHeads(a.doc).join() === Automerge.getHeads(b.doc).join()
+  b.connect(false)
+  for (let i = 0; i < 100; i++) b.write(`key${i}`, Uint8Array.of(i))
+  a.connect(false)
+  await until('both have it', () => Automerge.getHeads(a.doc).length > 0 && same())
+  a.leave()
+  a.write('own', Uint8Array.of(1))
+  const before = a.receivedChanges
+  a.connect(false)
+  await until('both have it', same)
+  expect([a.receivedChanges - before, a.errors]).toEqual([0, []])
 })
 
 test('garbage ends the socket or its document, and never the server', async () => {

@@ -17,7 +17,6 @@ beforeAll(async () => {
   server = await startServer({
     ROOM_LINGER_MS: '0',
     SESSION_BUFFER_BYTES_MAX: '65536',
-    LOOP_LAG_MS_MAX: '60000',
   })
 })
 afterAll(() => server.close())

@@ -24,7 +24,9 @@ export interface ServerUnderTest {
 
 export async function startServer(environment: Record<string, string> = {}): Promise<ServerUnderTest> {
   const folder = mkdtempSync(join(tmpdir(), 'tidemark-'))
-  const config = readConfig({ DATA_DIR: folder, PORT: '0', ADAPTERS: './no-adapters', ...environment })
+  // The loop is shared with the peers.
+  const settings = { PORT: '0', ADAPTERS: './no-adapters', LOOP_LAG_MS_MAX: '60000' }
+  const config = readConfig({ DATA_DIR: folder, ...settings, ...environment })
   const log = createEmbeddedLog({ directory: folder, logger: silentLogger })
   const append = log.append.bind(log)
   let waiting: (() => void)[] | null = null

@@ -14,6 +14,8 @@ export class SyncPeer {
   doc = Automerge.init<Content>()
   /** Sync messages that came, over all connections. */
   received = 0
+  /** In them. */
+  receivedChanges = 0
   /** What Automerge threw at messages of the server. */
   readonly errors: unknown[] = []
   readonly closes: string[] = []
@@ -96,6 +98,7 @@ export class SyncPeer {
       this.sync()
     } else if (message.type === 'sync') {
       this.received++
+      this.receivedChanges += Automerge.decodeSyncMessage(Uint8Array.from(message.data!)).changes.length
       try {
         const [doc, state] = Automerge.receiveSyncMessage(
           this.doc,
