@@ -15,6 +15,7 @@ export interface ConflictFound {
   readonly since: number | null
   /** Whose business it is; empty: anybody's who may write. */
   readonly roles: readonly string[]
+  /** Empty in a list where they are more than 64 KiB: read that one. */
   readonly sides: readonly Side[]
 }
 

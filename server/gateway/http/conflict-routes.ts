@@ -20,8 +20,12 @@ import { type ApiContext, reading } from './context.ts'
 import type { Caller } from './guard.ts'
 import { sendProblem } from './problem.ts'
 
+/** Of a conflict in the list, as JSON: a large one must not keep the others from whoever reads it. */
+const sidesLengthMax = 64 * 1024
+
 const listSql = `
-  select document, adapter, entity, field, sides, roles,
+  select document, adapter, entity, field, roles,
+    case when length(sides::text) <= ${sidesLengthMax} then sides else '[]' end as sides,
     to_char(since at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as since
   from tidemark.conflicts
   where ($1::text is null or adapter = $1) and starts_with(document, $2) and ($3::text is null or roles = '{}' or $3 = any (roles))

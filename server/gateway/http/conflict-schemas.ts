@@ -113,7 +113,8 @@ export const listing = {
   },
   response: {
     200: {
-      description: 'In the order of documents.',
+      description:
+        'In the order of documents. Without sides where these are more than 64 KiB: read that one.',
       type: 'object',
       required: ['conflicts', 'next'],
       properties: {

@@ -190,6 +190,20 @@ describe('the list', () => {
     expect(await listed(write, '?role=clerk')).toEqual(['visits/list'])
   })
 
+  test('has large ones without their sides, and all others as ever', async () => {
+    const ann = new Person('ann', 'deals/list-4')
+    const ben = new Person('ben', 'deals/list-4')
+    for (const { domain } of [ann, ben]) domain.fields.title.do.set('x'.repeat(40_000))
+    for (const person of [ann, ben]) await person.meet()
+    await until('projected', async () => (await listed(write)).includes('deals/list-4'), 60_000)
+    const { body } = await api('GET', '/conflicts', write)
+    const sides = body.conflicts.map((conflict: { sides: unknown[] }) => conflict.sides.length)
+    expect(sides).toEqual([2, 2, 2, 0, 2])
+    expect((await fieldOf('deals/list-4')).body.sides).toHaveLength(2)
+    await api('POST', '/conflicts', write, { document: 'deals/list-4', field: 'title', seen, value: '' })
+    await until('settled', async () => !(await listed(write)).includes('deals/list-4'), 60_000)
+  })
+
   test('comes in pages', async () => {
     const found: string[] = []
     let next = ''
