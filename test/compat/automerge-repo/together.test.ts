@@ -65,3 +65,23 @@ describe('documents', () => {
     await Promise.all(ours.map((handle, i) => untilLines(handle, `b${i}`)))
   })
 })
+
+test('a server that is full sends a peer away, which comes again by itself and does not die of it', async () => {
+  const small = await startServer({ SESSIONS_MAX: '1' })
+  try {
+    const first = new RepoPeer(small.url)
+    const ours = first.create('first')
+    await first.saved(ours)
+    const second = new RepoPeer(small.url)
+    opened.push(second)
+    await until('sent away', async () => {
+      const text = await (await fetch(`${small.httpUrl}/metrics`)).text()
+      return /refusals_total{code="overloaded"} [1-9]/.test(text)
+    })
+    await first.close()
+    expect((await second.open(ours.url)).doc().title).toBe('first')
+  } finally {
+    for (const peer of opened.splice(0)) await peer.close()
+    await small.close()
+  }
+})
