@@ -15,6 +15,7 @@ import { factsRoot } from '../../../../core/domain/facts/fact.ts'
 import { DocumentFold } from '../../../../core/domain/fold/document-fold.ts'
 import { multiValue } from '../../../../core/domain/kinds/multi-value.ts'
 import { owner } from '../../../../core/domain/kinds/owner.ts'
+import { reference } from '../../../../core/domain/kinds/reference.ts'
 import { engines } from '../../../../core/engine/engines.ts'
 import { EventStream } from '../../../support/event-stream.ts'
 import { type PostgresServer, start as startPostgres } from '../../../support/postgres-server.ts'
@@ -24,11 +25,11 @@ import { until } from '../../../support/wait.ts'
 import { type Answer, call, type Method } from './api-under-test.ts'
 
 const adapter = `
-import { defineAdapter, multiValue, owner } from 'tidemark/adapter'
+import { defineAdapter, multiValue, owner, reference } from 'tidemark/adapter'
 const isText = (value) => typeof value === 'string'
 export const deals = defineAdapter({
   name: 'deals', version: 1, documents: 'deals/:id', settles: { title: ['seller'] },
-  fields: { title: multiValue(isText), owner: owner({ fields: ['title'] }) },
+  fields: { title: multiValue(isText), owner: owner({ fields: ['title'] }), visit: reference('visits/:id') },
   collections: { lines: { note: multiValue() } },
 })
 export const visits = defineAdapter({ name: 'visits', version: 1, documents: 'visits/:id', fields: { note: multiValue() } })
@@ -38,6 +39,7 @@ const fields = {
     title: multiValue<string>((value) => typeof value === 'string'),
     note: multiValue<string>(),
     owner: owner({ fields: ['title'] }),
+    visit: reference('visits/:id'),
   },
   collections: { lines: { note: multiValue<string>() } },
 }
@@ -456,13 +458,37 @@ test('whoever listens hears of a conflict, and that it is settled', async () => 
   }
 })
 
+test('a reference is parked until its target comes, and again when that is deleted', {
+  timeout: 60_000,
+}, async () => {
+  const ann = new Person('ann', 'deals/parked')
+  ann.domain.fields.visit.do.set('visits/later')
+  await ann.meet()
+  const parked = () => rows('select document, field, target from deals_parked')
+  const found = [{ document: 'deals/parked', field: 'visit', target: 'visits/later' }]
+  await until('parked', async () => (await parked()).length === 1, 30_000)
+  expect(await parked()).toEqual(found)
+  expect(await rows(`select visit from deals where document = 'deals/parked'`)).toEqual([
+    { visit: 'visits/later' },
+  ])
+  const ben = new Person('ben', 'visits/later')
+  ben.domain.fields.note.do.set('there')
+  await ben.meet()
+  await until('complete', async () => (await parked()).length === 0, 30_000)
+  expect((await api('DELETE', '/documents/visits%2Flater', admin)).status).toBe(204)
+  await until('parked again', async () => (await parked()).length === 1, 30_000)
+  expect(await parked()).toEqual(found)
+})
+
 test('after a rebuild the same rows wait', { timeout: 60_000 }, async () => {
   const all = async () => [
     await rows('select * from tidemark.conflicts order by document'),
     await rows('select * from tidemark.intents order by document, fact'),
+    await rows('select * from deals_parked'),
   ]
   const before = await all()
   expect(before[0]!.length).toBeGreaterThan(2)
+  expect(before[2]).toHaveLength(1)
   const made = async () => (await api('GET', '/views', admin)).body.adapters as { lastRebuild: unknown }[]
   expect((await api('POST', '/views/rebuild', admin)).status).toBe(202)
   await until('rebuilt', async () => (await made()).every(({ lastRebuild }) => lastRebuild !== null), 50_000)
