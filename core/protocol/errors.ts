@@ -114,7 +114,7 @@ const rows: Record<ErrorCode, Pick<ErrorRow, 'httpStatus' | 'advice'>> = {
   fact_refused: {
     httpStatus: 422,
     advice:
-      'The facts in the update are not well-formed, not in order, not of this user, or touch what is there.',
+      'The facts in the update are not well-formed, not in order, not of this user, of a time to come, or touch what is there.',
   },
   document_unreadable: {
     httpStatus: 500,

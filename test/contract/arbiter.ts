@@ -6,7 +6,7 @@ import fc from 'fast-check'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import * as Y from 'yjs'
 import type { DocumentId } from '../../core/document-id.ts'
-import type { ClaimsOf } from '../../core/domain/adapter.ts'
+import { type ClaimsOf, defineAdapter } from '../../core/domain/adapter.ts'
 import { registration, written } from '../../core/domain/facts/author.ts'
 import { factsRoot } from '../../core/domain/facts/fact.ts'
 import { DocumentFold, type FactEntry } from '../../core/domain/fold/document-fold.ts'
@@ -14,10 +14,13 @@ import type { FieldsOfDocument } from '../../core/domain/fold/fields.ts'
 import { workflow } from '../../core/domain/kinds/workflow.ts'
 import { engines } from '../../core/engine/engines.ts'
 import { followEntries } from '../../core/engine/yjs/written-entries.ts'
+import { noOffset, toOffset } from '../../core/offset.ts'
 import { TidemarkError } from '../../core/protocol/errors.ts'
 import { Arbiter, type Decided } from '../../server/arbiter/arbiter.ts'
+import { claimsKnown } from '../../server/arbiter/claims.ts'
 import { DecisionStore, Fenced, type Judged, type Settled } from '../../server/arbiter/decision-store.ts'
 import { sweepDecisions } from '../../server/arbiter/sweep.ts'
+import type { Change } from '../../server/log/log.ts'
 import { partCount, partOf } from '../../server/views/parts.ts'
 import type { Sql } from '../../server/views/sql/sql.ts'
 import { installTidemark } from '../../server/views/store/schema.ts'
@@ -121,7 +124,7 @@ export function arbiterContract(open: () => Promise<Sql>): void {
     beforeEach(async () => {
       fence = 1
       await sql.batch([
-        { text: 'truncate tidemark.decisions, tidemark.claims' },
+        { text: 'truncate tidemark.decisions, tidemark.claims, tidemark.claimants' },
         { text: 'update tidemark.parts set fence = 1' },
       ])
     })
@@ -271,6 +274,105 @@ export function arbiterContract(open: () => Promise<Sql>): void {
       await until('decided', () => arbiter.size === 0)
       expect(other.fold().fact(key)?.outcome.status).toBe('effective')
       await arbiter.close()
+    })
+
+    describe('a database that does not know who has what', () => {
+      const adapter = defineAdapter({
+        name: 'deals',
+        version: 1,
+        documents: 'deals/:id',
+        fields: fields.fields,
+        claims: harvest,
+      })
+      const claims = async (): Promise<unknown> =>
+        (
+          await sql.batch([
+            { text: 'select resource, document, lineage from tidemark.claims order by resource' },
+          ])
+        )[0]!.rows
+      const held = [['harvest/1', 'deals/2', '0']]
+
+      /** Three deals of which the second has it: the third wanted it, and the first let go of it. */
+      async function forgotten() {
+        const deals = [1, 2, 3].map((i) => new Deal(`deals/${i}`))
+        const { arbiter, considerAll } = arbiterOf(deals, { claims: harvest })
+        for (const [i, transition] of [
+          [0, 'sell'],
+          [0, 'cancel'],
+          [1, 'sell'],
+          [2, 'sell'],
+        ] as const) {
+          deals[i]!.ask('ann000', transition)
+          considerAll()
+          await until('decided', () => arbiter.size === 0)
+        }
+        await arbiter.close()
+        expect(await claims()).toEqual(held)
+        await sql.batch([{ text: 'truncate tidemark.decisions, tidemark.claims, tidemark.claimants' }])
+        return deals
+      }
+
+      function reading(
+        deals: readonly Deal[],
+        {
+          isFirst = true,
+          isGone = () => false,
+        }: { isFirst?: boolean; isGone?: (id: string) => boolean } = {},
+      ) {
+        const progress = { epoch: noOffset, offset: toOffset(1) }
+        return claimsKnown(
+          {
+            sql,
+            adapters: [adapter],
+            log: {
+              changes: async (from) =>
+                deals.slice(from).map(({ id }, i) => ({ document: id, sequence: from + i + 1 }) as Change),
+            },
+            documents: {
+              bring: async (id) =>
+                isGone(id)
+                  ? { kind: 'gone', progress }
+                  : {
+                      kind: 'whole',
+                      engine: 'yjs',
+                      state: engines.yjs.open(deals.find((deal) => deal.id === id)!.updates).state,
+                      progress,
+                    },
+            },
+            fenceOf: () => (isFirst ? fence : undefined),
+            logger: silentLogger,
+            lookMs: 5,
+          },
+          AbortSignal.timeout(30_000),
+        )
+      }
+
+      test('learns it from the documents, in whatever order, once', async () => {
+        const deals = await forgotten()
+        for (const order of [deals, deals.toReversed()]) {
+          await sql.batch([{ text: 'truncate tidemark.claims, tidemark.claimants' }])
+          let others = false
+          const waiting = reading([], { isFirst: false }).then(() => {
+            others = true
+          })
+          expect(others).toBe(false)
+          await reading(order)
+          expect(await claims()).toEqual(held)
+          await waiting
+        }
+        // From here on they change with each decision: what documents say is not written over them.
+        await sql.batch([{ text: 'truncate tidemark.claims' }])
+        await reading(deals)
+        expect(await claims()).toEqual([])
+      })
+
+      test('keeps nothing of a document that is deleted while it is read', async () => {
+        const deals = await forgotten()
+        let looks = 0
+        await reading(deals, { isGone: (id) => id === 'deals/2' && ++looks > 1 })
+        expect(looks).toBeGreaterThan(1)
+        expect(await claims()).toEqual([])
+      })
     })
 
     test('whoever was paused, and holds the part no more, settles nothing', async () => {
