@@ -8,7 +8,7 @@
  * of its changes nobody has checked.
  */
 import type { IndexedState } from '../engine.ts'
-import { type Change, type Chunks, hashBytes, hex, readChunks, type SavedDocument } from './chunk.ts'
+import { type Change, type Chunks, hashBytes, hex, readChunks, type SavedDocument, unhex } from './chunk.ts'
 import { HashTable } from './hash-table.ts'
 import { readIndex, type SnapshotIndex } from './snapshot-index.ts'
 
@@ -143,15 +143,8 @@ export class ChangeGraph {
 
   /** What changes wait for and is not there. */
   missing(): Uint8Array[] {
-    const found: Uint8Array[] = []
-    for (const waiting of this.waitedFor.values()) {
-      const { deps } = waiting[0]!.change
-      everyHash(deps, (dep) => {
-        if (!this.has(dep) && !found.some((other) => compare(other, dep) === 0)) found.push(dep)
-        return true
-      })
-    }
-    return found.sort(compare)
+    const awaited = [...this.waitedFor.keys()].map(unhex)
+    return awaited.filter((hash) => !this.has(hash)).sort(compare)
   }
 
   actors(): string[] {
@@ -169,14 +162,6 @@ export class ChangeGraph {
   depsOf(hash: Uint8Array): Uint8Array[] {
     const number = this.table.find(hash)
     return number < 0 ? [] : Array.from(this.depNumbers(number), (dep) => this.table.at(dep))
-  }
-
-  /** The chunk of a change of the tail, or of the latest ones in the snapshot. Null: it is deeper in the snapshot, or not there. */
-  chunkOf(hash: Uint8Array): Uint8Array | null {
-    const number = this.table.find(hash)
-    if (number >= this.snapshotCount) return this.chunks[number - this.snapshotCount] ?? null
-    if (number >= 0) return this.base!.recent.at(number - this.snapshotCount) ?? null
-    return this.waiting.get(hex(hash))?.change.bytes ?? null
   }
 
   /** By number, 1 for what one who has these changes has. Those that are not there say nothing. */
