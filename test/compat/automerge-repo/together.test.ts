@@ -3,6 +3,7 @@
 import * as Automerge from '@automerge/automerge'
 import { Repo } from '@automerge/automerge-repo'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { Browser } from '../../client/browser.ts'
 import { until } from '../../support/wait.ts'
 import { type Note, note, type PeerOptions, RepoPeer, untilLines, write } from './peers.ts'
 import { type ServerUnderTest, startServer } from './server-under-test.ts'
@@ -83,5 +84,30 @@ test('a server that is full sends a peer away, which comes again by itself and d
   } finally {
     for (const peer of opened.splice(0)) await peer.close()
     await small.close()
+  }
+})
+
+test('a Repo, a Tidemark client and the HTTP API have one document', async () => {
+  const repo = connect()
+  const ours = repo.create('mixed')
+  await repo.saved(ours)
+  const browser = new Browser()
+  try {
+    const { client } = browser.open({ url: server.httpUrl })
+    const theirs = await client.open<Note>(ours.documentId, { engine: 'automerge' })
+    await until('the client has it', () => theirs.doc.title === 'mixed')
+    theirs.change((doc) => {
+      doc.lines.push('of the client')
+    })
+    await theirs.saved()
+    write(ours, 'of the repo')
+    await untilLines(ours, 'of the client', 'of the repo')
+    await until('the client has both', () => theirs.doc.lines.length === 2)
+    await repo.saved(ours)
+    const answer = await fetch(`${server.httpUrl}/v1/documents/${ours.documentId}`)
+    const json = (await answer.json()) as { lines?: string[] }
+    expect([answer.status, [...(json.lines ?? [])].sort()]).toEqual([200, ['of the client', 'of the repo']])
+  } finally {
+    await browser.close()
   }
 })
