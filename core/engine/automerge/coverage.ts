@@ -3,12 +3,13 @@ import { ByteReader, ByteWriter, MalformedBytes } from '../../bytes.ts'
 import { TidemarkError } from '../../protocol/errors.ts'
 import type { Coverage, Ended, IndexedState } from '../engine.ts'
 import { ChangeGraph, everyHash } from './change-graph.ts'
-import { hashBytes, hex } from './chunk.ts'
+import { hex } from './chunk.ts'
 import type { AutomergeOutline } from './outline.ts'
 import { readVersion, writeVersion } from './version.ts'
 
 /** Of a lineage that ended, so many actors are remembered. */
 const endedActorsMax = 10_000
+const none = new Uint8Array()
 
 export class AutomergeCoverage implements Coverage {
   readonly graph: ChangeGraph
@@ -91,19 +92,16 @@ function readEnding(bytes: Uint8Array): { heads: Uint8Array[]; actors: string[] 
 
 /** True when who has these changes has all of the update: seen from the update alone. */
 export function isBehind({ changes, documents }: AutomergeOutline, version: Uint8Array): boolean {
-  const have = new Set(readVersion(version).map(hex))
-  const names = changes.map(({ hash }) => hex(hash))
-  // Effects come behind causes nearly always; where not, one more round finds the rest.
-  for (let before = -1; before !== have.size; ) {
-    before = have.size
-    for (let i = changes.length - 1; i >= 0; i--) {
-      if (!have.has(names[i]!)) continue
-      const { deps } = changes[i]!
-      for (let at = 0; at < deps.length; at += hashBytes) have.add(hex(deps.subarray(at, at + hashBytes)))
-    }
+  const byName = new Map(changes.map((change) => [hex(change.hash), change]))
+  const have = new Set<string>()
+  const next = readVersion(version).map(hex)
+  for (let name = next.pop(); name !== undefined; name = next.pop()) {
+    if (have.has(name)) continue
+    have.add(name)
+    everyHash(byName.get(name)?.deps ?? none, (dep) => next.push(hex(dep)) > 0)
   }
   return (
-    names.every((name) => have.has(name)) &&
+    [...byName.keys()].every((name) => have.has(name)) &&
     documents.every(({ heads }) => everyHash(heads, (head) => have.has(hex(head))))
   )
 }
