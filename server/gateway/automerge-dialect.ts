@@ -116,7 +116,9 @@ export interface Told {
 /** Throws as `Room.coverage`. */
 export function toldOf(room: Room): Told {
   const { graph } = coverageIn(room)
-  return { heads: graph.heads(), need: graph.missing().slice(0, needMax) }
+  // Copies: views would keep what a graph has outgrown.
+  const heads = graph.heads().map((head) => head.slice())
+  return { heads, need: graph.missing().slice(0, needMax) }
 }
 
 /** Throws as `Room.coverage`. */
