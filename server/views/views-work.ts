@@ -270,6 +270,8 @@ async function projectUntilMoved(sql: Sql, adapters: readonly Adapter[]): Promis
     if (rebuild !== null) await rebuild.run(end)
     else if (!end.aborted) await new Promise((done) => end.addEventListener('abort', done))
   } finally {
+    // A rebuild that lost the database ends without it, and what goes on until then would be awaited for ever.
+    moved.abort()
     rebuild = null
     clearInterval(figures)
     await arbiter.close()
