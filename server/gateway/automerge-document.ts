@@ -193,19 +193,42 @@ export class AutomergeDocument {
   private sync({ sync, remoteHeads }: Entered, data: Uint8Array, asks: boolean): void {
     const message = decodeSyncMessage(data)
     remoteHeads.changed(message.heads)
-    if (message.changes.length > 0) this.submit(sync, message)
-    if (this.closed) return
-    sync.receive(message, data, asks).catch((error: unknown) => this.fail(error))
+    const updates = sync.updatesOf(message.changes)
+    if (updates.length <= 1) {
+      for (const update of updates) this.submit(sync, update)
+      return this.answer(sync, message, data, asks)
+    }
+    void this.row.hold(() =>
+      this.submitInTurns(sync, updates).then(
+        () => this.answer(sync, message, data, asks),
+        (error: unknown) => this.fail(error),
+      ),
+    )
   }
 
-  private submit(sync: AutomergeSync, { changes }: SyncMessage): void {
+  private answer(sync: AutomergeSync, message: SyncMessage, data: Uint8Array, asks: boolean): void {
+    if (!this.closed) sync.receive(message, data, asks).catch((error: unknown) => this.fail(error))
+  }
+
+  /** Others have their turn in between. */
+  private async submitInTurns(sync: AutomergeSync, updates: readonly Uint8Array[]): Promise<void> {
+    for (const update of updates) {
+      if (this.closed || !this.submit(sync, update)) return
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+  }
+
+  /** False for a reader's, which is refused; anything else that is throws as `Room.submit`. */
+  private submit(sync: AutomergeSync, update: Uint8Array): boolean {
     try {
-      sync.submit(changes)
+      sync.submit(update)
+      return true
     } catch (error) {
       if (!(error instanceof TidemarkError) || error.code !== 'read_only') throw error
       this.context.metrics.refused('read_only')
       if (!this.toldReadOnly) this.tellError(error.code, error.message)
       this.toldReadOnly = true
+      return false
     }
   }
 

@@ -24,6 +24,8 @@ import type { SocketLine } from './socket-line.ts'
 
 /** Heads of a peer that are looked at: documents with more concurrent authors at one moment are not known. */
 const headsMax = 10_000
+/** A history that is pushed at once is read in parts, each some milliseconds of the event loop. */
+const partBytesMax = 64 * 1024
 /** Of a document with more changes a peer that remembers nothing is sent everything: to look each up would take 10 ms and more. */
 const filteredMax = 5_000
 
@@ -59,13 +61,16 @@ export class AutomergeSync implements UnnamedUpdates {
     return coverageIn(this.room).graph.count === 0 && this.room.engine === null
   }
 
-  /** Throws as `Room.submit`; all that came before what was refused is taken. */
-  submit(changes: readonly Uint8Array[]): void {
-    for (const update of updatesOf(changes, this.updateBytesMax)) {
-      // It will be told of what it seems not to know.
-      if (this.room.submit(this.session, update, true)) this.underWay++
-      else this.room.owe(this.session)
-    }
+  /** To be submitted in order. */
+  updatesOf(changes: readonly Uint8Array[]): readonly Uint8Array[] {
+    return changes.length === 0 ? [] : partsOf(changes, Math.min(this.updateBytesMax, partBytesMax))
+  }
+
+  /** Throws as `Room.submit`. */
+  submit(update: Uint8Array): void {
+    if (this.room.submit(this.session, update, true)) this.underWay++
+    // It will be told of what it seems not to know.
+    else this.room.owe(this.session)
   }
 
   /** `data`: as it came. `asks`: its peer has nothing. Rejects as `Room.join`. */
@@ -155,13 +160,13 @@ function latestIn(filter: Filter, graph: ChangeGraph, known: readonly Uint8Array
   return latest.values()
 }
 
-/** As few updates as may be, none larger than the limit but for what is one change. */
-function updatesOf(changes: readonly Uint8Array[], updateBytesMax: number): Uint8Array[] {
+/** As few updates as may be, none larger than `bytesMax` but for what is one change. */
+function partsOf(changes: readonly Uint8Array[], bytesMax: number): Uint8Array[] {
   const updates: Uint8Array[] = []
   let part: Uint8Array[] = []
   let bytes = 0
   for (const change of changes) {
-    if (bytes + change.length > updateBytesMax && part.length > 0) {
+    if (bytes + change.length > bytesMax && part.length > 0) {
       updates.push(joined(part))
       part = []
       bytes = 0
@@ -169,7 +174,7 @@ function updatesOf(changes: readonly Uint8Array[], updateBytesMax: number): Uint
     part.push(change)
     bytes += change.length
   }
-  if (part.length > 0) updates.push(joined(part))
+  updates.push(joined(part))
   return updates
 }
 

@@ -83,6 +83,22 @@ test('a change that is too large is refused with a reason, and other documents g
   expect([a.isSaved(ours), linesOf(theirs), a.connected]).toEqual([false, [], true])
 })
 
+test('a long history that is pushed at once arrives, and what is said meanwhile comes after it', async () => {
+  const { documentId } = parseAutomergeUrl(generateAutomergeUrl())
+  const [a, b] = ['author', 'reader'].map((name) => new SyncPeer(server.url, name, documentId)) as [
+    SyncPeer,
+    SyncPeer,
+  ]
+  opened.push({ close: async () => a.leave() }, { close: async () => b.leave() })
+  for (let i = 0; i < 900; i++) a.write(`key${i % 10}`, Uint8Array.of(i & 255))
+  b.connect(false)
+  a.connect(false)
+  await until('a pushes', () => a.received > 0)
+  a.write('late', Uint8Array.of(1))
+  await until('b has it', () => Automerge.getHeads(b.doc).join() === Automerge.getHeads(a.doc).join())
+  expect([Automerge.getAllChanges(b.doc).length, a.errors, b.errors]).toEqual([901, [], []])
+})
+
 test('a peer that joins again, here or on another socket, is told everything anew, and its old socket goes', async () => {
   const { ours } = await shared('again')
   const { documentId } = ours
