@@ -90,9 +90,9 @@ export class AutomergeReplica extends Replica {
   protected override missing(version: Uint8Array, elsewhere: readonly Hashes[]): Uint8Array | null {
     const known: Hashes = new Map()
     for (const { update } of this.pushing.all) this.raise(known, update)
-    // The server has just given us what it has: a head that is not here waits for what the server waits for too.
-    const heads = readVersion(version).map(hex)
-    const has = heads.filter((hash) => Automerge.hasHeads(this.value, [hash]))
+    const has = readVersion(version).map(hex)
+    // Of a head that is on its way to us nobody can say yet what it builds on: the next opening asks again.
+    if (!has.every((hash) => Automerge.hasHeads(this.value, [hash]))) return null
     const missing = Automerge.getChangesSince(this.value, has).filter((change) => {
       const { hash } = Automerge.decodeChange(change)
       return ![known, ...elsewhere].some((hashes) => hashes.has(hash))

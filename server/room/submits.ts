@@ -120,7 +120,7 @@ export class Submits {
    * `stale_replica`, `wrong_engine`, `document_too_large`, what `Engine.validate` throws and what `FactGuard.admit` does; a
    * failed append closes the submitter.
    * `whole` says that the update is all a replica has to say (an answer to our version), which repeats much of
-   * what is known: the known part is left out of the log.
+   * what is known: the known part is left out of the log, as it always is of Automerge's changes.
    */
   submit(
     from: Submitter,
@@ -139,7 +139,8 @@ export class Submits {
     if (!from.mayWrite) throw new TidemarkError('read_only', 'This token allows reading only')
     this.admit(outline, known, held, size)
     let bytes = update
-    if (whole) {
+    // Automerge's changes stand each for itself, and a replica cannot always tell which the log has.
+    if (whole || engine.name === 'automerge') {
       bytes = engine.trim(update, outline, coverage)
       if (bytes !== update) outline = engine.validate(bytes, limits)
     }

@@ -5,28 +5,30 @@
  *
  *   converged       everybody has the same, and it is what the log says
  *   nothing lost    the log has every edit that `saved()` has resolved for
- *   nothing twice   the log has each struct once, whatever was resent
+ *   nothing twice   the log has each struct (of Automerge: each change) once, whatever was resent
  *   no false alarm  no edit is still pending, none was refused
  *
  * A failing run names its seed; CLIENT_SEED repeats it, CLIENT_SEEDS runs so many.
  */
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import * as Y from 'yjs'
 import { createClientIn } from '../../client/create-client.ts'
 import type { Environment, PageEvent } from '../../client/environment.ts'
 import { createIndexedDbStorage } from '../../client/storage/indexeddb.ts'
 import { createMemoryStorage } from '../../client/storage/memory.ts'
 import type { Storage } from '../../client/storage/storage.ts'
-import type { Client, Handle } from '../../client/types.ts'
+import type { Client } from '../../client/types.ts'
 import { parseDocumentId } from '../../core/document-id.ts'
 import { Browser } from './browser.ts'
 import { type Door, openDoor } from './door.ts'
 import { type Faults, FaultySocket } from './faulty-socket.ts'
+import { type AnyHandle, automergeDocuments, type StoryDocuments, yjsDocuments } from './story-documents.ts'
 import { randomOf, VirtualTime } from './virtual-time.ts'
 
 const variants = [
-  { name: 'each on a device of its own', browsers: 5, seedsCount: 30 },
-  { name: 'tabs of two browsers', browsers: 2, seedsCount: 6 },
+  { name: 'each on a device of its own', browsers: 5, seedsCount: 30, kind: yjsDocuments },
+  { name: 'tabs of two browsers', browsers: 2, seedsCount: 6, kind: yjsDocuments },
+  { name: 'Automerge, each on a device of its own', browsers: 5, seedsCount: 2, kind: automergeDocuments },
+  { name: 'Automerge, tabs of two browsers', browsers: 2, seedsCount: 1, kind: automergeDocuments },
 ]
 const seedsAsked = process.env['CLIENT_SEEDS']
 const onlySeed = process.env['CLIENT_SEED']
@@ -48,7 +50,7 @@ test.each(variants)(
   {
     timeout: 900_000,
   },
-  async ({ browsers, seedsCount }) => {
+  async ({ browsers, seedsCount, kind }) => {
     const seeds =
       onlySeed === undefined
         ? Array.from({ length: Number(seedsAsked ?? seedsCount) }, (_, i) => i + 1)
@@ -58,7 +60,7 @@ test.each(variants)(
     let saved = 0
     const tell = async (): Promise<void> => {
       for (let seed = seeds.shift(); seed !== undefined; seed = seeds.shift()) {
-        const story = new Story(seed, browsers)
+        const story = new Story(seed, browsers, kind)
         try {
           await story.tell()
           faults += story.lost
@@ -82,12 +84,14 @@ class Story {
   readonly documents: readonly string[]
   readonly saved = new Set<string>()
   lost = 0
+  readonly kind: StoryDocuments
   private readonly prefix: string
   private readonly people: Person[]
   private editing = clientsCount
 
-  constructor(seed: number, browsers: number) {
-    this.prefix = `${browsers}.${seed}/`
+  constructor(seed: number, browsers: number, kind: StoryDocuments) {
+    this.kind = kind
+    this.prefix = `${variants.findIndex((one) => one.kind === kind)}.${browsers}.${seed}/`
     this.random = randomOf(seed)
     const { time, random } = this
     this.faults = { time, random, lossShare: 0.02, delayMsMax: 500 }
@@ -126,7 +130,7 @@ class Story {
 
   private get converged(): boolean {
     return this.documents.every((document) => {
-      const versions = this.people.map((person) => contentOf(person.handle(document).doc))
+      const versions = this.people.map((person) => this.kind.contentOf(person.handle(document)!.doc))
       return versions.every((content) => content === versions[0])
     })
   }
@@ -134,23 +138,10 @@ class Story {
   private async check(document: string): Promise<void> {
     const { tail, snapshot } = await door.log.load(parseDocumentId(document))
     expect(snapshot).toBeNull()
-    const doc = new Y.Doc()
-    const seen = new Set<string>()
-    for (const { update } of tail) {
-      Y.applyUpdate(doc, update)
-      for (const struct of Y.decodeUpdate(update).structs) {
-        if (struct instanceof Y.Skip) continue
-        const { client, clock } = struct.id
-        for (let at = clock; at < clock + struct.length; at++) {
-          if (seen.has(`${client}:${at}`)) throw new Error(`${document}: ${client}:${at} is in the log twice`)
-          seen.add(`${client}:${at}`)
-        }
-      }
-    }
-    const edits = doc.getMap('edits')
+    const { doc, edits } = this.kind.replay(tail.map(({ update }) => update))
     for (const edit of this.saved)
       if (edit.startsWith(document) && !edits.has(edit)) throw new Error(`${edit} was saved, and is gone`)
-    expect(contentOf(doc)).toBe(contentOf(this.people[0]!.handle(document).doc))
+    expect(this.kind.contentOf(doc)).toBe(this.kind.contentOf(this.people[0]!.handle(document)!.doc))
   }
 }
 
@@ -162,7 +153,7 @@ class Person {
   /** What the page holds of its browser. */
   private readonly held = new Set<() => void>()
   private client!: Client
-  private handles = new Map<string, Handle>()
+  private handles = new Map<string, AnyHandle>()
   private listener: ((event: PageEvent) => void) | null = null
   private socket: FaultySocket | null = null
   private network = true
@@ -196,12 +187,15 @@ class Person {
     time.after(this.story.pick(2_000), accident)
   }
 
-  handle(document: string): Handle {
-    return this.handles.get(document)!
+  /** Undefined as long as its engine is being loaded. */
+  handle(document: string): AnyHandle | undefined {
+    return this.handles.get(document)
   }
 
   get done(): boolean {
-    return [...this.handles.values()].every(({ status, pending }) => status === 'live' && pending === 0)
+    const { handles, story } = this
+    if (handles.size < story.documents.length) return false
+    return [...handles.values()].every(({ status, pending }) => status === 'live' && pending === 0)
   }
 
   heal(): void {
@@ -256,22 +250,19 @@ class Person {
       },
     }
     this.client = createClientIn(environment, { url: 'ws://relay', storage: this.storage })
-    this.handles = new Map(story.documents.map((document) => [document, this.client.open(document)]))
+    const handles = new Map<string, AnyHandle>()
+    this.handles = handles
+    for (const document of story.documents)
+      story.kind.open(this.client, document, (handle) => handles.set(document, handle))
   }
 
   private edit(): void {
     const { story } = this
     const document = story.documents[story.pick(2)]!
     const handle = this.handle(document)
+    if (handle === undefined) return
     const name = `${document}/${this.name}/${this.edits++}`
-    const { doc } = handle
-    doc.transact(() => {
-      const text = doc.getText('text')
-      doc.getMap('edits').set(name, this.edits)
-      const place = story.pick(text.length + 1)
-      if (story.pick(4) === 0 && place < text.length) text.delete(place, Math.min(3, text.length - place))
-      else text.insert(place, String.fromCharCode(97 + story.pick(26)).repeat(1 + story.pick(5)))
-    })
+    story.kind.edit(handle, name, (max) => story.pick(max))
     expect(handle.pending).toBeGreaterThan(0)
     const page = this.page
     // Rejects when the page is closed before.
@@ -313,9 +304,4 @@ class Person {
     if (!network) this.socket?.cut()
     this.listener?.(network ? 'online' : 'offline')
   }
-}
-
-function contentOf(doc: Y.Doc): string {
-  const edits = Object.keys(doc.getMap('edits').toJSON()).sort()
-  return JSON.stringify([doc.getText('text').toString(), edits])
 }
