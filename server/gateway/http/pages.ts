@@ -57,7 +57,8 @@ export function pageRoutes(folder: string): (http: FastifyInstance) => void {
 }
 
 function routesOf(http: FastifyInstance, { folder, pages: files, assets }: Example): void {
-  http.register(async (pages) => {
+  // Fastify waits for it before it is ready.
+  void http.register(async (pages) => {
     await pages.register(staticFiles, {
       root: folder,
       serve: false,
