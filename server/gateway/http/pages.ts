@@ -14,7 +14,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import staticFiles from '@fastify/static'
-import type { FastifyInstance, FastifyReply } from 'fastify'
+import type { FastifyInstance, FastifyPluginAsync, FastifyReply } from 'fastify'
 
 /** An answer that takes longer than this to leave is cut off: it holds a file and a place. */
 const sendMsMax = 30_000
@@ -52,13 +52,14 @@ const examples: readonly Example[] = [
 /** `folder`: with what the build of the examples made, or will make. */
 export function pageRoutes(folder: string): (http: FastifyInstance) => void {
   return (http) => {
-    for (const example of examples) routesOf(http, { ...example, folder: join(folder, example.folder) })
+    // Fastify waits for them before it is ready.
+    for (const example of examples)
+      void http.register(routesOf({ ...example, folder: join(folder, example.folder) }))
   }
 }
 
-function routesOf(http: FastifyInstance, { folder, pages: files, assets }: Example): void {
-  // Fastify waits for it before it is ready.
-  void http.register(async (pages) => {
+function routesOf({ folder, pages: files, assets }: Example): FastifyPluginAsync {
+  return async (pages) => {
     await pages.register(staticFiles, {
       root: folder,
       serve: false,
@@ -78,7 +79,7 @@ function routesOf(http: FastifyInstance, { folder, pages: files, assets }: Examp
         .header('cache-control', 'public, max-age=31536000, immutable')
         .sendFile(join('assets', request.params.file)),
     )
-  })
+  }
 }
 
 function page(reply: FastifyReply, file: string): FastifyReply {
