@@ -28,6 +28,13 @@ const question = `
     (select count(*)::int from pages.edits where document = $1) as names
   from tidemark.progress p where p.adapter = 'pages' and p.document = $1`
 
+/** What there is to see of views that stand still. */
+const stuckQuestion = `
+  select (select json_agg(p) from tidemark.progress p where p.document = $1) as progress,
+    (select json_agg(d) from tidemark.dead_letters d) as dead, (select json_agg(c) from (select name, min(sequence), max(sequence), count(*) from tidemark.cursors group by 1) c) as cursors,
+    (select json_agg(a) from (select schema, version from tidemark.adapters) a) as adapters,
+    (select json_agg(h) from (select holder, until, count(*) from tidemark.parts group by 1, 2) h) as parts`
+
 export class ViewsWatch {
   readonly samples = new Map<string, Sample>()
   private readonly url: string
@@ -111,7 +118,10 @@ export async function checkViews(
     try {
       await until('the views have followed', offsets, followMsMax)
     } catch (error) {
-      throw new Violation(`the views do not follow: ${String(error)}`)
+      const stuck = await client.query(stuckQuestion, [document])
+      throw new Violation(
+        `the views do not follow to offset ${observer.offset}: ${String(error)}, ${JSON.stringify(stuck.rows)}, ${JSON.stringify(world.nodes.map(({ notes }) => notes))}`,
+      )
     }
     timeline.say('views', `have followed to offset ${observer.offset}`)
     const { rows } = await client.query<{ name: string }>(
@@ -165,7 +175,11 @@ async function checkRebuild({ nodes }: World, timeline: Timeline): Promise<void>
     const { adapters = [] } = await ask('GET', '')
     return adapters.length > 0 && adapters.every(({ state }) => state === 'live')
   }
-  await until('earlier rebuilds have ended', isLive, rebuildMsMax)
+  try {
+    await until('earlier rebuilds have ended', isLive, rebuildMsMax)
+  } catch (error) {
+    throw new Violation(`${String(error)}, ${JSON.stringify(await ask('GET', ''))}`)
+  }
   await ask('POST', '/rebuild')
   const before = new Map(
     (await ask('GET', '')).adapters.map(({ name, lastRebuild }) => [name, lastRebuild?.ended]),

@@ -45,6 +45,7 @@ const tokenSeconds = 2
 const secret = 'a secret of more than thirty-two bytes, for convergence'
 const readyMsMax = 60_000
 const skewMs = 90_000
+const notesMax = 10
 const atOnce = { delayMs: 0, jitterMs: 0, bytesPerSecond: 0 }
 
 const settings: Readonly<Record<string, string>> = {
@@ -137,6 +138,8 @@ export class RelayNode {
   readonly name: string
   /** Errors that it logged since somebody asked. */
   complaints: string[] = []
+  /** What it said last about views. */
+  readonly notes: string[] = []
   /** Null while it does not run. */
   port: number | null = null
   private program: Program | null = null
@@ -170,6 +173,7 @@ export class RelayNode {
         return msg === 'listening' ? String(at) : null
       },
       onLine: (line) => {
+        if (line.includes('views') && this.notes.push(line) > notesMax) this.notes.shift()
         if (recordOf(line)['level'] === 'error' || !line.startsWith('{')) this.complaints.push(line)
       },
     })

@@ -7,6 +7,8 @@ import { QuietSocket } from './quiet-socket.ts'
 import type { ClientKind, Content, Edit, Replica, Setting } from './replica.ts'
 import { actorOf, YjsDocument } from './yjs-document.ts'
 
+const anewMs = 200
+
 export const hocuspocus: ClientKind = {
   name: 'hocuspocus',
   async open(setting) {
@@ -59,7 +61,11 @@ class HocuspocusReplica implements Replica {
       websocketProvider: this.socket,
       token,
       onUnsyncedChanges: () => this.life === life && this.tellSaved(),
-      onAuthenticationFailed: ({ reason }) => this.setting.say(`is denied: ${reason}`),
+      onAuthenticationFailed: ({ reason }) => {
+        this.setting.say(`is denied: ${reason}`)
+        // It stays away for good then; an app connects anew, which says everything from the beginning.
+        setTimeout(() => this.life === life && !this.paused && this.socket.disconnect(), anewMs)
+      },
     })
     this.provider.attach()
     this.document.introduce()
@@ -79,6 +85,9 @@ class HocuspocusReplica implements Replica {
   }
   fold(): string {
     return this.document.fold()
+  }
+  get tidied(): boolean {
+    return this.document.tidied
   }
   undecided(): number {
     return this.document.undecided()

@@ -26,6 +26,8 @@ export interface Content {
   readonly json: string
   /** Without what the server wrote: decisions. */
   readonly made: string
+  /** And without the marks of the text. */
+  readonly unmarked: string
   readonly edits: ReadonlySet<string>
 }
 
@@ -53,6 +55,8 @@ export interface Replica {
   read(): Content
   /** What its fields come to; compared as text. */
   fold(): string
+  /** Its engine has tidied up by itself, so that the marks of texts may differ from those of the edits alone. */
+  readonly tidied: boolean
   /** Intents that wait for the server. */
   undecided(): number
   /** Of the domain, in words; empty when all is well. */

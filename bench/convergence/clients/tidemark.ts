@@ -82,6 +82,9 @@ class TidemarkReplica implements Replica {
   fold(): string {
     return this.document.fold()
   }
+  get tidied(): boolean {
+    return this.document.tidied
+  }
   undecided(): number {
     return this.document.undecided()
   }

@@ -80,6 +80,9 @@ class YWebsocketReplica implements Replica {
   fold(): string {
     return this.document.fold()
   }
+  get tidied(): boolean {
+    return this.document.tidied
+  }
   undecided(): number {
     return this.document.undecided()
   }

@@ -23,6 +23,7 @@ export class YjsDocument {
   private readonly domain: Domain<typeof documentFields>
   private readonly clockSkewMs: number
   private emitted: Uint8Array[] = []
+  private tidy = false
 
   /** `edits`: of earlier lives, to which new ones are added. `actor`: of this life alone. */
   constructor(
@@ -38,8 +39,9 @@ export class YjsDocument {
     const roots = [doc.getText('text'), doc.getMap('map'), doc.getArray('list'), doc.getXmlFragment('tree')]
     this.undo = new Y.UndoManager(roots, { trackedOrigins: new Set([own]), captureTimeout: 0 })
     this.domain = openDomain(handle, documentFields, { actor, subject: '' })
-    doc.on('update', (update: Uint8Array, origin: unknown) => {
+    doc.on('update', (update: Uint8Array, origin: unknown, _doc: Y.Doc, { local }: Y.Transaction) => {
       if (origin === own || origin === 'undo') this.emitted.push(update)
+      else if (local) this.tidy = true
     })
   }
 
@@ -117,6 +119,11 @@ export class YjsDocument {
     return JSON.stringify(Object.entries(fields).map(([name, { value }]) => [name, value]))
   }
 
+  /** Yjs has deleted marks by itself that it took for superfluous: an edit without a name. */
+  get tidied(): boolean {
+    return this.tidy
+  }
+
   undecided(): number {
     return this.domain.intents().length
   }
@@ -170,7 +177,13 @@ export function contentOf(doc: Y.Doc): Content {
   })
   const whole = (text: string): string => text.replaceAll(/\\ud[89a-f]..|[\ud800-\udfff]/g, '\ufffd')
   const json = whole(made + JSON.stringify(facts.filter(isDecision)))
-  return { json, made: whole(made), edits: new Set(names) }
+  const plain = JSON.stringify(doc.getText('text').toString())
+  return {
+    json,
+    made: whole(made),
+    unmarked: whole(made.slice(made.indexOf('"map":')) + plain),
+    edits: new Set(names),
+  }
 }
 
 type Run = { insert: unknown; attributes?: Record<string, unknown> }
