@@ -8,9 +8,9 @@
 import type { Awareness } from 'y-protocols/awareness'
 import * as Y from 'yjs'
 import { TidemarkError } from '../core/protocol/error-codes.ts'
-import type { ClientMessage, Problem, ServerMessage } from '../core/protocol/tidemark-v1/messages.ts'
-import type { Connection } from './connection.ts'
+import type { Problem, ServerMessage } from '../core/protocol/tidemark-v1/messages.ts'
 import { retryAtOf } from './connection-state.ts'
+import type { DocumentContext, ReplicaOwner } from './document-context.ts'
 import {
   type DocumentEvent,
   type DocumentState,
@@ -21,8 +21,7 @@ import {
 } from './document-state.ts'
 import { Emitter } from './emitter.ts'
 import { Alarm, type Environment } from './environment.ts'
-import { Replica, type ReplicaOwner } from './replica.ts'
-import type { Storage } from './storage/storage.ts'
+import { Replica } from './replica.ts'
 import type {
   Aside,
   DocumentInspection,
@@ -33,28 +32,8 @@ import type {
   StorageState,
 } from './types.ts'
 
-export type Question = Omit<Extract<ClientMessage, { kind: 'open' }>, 'request'>
-
 /** Behind the id, in the name of an Automerge document's storage: no id has it. */
 export const automergeMark = '\n'
-
-export interface DocumentContext {
-  readonly environment: Environment
-  readonly connection: Connection
-  readonly storage: Storage
-  readonly scope: string
-  /** Sends the question, and the answer to the handle. Gives the bytes sent. */
-  ask(handle: DocumentHandle, message: Question): number
-  /** Closes its channel; nothing that still comes for it, and no answer under way, is this handle's. */
-  leave(handle: DocumentHandle): void
-  /** Resolves when an earlier handle of this document has let go of its storage. */
-  ended(document: string): Promise<void> | undefined
-  /** Nobody uses it any more. */
-  onUnused(): void
-  /** Whether it may end can have changed. */
-  onSettled(): void
-  log(document: string | null, event: string, detail: string): void
-}
 
 export class DocumentHandle extends Emitter<HandleEvents> implements Handle {
   readonly id: string

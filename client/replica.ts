@@ -1,12 +1,9 @@
 /**
  * One replica of a document on this device: the `Y.Doc`, its awareness, what is not acknowledged, and what of the server's
- * log is in it. It lives until the handle ends or joins another lineage. What is `protected` depends on the engine, and is
- * another in automerge/replica.ts.
- *
+ * log is in it. It lives until the handle ends or joins another lineage. `protected` is what depends on the engine.
  *   app ──edit──▶ doc ──▶ outbox ──▶ keeper (disk) ──▶ other tabs
  *                           └──────▶ push ──▶ server ──ack──▶ out of the outbox, and off the disk
  *   server, other tabs, disk ──▶ doc, under an origin of ours, which no one sends again
- *
  * - What the server sent is stored as it came, not as Yjs's event tells it: what still waits for its dependencies is in no
  *   event, and our place in the log is past it.
  * - `position` moves only with what was applied, and never back within a lineage.
@@ -18,8 +15,9 @@ import { Awareness } from 'y-protocols/awareness'
 import * as Y from 'yjs'
 import type { Offset } from '../core/offset.ts'
 import { TidemarkError } from '../core/protocol/error-codes.ts'
-import type { ClientMessage, Opened } from '../core/protocol/tidemark-v1/messages.ts'
+import type { Opened } from '../core/protocol/tidemark-v1/messages.ts'
 import { backoffMs } from './connection-state.ts'
+import type { Question, ReplicaOwner } from './document-context.ts'
 import { Alarm, type Environment } from './environment.ts'
 import { Keeper } from './keeper.ts'
 import type { Merge, Outbox } from './outbox.ts'
@@ -29,19 +27,6 @@ import { beyond, type Clocks, raiseTo } from './reach.ts'
 import type { AsideRecord, DocumentStorage, OutboxEntry, Position, Storage } from './storage/storage.ts'
 import { Tabs, type Told } from './tabs.ts'
 import type { Loaded, StorageState } from './types.ts'
-
-export interface ReplicaOwner {
-  send(message: ClientMessage): void
-  bufferedBytes(): number
-  messageBytesMax(): number
-  /** Another replica is to have the channel. */
-  reopen(): void
-  onPending(): void
-  /** Edits were refused, for good or for a while. */
-  onHeld(error: TidemarkError): void
-  onStorage(state: StorageState, error: Error | null): void
-  log(event: string, detail: string): void
-}
 
 /** Of transactions that bring what others did, or what was stored. */
 const notLocal = { tidemark: 'remote' }
@@ -245,18 +230,12 @@ export class Replica {
   // --- the server ---------------------------------------------------------------------------------
 
   /** For `open`: which replica asks, and what it has. */
-  ask(): {
-    readonly replica: string
-    readonly have: { epoch: Offset; offset: Offset; version: Uint8Array }
-  } {
+  ask(): Pick<Question, 'replica' | 'have'> {
     this.#opened = this.pushing.active
     for (const replica of this.#gone.splice(0)) this.#elsewhere.delete(replica)
     // As the server said it; whether it is one, the server judges again.
     const position = this.position as { readonly epoch: Offset; readonly offset: Offset }
-    return {
-      replica: this.#opened.replica,
-      have: { ...position, version: this.version() },
-    }
+    return { replica: this.#opened.replica, have: { ...position, version: this.version() } }
   }
 
   /** The server has opened the document. */

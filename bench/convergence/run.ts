@@ -12,6 +12,7 @@
  *   bounds       the processes are no larger than they may be; nothing is held for anybody who is up to date
  */
 import { readFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { clientKinds } from './clients/index.ts'
 import type { History, Step } from './history.ts'
 import { type Cut, NetworkLine } from './network-line.ts'
@@ -19,6 +20,7 @@ import { Observer } from './observer.ts'
 import { type Author, Oracle, Violation } from './oracle.ts'
 import type { Profile } from './profiles.ts'
 import { type Random, randomOf } from './random.ts'
+import { type Played, ServerFaults } from './server-faults.ts'
 import { Tally, Timeline, until } from './timeline.ts'
 import { checkViews, ViewsWatch } from './views.ts'
 import type { RelayNode, World } from './world.ts'
@@ -41,11 +43,7 @@ export interface Failure extends Error {
 const people = ['ann', 'ben', 'cem', 'dov', 'eli']
 const convergeMsMax = 60_000
 const joinMsMax = 30_000
-const armedMsMax = 400
-const armedRounds = 8
-const armedMs = 2
 const waitMsMax = 60
-const isolatedMsMax = 700
 const tokenWaitMsMax = 900
 /** Behind, and ahead; a door refuses what was written too far ahead. */
 const clockSkewMs = { behind: 3_600_000, ahead: 120_000 }
@@ -73,25 +71,26 @@ export async function run(world: World, profile: Profile, history: History): Pro
   }
 }
 
-interface Person extends Author {
+export interface Person extends Author {
   readonly line: NetworkLine
   readonly node: RelayNode
 }
 
-class Play {
-  private readonly world: World
+class Play implements Played {
+  readonly world: World
   private readonly profile: Profile
   private readonly history: History
-  private readonly timeline: Timeline
+  readonly timeline: Timeline
   private readonly random: Random
   private readonly document = `convergence/${process.pid}-${++histories}`
-  private readonly oracle = new Oracle()
-  private readonly people: Person[] = []
+  readonly oracle = new Oracle()
+  readonly people: Person[] = []
   private readonly observers: Observer[] = []
   private readonly faults = new Tally()
   /** Nodes that take no clients, because what they have is being looked at. */
-  private readonly gated = new Set<RelayNode>()
+  readonly gated = new Set<RelayNode>()
   private views: ViewsWatch | null = null
+  private readonly servers = new ServerFaults(this)
 
   constructor(world: World, profile: Profile, history: History, timeline: Timeline) {
     this.world = world
@@ -193,32 +192,32 @@ class Play {
         await this.checkJoin(this.world.nodes[choice % this.world.nodes.length]!, 'who joins')
         break
       case 'kill':
-        await this.killNode(this.world.nodes[choice % this.world.nodes.length]!, 'now')
+        await this.servers.killNode(this.world.nodes[choice % this.world.nodes.length]!, 'now')
         break
       case 'kill-promised':
-        await this.killPromised(person, operations)
+        await this.servers.killPromised(person, operations)
         break
       case 'kill-store':
-        await this.killStore(choice)
+        await this.servers.killStore(choice)
         break
       case 'isolate':
-        await this.isolate(choice)
+        await this.servers.isolate(choice)
         break
       case 'rebuild':
       case 'upgrade':
-        if (this.views !== null) await this.rebuild(act, choice)
+        if (this.views !== null) await this.servers.rebuild(act, choice)
         break
     }
     // What was sent travels while the next steps run, further with one choice than with another.
     await sleep(choice % 4 === 0 ? choice % 7 : 0)
   }
 
-  private edit({ replica, name }: Person, operation: Step['operations'][number]): void {
+  edit({ replica, name }: Person, operation: Step['operations'][number]): void {
     const edit = replica.edit(operation)
     if (edit !== null) this.timeline.say(name, `${edit.what} (${edit.name})`)
   }
 
-  private fault(kind: string, who: string, what: string): void {
+  fault(kind: string, who: string, what: string): void {
     this.faults.add(kind)
     this.timeline.say(who, what)
   }
@@ -233,93 +232,6 @@ class Play {
     this.fault(said[how][0], name, said[how][1])
   }
 
-  // --- faults of servers ----------------------------------------------------------------------------
-
-  private async killNode(node: RelayNode, when: string): Promise<void> {
-    this.gated.add(node)
-    this.fault('relay killed -9', node.name, `is killed with -9 (${when})`)
-    await node.kill9()
-    await turn()
-    const promised = [...this.oracle.promised.keys()]
-    await node.start()
-    this.timeline.say(node.name, 'runs again')
-    await this.checkJoin(node, `${node.name} after its kill`, promised)
-    this.gated.delete(node)
-  }
-
-  /**
-   * In the moment somebody is promised something: whatever was promised too early is lost. The disk is kept busy, with a paste and
-   * everybody typing, so that there is something to come too early for.
-   */
-  private async killPromised(person: Person, operations: Step['operations']): Promise<void> {
-    const { node } = person
-    let isPromised = false
-    this.oracle.onPromise = () => {
-      if (isPromised) return
-      isPromised = true
-      node.killNow()
-    }
-    const there = this.people.filter((each) => each.node === node)
-    for (let round = 0; round < armedRounds; round++) {
-      const operation = operations[round % operations.length]!
-      if (round % 4 === 0) this.edit(person, { ...operation, kind: 'paste' })
-      for (const each of there) this.edit(each, { ...operation, kind: 'type' })
-      await sleep(armedMs)
-      if (isPromised) break
-    }
-    const deadline = performance.now() + armedMsMax
-    while (!isPromised && performance.now() < deadline) await sleep(1)
-    this.oracle.onPromise = () => undefined
-    await this.killNode(node, isPromised ? 'as soon as something was promised' : 'now')
-  }
-
-  private async killStore(choice: number): Promise<void> {
-    const { redis, postgres, nodes } = this.world
-    const stores = [redis, postgres].filter((store) => store !== null)
-    const store = stores[choice % Math.max(1, stores.length)]
-    if (store === undefined) return this.killNode(nodes[0]!, 'now')
-    this.fault(`${store.name} killed -9`, store.name, 'is killed with -9')
-    await store.kill9()
-    await turn()
-    const promised = [...this.oracle.promised.keys()]
-    await store.start()
-    this.timeline.say(store.name, 'runs again')
-    await this.world.ready()
-    if (store === redis) await this.checkJoin(nodes[choice % nodes.length]!, 'who joins after it', promised)
-  }
-
-  /** A node and Redis do not reach each other for a while: no byte moves, or the connections are reset. */
-  private async isolate(choice: number): Promise<void> {
-    const { nodes, storeLines } = this.world
-    const index = choice % nodes.length
-    const line = storeLines[index]
-    if (line === undefined) return
-    const isFrozen = choice % 3 > 0
-    this.fault(
-      'relay cut off from Redis',
-      nodes[index]!.name,
-      isFrozen ? 'cannot reach Redis' : 'loses Redis',
-    )
-    if (isFrozen) line.freeze()
-    else line.cut('cut')
-    await sleep(choice % isolatedMsMax)
-    line.heal()
-    this.timeline.say(nodes[index]!.name, 'reaches Redis again')
-  }
-
-  private async rebuild(act: 'rebuild' | 'upgrade', choice: number): Promise<void> {
-    const { world } = this
-    const node = world.nodes[choice % world.nodes.length]!
-    if (act === 'rebuild') {
-      this.fault('views rebuilt', node.name, 'begins to rebuild the views')
-      await fetch(`${node.url}/v1/views/rebuild`, { method: 'POST' })
-      return
-    }
-    this.fault('adapter upgraded', 'world', 'has a newer adapter')
-    world.upgrade()
-    for (const each of world.nodes) await this.killNode(each, 'to load the newer adapter')
-  }
-
   // --- checks ---------------------------------------------------------------------------------------
 
   check(): void {
@@ -332,7 +244,7 @@ class Play {
   }
 
   /** Somebody who has nothing, over a good network. */
-  private async checkJoin(
+  async checkJoin(
     node: RelayNode,
     who: string,
     promised = [...this.oracle.promised.keys()],
@@ -477,5 +389,5 @@ function assertSame(one: string, other: string, who: string, whose: string): voi
   throw new Violation(`${who} is not equal to ${whose}: …${near(one)}… and …${near(other)}…`)
 }
 
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
-const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+const _sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
+const _turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))

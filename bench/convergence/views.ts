@@ -3,6 +3,7 @@
  * what they say; at the end each answer is held against the log as of that offset. Rows and offset that change in two
  * transactions are seen apart sooner or later, and at once after a kill between them.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import * as Y from 'yjs'
 import { type Content, editsRoot } from './clients/replica.ts'
@@ -213,5 +214,3 @@ async function connected(url: string, work: (client: pg.Client) => Promise<void>
     await client.end()
   }
 }
-
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))

@@ -1,9 +1,10 @@
 /** The handle of an Automerge document; loaded, with Automerge, when the first one is opened. */
 import * as Automerge from '@automerge/automerge'
-import { automergeMark, type DocumentContext, DocumentHandle } from '../document.ts'
+import { automergeMark, DocumentHandle } from '../document.ts'
+import type { DocumentContext, ReplicaOwner } from '../document-context.ts'
 import type { Emitter } from '../emitter.ts'
 import type { Environment } from '../environment.ts'
-import type { Replica, ReplicaOwner } from '../replica.ts'
+import type { Replica } from '../replica.ts'
 import type { AutomergeEvents } from '../types.ts'
 import { AutomergeReplica, type Doc } from './replica.ts'
 

@@ -24,11 +24,12 @@ import { noOffset, type Offset } from '../../core/offset.ts'
 import { type ErrorCode, TidemarkError } from '../../core/protocol/errors.ts'
 import type { CompactionResult } from '../compaction/compactor.ts'
 import type { TailStats } from '../compaction/policy.ts'
-import { counts, fold, isOfLineage } from '../log/lineage.ts'
+import { counts, fold } from '../log/lineage.ts'
 import type { Entry, Follower, IdempotencyKey, Subscription } from '../log/log.ts'
 import type { Lineage } from '../log/metadata.ts'
 import { type Have, type Joined, lackedBy, Milestones, missedBy } from './catch-up.ts'
 import type { Dialect } from './dialect.ts'
+import { heedOf } from './heed.ts'
 import { Image } from './image.ts'
 import { Known, learn, tailOf, wrongEngine } from './known.ts'
 import { RoomBroadcast } from './room-broadcast.ts'
@@ -220,28 +221,11 @@ export class Room implements Flushable, Follower {
   }
 
   /** An entry that is no update of this document, or of no lineage that it is in. */
-  private heed(entry: Entry, { lineage, engine }: Known): void {
-    switch (entry.kind ?? 'update') {
-      case 'removal':
-        if (!lineage.removed) this.fail('document_removed', 'The document was deleted')
-        return
-      case 'creation':
-        if (lineage.removed) this.fail('overloaded', 'The document was created anew; reconnect')
-        return
-      case 'release':
-        return this.fail('overloaded', 'Updates that were set aside count again; reconnect')
-      case 'quarantine':
-      case 'discard':
-        // Read anew, without what was set aside. Sessions that have it already keep it.
-        return this.image.drop()
-      case 'update': {
-        const from = this.submits.delivered(entry)?.from
-        if (engine === null || !isOfLineage(entry, lineage))
-          return from?.close('document_removed', 'The document was deleted meanwhile')
-        const { code, message } = wrongEngine(engine, engineOf(entry.update))
-        from?.close(code, message)
-      }
-    }
+  private heed(entry: Entry, known: Known): void {
+    const heed = heedOf(entry, known)
+    if (heed?.kind === 'fail') this.fail(heed.code, heed.reason)
+    else if (heed?.kind === 'reread') this.image.drop()
+    else if (heed?.kind === 'void') this.submits.delivered(entry)?.from.close(heed.code, heed.reason)
   }
 
   /** An entry that validation on some node let through and that cannot be read is skipped, not fatal. */
