@@ -157,7 +157,7 @@ test('of one harvest in two deals, one is sold', { timeout: 60_000 }, async () =
   expect(outcomes.map((outcome) => outcome?.status).sort()).toEqual(['effective', 'rejected'])
   expect(outcomes.find((outcome) => outcome?.status === 'rejected')).toMatchObject({ reason: 'claimed' })
   await until('counted', async () => (await metric(relay.url, 'decisions_total{result="claimed"}')) === 1)
-  expect(await metric(relay.url, 'intents_waiting')).toBe(0)
+  await until('none waits', async () => (await metric(relay.url, 'intents_waiting')) === 0)
 })
 
 /** Resolves with what became of an intent to sell the harvest. */
