@@ -95,6 +95,8 @@ export class Metrics {
     )
     this.gauge('intents_waiting', 'Intents that wait for a decision of this node', () => this.views().intents)
     this.decisions = this.counter('decisions_total', 'Decisions on intents, by result', ['result'])
+    // There from the start, so that a rate can be told of the first one.
+    for (const result of ['accepted', 'rejected', 'claimed', 'repeated']) this.decisions.inc({ result }, 0)
     this.decisionSeconds = this.histogram(
       'decision_seconds',
       'From an intent seen to its decision durable, the longest of each batch',

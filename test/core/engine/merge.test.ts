@@ -14,7 +14,12 @@ test('a merge says what Yjs makes of the same updates', () => {
       const merged = yjsEngine.merge(log)
       const expected = Y.mergeUpdates([emptyUpdate, ...log])
       expect(normalOutline(merged)).toEqual(normalOutline(expected))
-      expect(contentOf(replicaOf([merged]))).toEqual(contentOf(replicaOf(log)))
+      const [whole, oneByOne] = [replicaOf([merged]), replicaOf(log)]
+      const { version, ...content } = contentOf(whole)
+      const expectedContent = contentOf(oneByOne)
+      expect(content).toEqual({ outline: expectedContent.outline, json: expectedContent.json })
+      // As long as something waits, Yjs may leave aside beside it what it could take: how much depends on the order.
+      if (oneByOne.store.pendingStructs === null) expect(version).toEqual(expectedContent.version)
       expect(yjsEngine.version(merged)).toEqual(Y.encodeStateVectorFromUpdate(expected))
     }),
     runs(200),
