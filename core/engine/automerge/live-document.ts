@@ -1,12 +1,14 @@
 /**
  * A document in WebAssembly that is kept up to date and says what each update touched, told by the patches between what was
  * there and what is: one changed key is one patch, whatever the document's size. A patch names places in a list, and what is no
- * more at its place is to be named as well: see list-keys.ts. A root that is another object now is touched as a whole.
+ * more at its place is to be named as well: see list-keys.ts. A root that is another object now is touched as a whole. Concurrent values
+ * that are not chosen are in no patch: keys that changes write are touched as well.
  */
 import { TidemarkError } from '../../protocol/errors.ts'
 import type { LiveDocument, Touched } from '../live-document.ts'
 import { applyTo, handleOf } from './compact.ts'
 import { type Edit, ListKeys } from './list-keys.ts'
+import { operationsOf, rootId } from './operations.ts'
 import { AutomergeState } from './state.ts'
 import { isObject } from './values.ts'
 import { type Handle, release } from './wasm.ts'
@@ -35,7 +37,9 @@ export class AutomergeLiveDocument implements LiveDocument {
     applyTo(handle, updates)
     try {
       this.written.addSince(before)
-      return this.touchedBy(handle.diff(before, handle.getHeads()), before)
+      const touched = this.touchedBy(handle.diff(before, handle.getHeads()), before)
+      this.touchUnchosen(touched, before)
+      return touched
     } catch (error) {
       throw new TidemarkError('document_unreadable', 'Automerge cannot tell what has changed', {
         cause: error,
@@ -47,7 +51,7 @@ export class AutomergeLiveDocument implements LiveDocument {
     release(this.handle)
   }
 
-  private touchedBy(patches: readonly Patch[], before: string[]): Touched {
+  private touchedBy(patches: readonly Patch[], before: string[]): Map<string, Root> {
     const byRoot = new Map<string, Patch[]>()
     for (const patch of patches) {
       const name = String(patch.path[0])
@@ -60,6 +64,25 @@ export class AutomergeLiveDocument implements LiveDocument {
     return touched
   }
 
+  /** Of several concurrent values, only the one that is chosen is in patches; what others become is told by the changes. */
+  private touchUnchosen(touched: Map<string, Root>, before: string[]): void {
+    const paths = new Map<string, readonly unknown[]>()
+    for (const chunk of this.handle.getChanges(before))
+      for (const { object, key } of operationsOf(chunk)) {
+        let path = paths.get(object)
+        if (path === undefined) {
+          path = object === rootId ? [] : (this.handle.objInfo(object).path ?? [])
+          paths.set(object, path)
+        }
+        if (path.length === 0 || (path.length === 1 && key === null)) continue
+        const name = String(path[0])
+        if (!isMap(this.rootAt(name))) continue
+        const root = touched.get(name) ?? { keys: new Set(), elements: new Set() }
+        root.keys.add(String(path[1] ?? key))
+        touched.set(name, root)
+      }
+  }
+
   private touchedIn(name: string, patches: readonly Patch[], before: string[]): Root {
     const was = this.rootAt(name, before)
     const is = this.rootAt(name)
@@ -68,14 +91,12 @@ export class AutomergeLiveDocument implements LiveDocument {
       this.touchAll(was, root, before)
       this.touchAll(is, root)
     } else if (is?.type === 'list') this.touchElements(is.id, patches, root.elements, before)
-    else if (is?.type === 'map' || is?.type === 'table')
-      for (const { path } of patches) if (path.length > 1) root.keys.add(String(path[1]))
+    else if (isMap(is)) for (const { path } of patches) if (path.length > 1) root.keys.add(String(path[1]))
     return root
   }
 
   private touchAll(object: RootObject, { keys, elements }: Root, heads?: string[]): void {
-    if (object?.type === 'map' || object?.type === 'table')
-      for (const key of this.handle.keys(object.id, heads)) keys.add(key)
+    if (isMap(object)) for (const key of this.handle.keys(object.id, heads)) keys.add(key)
     if (object?.type !== 'list') return
     const all = heads === undefined ? this.lists.of(object.id) : this.lists.before(object.id, heads)
     for (const key of all) elements.add(key)
@@ -101,6 +122,9 @@ export class AutomergeLiveDocument implements LiveDocument {
     return found !== null && isObject(found[0]) ? { type: found[0], id: found[1] as string } : null
   }
 }
+
+const isMap = (object: RootObject): object is NonNullable<RootObject> =>
+  object?.type === 'map' || object?.type === 'table'
 
 /** What a patch does to the elements of a root list themselves. */
 function editOf(patch: Patch): Edit | null {
