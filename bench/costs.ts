@@ -5,8 +5,7 @@
  *   stored     documents of 20 entries, written one by one and left alone: what one takes on disk, or in Redis, as it was written
  *              and when it is compacted.
  */
-import { execFileSync } from 'node:child_process'
-import { residentBytes } from './harness/cpu.ts'
+import { diskBytes, residentBytes } from './harness/cpu.ts'
 import { interleave, interleaveEach, type Question, rowsOf, type Settings } from './harness/question.ts'
 import { type RunningServer, type ServerName, startServer } from './harness/servers.ts'
 import { EntriesDocument } from './load/entries.ts'
@@ -73,6 +72,4 @@ async function ask(name: ServerName, { quick }: Settings): Promise<LoadResult> {
 
 /** Of Redis its memory, else what the folder takes on disk. */
 const keptBytes = ({ logPid, dataDir }: RunningServer): number =>
-  logPid === null
-    ? Number(execFileSync('du', ['-s', '--block-size=1', dataDir], { encoding: 'utf8' }).split('\t')[0])
-    : residentBytes(logPid)
+  logPid === null ? diskBytes(dataDir) : residentBytes(logPid)

@@ -2,9 +2,9 @@
  * How many bytes does a server keep for a text after a long writing session? The same session as in b4.ts, and then the disk: what
  * the server's folder takes when it has ended, less what an empty server's takes.
  */
-import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { diskBytes } from './harness/cpu.ts'
 import { interleaveEach, type Question, rowsOf } from './harness/question.ts'
 import { type ServerName, startServer } from './harness/servers.ts'
 import { writeEditTrace } from './load/edit-trace.ts'
@@ -55,8 +55,4 @@ async function ask(name: ServerName, traceFile: string, engineBytes: number): Pr
   } finally {
     await server.stop()
   }
-}
-
-function diskBytes(folder: string): number {
-  return Number(execFileSync('du', ['-s', '--block-size=1', folder], { encoding: 'utf8' }).split('\t')[0])
 }

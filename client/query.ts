@@ -23,6 +23,7 @@ async function resultOf<Row extends object>(
   const { columns, rows, cursor } = await answerOf<QueryAnswer>(asker, 'query', question)
   return {
     columns,
+    // What a row is, only who wrote the query knows.
     rows: rows as unknown as readonly Row[],
     ...(cursor === undefined ? {} : { more: () => resultOf(asker, { ...request, cursor }, signal) }),
   }

@@ -3,6 +3,7 @@
  * such as loopback delivery, included), and resident memory. `busyMs` is the whole machine's, so that
  * a run can say how much of it went to somebody else.
  */
+import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 
 const tickMs = 10
@@ -45,6 +46,11 @@ export function resetResidentPeak(pid: number): void {
 export function residentPeakBytes(pid: number): number {
   const line = /^VmHWM:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))
   return Number(line?.[1] ?? 0) * 1024
+}
+
+/** What a folder takes in the file system. */
+export function diskBytes(folder: string): number {
+  return Number(execFileSync('du', ['-s', '--block-size=1', folder], { encoding: 'utf8' }).split('\t')[0])
 }
 
 /** Time that all processors together spent on anything but idling and waiting for disks. */

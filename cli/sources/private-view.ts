@@ -59,6 +59,7 @@ async function link(file: string, path: string): Promise<void> {
 async function stamps(files: readonly string[]): Promise<string> {
   const lines = await Promise.all(
     files.map(async (file) => {
+      // Gone, or out of reach: that is told as well.
       const found = await stat(file).catch(() => null)
       return found === null ? `${file} is not there` : `${file} ${found.size} ${found.mtimeMs}`
     }),

@@ -30,6 +30,7 @@ export class AutomergeDocument extends DocumentHandle {
   }
 
   protected override replicaOf(environment: Environment, owner: ReplicaOwner): Replica {
+    // It has these events beside those of every handle.
     const events = this as unknown as Emitter<AutomergeEvents<unknown>>
     this.automerge = new AutomergeReplica(environment, owner, (changed) => events.emit('change', changed))
     return this.automerge

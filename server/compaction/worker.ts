@@ -85,6 +85,7 @@ async function run<T>({ engine: name, updates, last }: Task, work: Work<T>): Pro
 function moved<T>(value: T, parts: readonly Uint8Array[]): T {
   if (parts.length === 0) return value
   const transferable = { [transferableSymbol]: parts.map((part) => part.buffer), [valueSymbol]: value }
+  // Piscina's types know nothing of a value of its own kind; it comes out as what is in it.
   return move(transferable as never) as unknown as T
 }
 

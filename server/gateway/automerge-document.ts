@@ -29,7 +29,7 @@ import { Session, type UnnamedUpdates } from '../room/session.ts'
 import { AutomergeDialect, automergeEngine, type RoomFrames } from './automerge-dialect.ts'
 import { RemoteHeads } from './automerge-remote-heads.ts'
 import { AutomergeSync } from './automerge-sync.ts'
-import { assertReadable, type DoorContext, toldOf } from './door.ts'
+import { assertReadable, type DoorContext, reported } from './door.ts'
 import { MessageRow } from './message-row.ts'
 import type { SocketLine } from './socket-line.ts'
 
@@ -310,11 +310,7 @@ export class AutomergeDocument {
 
   fail(error: unknown): void {
     if (this.closed) return
-    const { logger } = this.context
-    const session = this.entered?.session.id
-    const { code, reason } = toldOf(error)
-    if (error instanceof TidemarkError) logger.info({ session, code, reason }, 'session refused')
-    else logger.error({ session, err: error }, 'session failed')
+    const { code, reason } = reported(this.context.logger, error, { session: this.entered?.session.id })
     this.end(code, reason)
   }
 }

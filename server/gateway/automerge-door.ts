@@ -32,7 +32,7 @@ import { FramesOfRooms, type RoomFrames, targetedFrame } from './automerge-diale
 import { AutomergeDocument, type DocumentMessage, type Documents } from './automerge-document.ts'
 import { type Peer, Peers } from './automerge-peers.ts'
 import { closeSocket } from './close-socket.ts'
-import { type Arrival, type Connection, type DoorContext, toldOf } from './door.ts'
+import { type Arrival, type Connection, type DoorContext, reported, toldOf } from './door.ts'
 import { SocketLine } from './socket-line.ts'
 import { Bearer, type BearerContext } from './tidemark-bearer.ts'
 import { Turns } from './turns.ts'
@@ -295,9 +295,7 @@ class AutomergeConnection implements Connection, Documents, Peer {
   }
 
   private fail(error: unknown): void {
-    const { code, reason } = toldOf(error)
-    if (error instanceof TidemarkError) this.context.logger.info({ code, reason }, 'connection refused')
-    else this.context.logger.error({ err: error }, 'connection failed')
+    const { code, reason } = reported(this.context.logger, error, 'connection')
     this.close(code, reason)
   }
 }

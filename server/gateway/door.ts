@@ -52,3 +52,16 @@ export function toldOf(error: unknown): { readonly code: ErrorCode; readonly rea
     ? { code: error.code, reason: error.message }
     : { code: 'internal', reason: 'Internal error' }
 }
+
+/** `toldOf`, after it was logged. */
+export function reported(
+  logger: Logger,
+  error: unknown,
+  of: 'connection' | { readonly session: string | undefined },
+): ReturnType<typeof toldOf> {
+  const told = toldOf(error)
+  const [what, whose] = of === 'connection' ? [of, {}] : ['session', of]
+  if (error instanceof TidemarkError) logger.info({ ...whose, ...told }, `${what} refused`)
+  else logger.error({ ...whose, err: error }, `${what} failed`)
+  return told
+}

@@ -16,7 +16,7 @@ import type { Identity } from '../access/access.ts'
 import { Rate } from '../room/rate.ts'
 import type { Room } from '../room/room.ts'
 import { Session, type UnnamedUpdates } from '../room/session.ts'
-import { assertReadable, type DoorContext, toldOf } from './door.ts'
+import { assertReadable, type DoorContext, reported } from './door.ts'
 import { HocuspocusDialect, type HocuspocusDialects } from './hocuspocus-dialect.ts'
 import { HocuspocusSync } from './hocuspocus-sync.ts'
 import { MessageRow } from './message-row.ts'
@@ -312,11 +312,7 @@ export class HocuspocusDocument {
 
   fail(error: unknown): void {
     if (this.closed) return
-    const { logger } = this.context
-    const session = this.entered?.session.id
-    const { code, reason } = toldOf(error)
-    if (error instanceof TidemarkError) logger.info({ session, code, reason }, 'session refused')
-    else logger.error({ session, err: error }, 'session failed')
+    const { code, reason } = reported(this.context.logger, error, { session: this.entered?.session.id })
     this.end(code, reason)
   }
 }

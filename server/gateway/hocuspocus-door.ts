@@ -26,7 +26,7 @@ import {
 } from '../../core/protocol/hocuspocus.ts'
 import { type Identity, isEnded, type Revocation } from '../access/access.ts'
 import { closeSocket } from './close-socket.ts'
-import { type Arrival, type Connection, type DoorContext, toldOf } from './door.ts'
+import { type Arrival, type Connection, type DoorContext, reported, toldOf } from './door.ts'
 import { type HocuspocusDialects, keepAliveFrame } from './hocuspocus-dialect.ts'
 import { type Documents, HocuspocusDocument } from './hocuspocus-document.ts'
 import { SocketLine } from './socket-line.ts'
@@ -295,9 +295,7 @@ class HocuspocusConnection implements Connection, Documents {
   }
 
   private fail(error: unknown): void {
-    const { code, reason } = toldOf(error)
-    if (error instanceof TidemarkError) this.context.logger.info({ code, reason }, 'connection refused')
-    else this.context.logger.error({ err: error }, 'connection failed')
+    const { code, reason } = reported(this.context.logger, error, 'connection')
     this.close(code, reason)
   }
 }

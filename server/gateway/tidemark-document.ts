@@ -18,7 +18,7 @@ import type { Joined } from '../room/catch-up.ts'
 import type { Room } from '../room/room.ts'
 import { type Pushes, Session } from '../room/session.ts'
 import { retryAfterSeconds } from './admission.ts'
-import { assertReadable, type DoorContext, toldOf } from './door.ts'
+import { assertReadable, type DoorContext, reported } from './door.ts'
 import { containedAlready, PushWindow } from './push-window.ts'
 import { type Channels, framed } from './tidemark-dialect.ts'
 import type { Line } from './tidemark-line.ts'
@@ -231,12 +231,7 @@ export class OpenDocument implements Pushes {
   }
 
   private report(error: unknown): { readonly code: ErrorCode; readonly reason: string } {
-    const { logger } = this.context
-    const session = this.entered?.session.id
-    const told = toldOf(error)
-    if (error instanceof TidemarkError) logger.info({ session, ...told }, 'session refused')
-    else logger.error({ session, err: error }, 'session failed')
-    return told
+    return reported(this.context.logger, error, { session: this.entered?.session.id })
   }
 
   private problem(code: ErrorCode, reason: string): Problem {

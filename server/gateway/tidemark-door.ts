@@ -19,7 +19,7 @@ import { Assembler } from '../../core/protocol/tidemark-v1/parts.ts'
 import { type Identity, isEnded, type Revocation } from '../access/access.ts'
 import { retryAfterSeconds } from './admission.ts'
 import { closeSocket } from './close-socket.ts'
-import { type Arrival, type Connection, type DoorContext, toldOf } from './door.ts'
+import { type Arrival, type Connection, type DoorContext, reported, toldOf } from './door.ts'
 import { Bearer, type BearerContext, identifyConnection } from './tidemark-bearer.ts'
 import { type Channels, partBytes } from './tidemark-dialect.ts'
 import { OpenDocument, type OpenDocuments, problemOf } from './tidemark-document.ts'
@@ -320,9 +320,7 @@ class TidemarkConnection implements Connection, OpenDocuments {
   }
 
   private fail(error: unknown): void {
-    const { code, reason } = toldOf(error)
-    if (error instanceof TidemarkError) this.context.logger.info({ code, reason }, 'connection refused')
-    else this.context.logger.error({ err: error }, 'connection failed')
+    const { code, reason } = reported(this.context.logger, error, 'connection')
     this.close(code, reason)
   }
 }

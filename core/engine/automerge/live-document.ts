@@ -8,7 +8,7 @@ import { TidemarkError } from '../../protocol/errors.ts'
 import type { LiveDocument, Touched } from '../live-document.ts'
 import { applyTo, handleOf } from './compact.ts'
 import { type Edit, ListKeys } from './list-keys.ts'
-import { operationsOf, rootId } from './operations.ts'
+import { type Operation, operationsOf, rootId } from './operations.ts'
 import { AutomergeState } from './state.ts'
 import { isObject } from './values.ts'
 import { type Handle, release } from './wasm.ts'
@@ -36,9 +36,13 @@ export class AutomergeLiveDocument implements LiveDocument {
     const before = handle.getHeads()
     applyTo(handle, updates)
     try {
-      this.written.addSince(before)
       const touched = this.touchedBy(handle.diff(before, handle.getHeads()), before)
-      this.touchUnchosen(touched, before)
+      const places = new Map<string, readonly unknown[]>()
+      for (const chunk of handle.getChanges(before))
+        for (const operation of operationsOf(chunk)) {
+          this.written.add(operation)
+          this.touchUnchosen(touched, operation, places)
+        }
       return touched
     } catch (error) {
       throw new TidemarkError('document_unreadable', 'Automerge cannot tell what has changed', {
@@ -64,23 +68,28 @@ export class AutomergeLiveDocument implements LiveDocument {
     return touched
   }
 
-  /** Of several concurrent values, only the one that is chosen is in patches; what others become is told by the changes. */
-  private touchUnchosen(touched: Map<string, Root>, before: string[]): void {
-    const paths = new Map<string, readonly unknown[]>()
-    for (const chunk of this.handle.getChanges(before))
-      for (const { object, key } of operationsOf(chunk)) {
-        let path = paths.get(object)
-        if (path === undefined) {
-          path = object === rootId ? [] : (this.handle.objInfo(object).path ?? [])
-          paths.set(object, path)
-        }
-        if (path.length === 0 || (path.length === 1 && key === null)) continue
-        const name = String(path[0])
-        if (!isMap(this.rootAt(name))) continue
-        const root = touched.get(name) ?? { keys: new Set(), elements: new Set() }
-        root.keys.add(String(path[1] ?? key))
-        touched.set(name, root)
-      }
+  /**
+   * Of several concurrent values, only the one that is chosen is in patches; what others become is told by the changes. `places`:
+   * by object, what `placeOf` said.
+   */
+  private touchUnchosen(
+    touched: Map<string, Root>,
+    { object, key }: Operation,
+    places: Map<string, readonly unknown[]>,
+  ): void {
+    const place = places.get(object) ?? this.placeOf(object)
+    places.set(object, place)
+    const [name, within = key] = place
+    if (name === undefined || within === null) return
+    const root = touched.get(String(name)) ?? { keys: new Set(), elements: new Set() }
+    root.keys.add(String(within))
+    touched.set(String(name), root)
+  }
+
+  /** The name of the root map that an object is, or is in, and the key there; nothing for what is in no root map. */
+  private placeOf(object: string): readonly unknown[] {
+    const path = object === rootId ? [] : (this.handle.objInfo(object).path ?? [])
+    return path.length > 0 && isMap(this.rootAt(String(path[0]))) ? path : []
   }
 
   private touchedIn(name: string, patches: readonly Patch[], before: string[]): Root {

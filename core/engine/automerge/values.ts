@@ -17,8 +17,9 @@ export function isObject(type: string): boolean {
 /** What all replicas choose comes last. */
 export function allOf(handle: Handle, object: string, at: string | number, heads?: string[]): Stored[] {
   return handle.getAll(object, at, heads).map((found) => {
-    const [type, value] = found as unknown as [string, unknown]
-    return [type, value, isObject(type) ? (value as string) : (found as unknown as Stored)[2]]
+    // Its types know no values of an unknown type, and an object comes without an id beside it.
+    const [type, value, id] = found as unknown as Stored
+    return [type, value, isObject(type) ? (value as string) : id]
   })
 }
 

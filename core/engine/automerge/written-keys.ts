@@ -18,22 +18,18 @@ export class WrittenKeys {
     if (counts === undefined) {
       counts = new Map()
       this.counts.set(map, counts)
-      for (const chunk of this.handle.getChanges([])) count(operationsOf(chunk), map, counts)
+      for (const chunk of this.handle.getChanges([]))
+        for (const operation of operationsOf(chunk)) count(operation, map, counts)
     }
     return counts
   }
 
-  /** Changes that were not there when these were the latest. */
-  addSince(heads: string[]): void {
-    if (this.counts.size === 0) return
-    for (const chunk of this.handle.getChanges(heads)) {
-      for (const [map, counts] of this.counts) count(operationsOf(chunk), map, counts)
-    }
+  /** Of a change that came. */
+  add(operation: Operation): void {
+    for (const [map, counts] of this.counts) count(operation, map, counts)
   }
 }
 
-function count(operations: Iterable<Operation>, map: string, counts: Map<string, number>): void {
-  for (const { object, key, action } of operations)
-    if (object === map && key !== null)
-      counts.set(key, (counts.get(key) ?? 0) + (action === 'delete' ? 0 : 1))
+function count({ object, key, action }: Operation, map: string, counts: Map<string, number>): void {
+  if (object === map && key !== null) counts.set(key, (counts.get(key) ?? 0) + (action === 'delete' ? 0 : 1))
 }
