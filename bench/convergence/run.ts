@@ -238,7 +238,7 @@ class Play implements Played {
     const { wrong } = this.oracle
     if (wrong.length > 0) throw new Violation(wrong.join('; '))
     for (const { name, replica } of this.people) {
-      const [broken] = replica.broken()
+      const [broken] = replica.document.broken()
       if (broken !== undefined) throw new Violation(`a rule is broken at ${name}: ${broken}`)
     }
   }
@@ -283,19 +283,19 @@ class Play implements Played {
     this.check()
 
     const promised = [...oracle.promised.keys()]
-    const content = this.people[0]!.replica.read()
-    const fold = this.people[0]!.replica.fold()
-    for (const { name, replica } of this.people) oracle.assertHas(replica.read(), promised, name)
+    const content = this.people[0]!.replica.document.read()
+    const fold = this.people[0]!.replica.document.fold()
+    for (const { name, replica } of this.people) oracle.assertHas(replica.document.read(), promised, name)
     oracle.assertNothingInvented(content)
     for (const node of world.nodes) {
       const joiner = await this.checkJoin(node, 'who joins at the end', promised)
       assertSame(joiner.read().json, content.json, `who joins at ${node.name}`, 'ann')
     }
     const expected = oracle.expected(content.edits)
-    const part = this.people.some(({ replica }) => replica.tidied) ? 'unmarked' : 'made'
+    const part = this.people.some(({ replica }) => replica.document.tidied) ? 'unmarked' : 'made'
     assertSame(content[part], expected.content[part], 'ann', 'the oracle')
     for (const { name, replica } of this.people)
-      assertSame(replica.fold(), fold, `the fold of ${name}`, 'that of ann')
+      assertSame(replica.document.fold(), fold, `the fold of ${name}`, 'that of ann')
     // Decisions are facts that no replica made.
     if (this.views === null) assertSame(fold, expected.fold, 'the fold of ann', 'that of the oracle')
     oracle.assertNoneTwice(['tidemark'])
@@ -332,7 +332,8 @@ class Play implements Played {
     this.check()
     if (!this.people.every(({ replica }) => replica.settled)) return false
     if (!this.observers.every((observer) => observer.isLive)) return false
-    if (this.views !== null && this.people.some(({ replica }) => replica.undecided() > 0)) return false
+    if (this.views !== null && this.people.some(({ replica }) => replica.document.undecided() > 0))
+      return false
     const [first, ...others] = this.contents()
     return others.every(([, json]) => json === first![1])
   }
@@ -340,7 +341,7 @@ class Play implements Played {
   private contents(): [who: string, json: string][] {
     const { people, observers } = this
     return [
-      ...people.map(({ name, replica }): [string, string] => [name, replica.read().json]),
+      ...people.map(({ name, replica }): [string, string] => [name, replica.document.read().json]),
       ...observers.map((observer): [string, string] => [
         `the observer at ${observer.node.name}`,
         observer.read().json,
@@ -352,7 +353,7 @@ class Play implements Played {
     const [[, first], ...others] = this.contents() as [[string, string], ...[string, string][]]
     const states = this.people.map(
       ({ name, kind, replica }) =>
-        `${name} (${kind}) is ${replica.connected ? 'connected' : 'not connected'}${replica.settled ? '' : ', has something to save'}, ${replica.read().edits.size} edits`,
+        `${name} (${kind}) is ${replica.connected ? 'connected' : 'not connected'}${replica.settled ? '' : ', has something to save'}, ${replica.document.read().edits.size} edits`,
     )
     const different = others.filter(([, json]) => json !== first).map(([who]) => who)
     return `${states.join('; ')}; different from ann: ${different.join(', ') || 'nobody'}`

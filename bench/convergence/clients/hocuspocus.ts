@@ -4,7 +4,7 @@ import { HocuspocusProvider, HocuspocusProviderWebsocket } from '@hocuspocus/pro
 import * as Y from 'yjs'
 import type { Operation } from '../operation.ts'
 import { QuietSocket } from './quiet-socket.ts'
-import type { ClientKind, Content, Edit, Replica, Setting } from './replica.ts'
+import type { ClientKind, Edit, Replica, Setting } from './replica.ts'
 import { actorOf, YjsDocument } from './yjs-document.ts'
 
 const anewMs = 200
@@ -24,7 +24,7 @@ class HocuspocusReplica implements Replica {
   private readonly setting: Setting
   private socket!: HocuspocusProviderWebsocket
   private provider!: HocuspocusProvider
-  private document!: YjsDocument
+  document!: YjsDocument
   private life = 0
   private told = 0
   private paused = false
@@ -79,21 +79,6 @@ class HocuspocusReplica implements Replica {
 
   edit(operation: Operation): Edit | null {
     return this.document.edit(operation)
-  }
-  read(): Content {
-    return this.document.read()
-  }
-  fold(): string {
-    return this.document.fold()
-  }
-  get tidied(): boolean {
-    return this.document.tidied
-  }
-  undecided(): number {
-    return this.document.undecided()
-  }
-  broken(): string[] {
-    return this.document.broken()
   }
   get settled(): boolean {
     return this.connected && this.provider.unsyncedChanges === 0

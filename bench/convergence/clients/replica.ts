@@ -47,11 +47,8 @@ export interface Setting {
   say(what: string): void
 }
 
-export interface Replica {
-  readonly engine: 'yjs'
-  readonly edits: readonly Edit[]
-  /** Null: there was nothing that it could do. */
-  edit(operation: Operation): Edit | null
+/** What a replica holds, whatever brings it to others. */
+export interface ReplicaDocument {
   read(): Content
   /** What its fields come to; compared as text. */
   fold(): string
@@ -61,6 +58,15 @@ export interface Replica {
   undecided(): number
   /** Of the domain, in words; empty when all is well. */
   broken(): readonly string[]
+}
+
+export interface Replica {
+  readonly engine: 'yjs'
+  readonly edits: readonly Edit[]
+  /** Of this page: another one after `reload`. */
+  readonly document: ReplicaDocument
+  /** Null: there was nothing that it could do. */
+  edit(operation: Operation): Edit | null
   /** What it made is durable, as far as it has been told; doors that tell nothing say when they are in step. */
   readonly settled: boolean
   readonly connected: boolean

@@ -5,7 +5,7 @@ import { createMemoryStorage } from '../../../client/storage/memory.ts'
 import type { Client, Handle } from '../../../client/types.ts'
 import type { Operation } from '../operation.ts'
 import { QuietSocket } from './quiet-socket.ts'
-import type { ClientKind, Content, Edit, Replica, Setting } from './replica.ts'
+import type { ClientKind, Edit, Replica, Setting } from './replica.ts'
 import { actorOf, YjsDocument } from './yjs-document.ts'
 
 export const tidemark: ClientKind = {
@@ -24,7 +24,7 @@ class TidemarkReplica implements Replica {
   private readonly storage = createMemoryStorage()
   private client!: Client
   private handle!: Handle
-  private document!: YjsDocument
+  document!: YjsDocument
   private life = 0
   private readonly saved = new Set<string>()
 
@@ -76,21 +76,6 @@ class TidemarkReplica implements Replica {
     )
   }
 
-  read(): Content {
-    return this.document.read()
-  }
-  fold(): string {
-    return this.document.fold()
-  }
-  get tidied(): boolean {
-    return this.document.tidied
-  }
-  undecided(): number {
-    return this.document.undecided()
-  }
-  broken(): string[] {
-    return this.document.broken()
-  }
   get settled(): boolean {
     return this.handle.status === 'live' && this.handle.pending === 0
   }

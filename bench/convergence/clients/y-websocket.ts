@@ -10,7 +10,7 @@ import * as Y from 'yjs'
 import type { Operation } from '../operation.ts'
 import type { Random } from '../random.ts'
 import { QuietSocket } from './quiet-socket.ts'
-import type { ClientKind, Content, Edit, Replica, Setting } from './replica.ts'
+import type { ClientKind, Edit, Replica, Setting } from './replica.ts'
 import { actorOf, YjsDocument } from './yjs-document.ts'
 
 const tokenMs = 1_000
@@ -32,7 +32,7 @@ class YWebsocketReplica implements Replica {
   readonly edits: Edit[] = []
   private readonly setting: Setting
   private provider!: WebsocketProvider
-  private document!: YjsDocument
+  document!: YjsDocument
   private life = 0
   private paused = false
   private refreshing: NodeJS.Timeout | null = null
@@ -73,21 +73,6 @@ class YWebsocketReplica implements Replica {
 
   edit(operation: Operation): Edit | null {
     return this.document.edit(operation)
-  }
-  read(): Content {
-    return this.document.read()
-  }
-  fold(): string {
-    return this.document.fold()
-  }
-  get tidied(): boolean {
-    return this.document.tidied
-  }
-  undecided(): number {
-    return this.document.undecided()
-  }
-  broken(): string[] {
-    return this.document.broken()
   }
   get settled(): boolean {
     return this.connected

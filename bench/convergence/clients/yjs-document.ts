@@ -6,7 +6,7 @@ import * as Y from 'yjs'
 import { type Domain, type DomainHandle, type Done, openDomain } from '../../../client/domain/domain.ts'
 import { documentFields } from '../fields.ts'
 import type { Operation } from '../operation.ts'
-import { type Content, type Edit, editsRoot } from './replica.ts'
+import { type Content, type Edit, editsRoot, type ReplicaDocument } from './replica.ts'
 
 const own = 'edit'
 const pasteCharactersMax = 40_000
@@ -15,7 +15,7 @@ const words = ['tide', 'mark', 'é', '漢字', '😀', 'a', ' ', 'x\n', 'harvest
 /** Of one life of a replica: what it had written last may be lost with a page, and no number may be used twice. */
 export const actorOf = (name: string, life: number): string => `${name}${String(life).padStart(3, '0')}`
 
-export class YjsDocument {
+export class YjsDocument implements ReplicaDocument {
   readonly doc: Y.Doc
   readonly edits: Edit[]
   private readonly name: string
