@@ -149,7 +149,9 @@ class Model {
     this.tell()
   }
 
+  /** A connection that is gone hears nothing more, whatever is written later. */
   private tell(): void {
+    if (!this.connected) return
     for (let left = this.statuses.take(); left > 0; left--) this.down.push('status')
   }
 }
