@@ -3,7 +3,8 @@
  * this process ends for any reason is killed. Only processes started here are ever signalled.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { type AddressInfo, createServer } from 'node:net'
+
+export { freePort } from './free-port.ts'
 
 const startDeadlineMs = 20_000
 const stopDeadlineMs = 15_000
@@ -94,16 +95,5 @@ export function startProcess<T>(
     }
     child.stdout.on('data', onData)
     child.stderr.on('data', onData)
-  })
-}
-
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer()
-    server.once('error', reject)
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as AddressInfo
-      server.close(() => resolve(port))
-    })
   })
 }

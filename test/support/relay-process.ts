@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { dieTogether } from './die-together.ts'
+import { freePort } from './free-port.ts'
 
 const main = fileURLToPath(new URL('../../dist/server/main.js', import.meta.url))
 /** For `startRelay`: a relay whose embedded log has the limits in LOG_LIMITS. */
@@ -27,8 +28,11 @@ export interface RelayProcess {
 
 /** Rejects with what the process printed when it ends instead of listening. */
 export async function startRelay(environment: Record<string, string>, program = main): Promise<RelayProcess> {
+  // Many come back at the port they had, which must still be theirs to take.
+  const asked = environment['PORT'] ?? '0'
+  const port = asked === '0' ? String(await freePort()) : asked
   const child = spawn(process.execPath, [program], {
-    env: { PATH: process.env['PATH'], PORT: '0', LOG_LEVEL: 'info', ...noViews, ...environment },
+    env: { PATH: process.env['PATH'], LOG_LEVEL: 'info', ...noViews, ...environment, PORT: port },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   dieTogether(child)
