@@ -1,6 +1,7 @@
 import '@fontsource-variable/inter/wght.css'
 import '@fontsource-variable/source-serif-4/wght.css'
 import './style/base.css'
+import './style/parts.css'
 import './style/frame.css'
 import './style/document.css'
 import './style/overview.css'

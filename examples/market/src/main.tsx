@@ -1,6 +1,7 @@
 import '@fontsource-variable/inter/wght.css'
 import '@fontsource-variable/source-serif-4/wght.css'
 import '../../editor/src/style/base.css'
+import '../../editor/src/style/parts.css'
 import './style/frame.css'
 import './style/deal.css'
 import './style/inbox.css'
