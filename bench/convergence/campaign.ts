@@ -3,6 +3,7 @@
  * is shrunk, as far as `shrinkMsMax` allows: what goes wrong depends on when, so a shorter history counts when it goes wrong too.
  */
 import fc from 'fast-check'
+import type { EngineName } from './clients/engine.ts'
 import { type History, histories } from './history.ts'
 import { type ProfileName, profiles } from './profiles.ts'
 import { type Outcome, run } from './run.ts'
@@ -16,6 +17,7 @@ export interface Plan {
   readonly msMax: number
   readonly worlds: readonly WorldName[]
   readonly profiles: readonly ProfileName[]
+  readonly engines: readonly EngineName[]
   readonly shrinkMsMax: number
   /** Told of each history that goes wrong, as it was, after which the next one is played; absent: the first one ends it. */
   onFailed?(failed: Failed): void
@@ -26,6 +28,7 @@ export interface Plan {
 export interface Done {
   readonly world: WorldName
   readonly profile: ProfileName
+  readonly engine: EngineName
   readonly seed: number
   readonly tookMs: number
   readonly outcome: Outcome
@@ -34,6 +37,7 @@ export interface Done {
 export interface Failed {
   readonly world: WorldName
   readonly profile: ProfileName
+  readonly engine: EngineName
   readonly seed: number
   /** How many histories there were, this one included. */
   readonly runs: number
@@ -72,12 +76,13 @@ export async function campaign(plan: Plan): Promise<{ done: Done[]; failed: Fail
       const seed = plan.seed + i
       const world = plan.worlds[Math.floor(i / plan.profiles.length / blocks) % plan.worlds.length]!
       const profile = plan.profiles[i % plan.profiles.length]!
+      const engine = plan.engines[(i + Math.floor(i / plan.profiles.length)) % plan.engines.length]!
       const beganMs = performance.now()
-      const arbitrary = histories(profiles[profile])
+      const arbitrary = histories(profiles[profile], engine)
       const history = historyOf(arbitrary, seed)
       try {
         const outcome = await run(await worldOf(world), profiles[profile], history)
-        done.push({ world, profile, seed, tookMs: performance.now() - beganMs, outcome })
+        done.push({ world, profile, engine, seed, tookMs: performance.now() - beganMs, outcome })
         plan.onRun?.(done.at(-1)!)
       } catch (error) {
         await stop()
@@ -85,6 +90,7 @@ export async function campaign(plan: Plan): Promise<{ done: Done[]; failed: Fail
         const first = {
           world,
           profile,
+          engine,
           seed,
           runs: i + 1,
           tookMs,
@@ -127,7 +133,7 @@ async function shrunk(first: Failed, shrinkMsMax: number): Promise<Failed> {
   if (shrinkMsMax === 0) return first
   let least = first
   const deadline = performance.now() + shrinkMsMax
-  const property = fc.asyncProperty(histories(profiles[first.profile]), async (history) => {
+  const property = fc.asyncProperty(histories(profiles[first.profile], first.engine), async (history) => {
     if (performance.now() > deadline) return
     for (let attempt = 0; attempt < attemptsMax; attempt++)
       try {

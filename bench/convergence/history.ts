@@ -1,5 +1,6 @@
 /** A whole history as a value: fast-check makes it from a seed and shrinks it; a regression is one in a file. */
 import fc from 'fast-check'
+import type { EngineName } from './clients/engine.ts'
 import { type Operation, operations } from './operation.ts'
 import { type Act, acts, type Profile } from './profiles.ts'
 
@@ -12,6 +13,8 @@ export interface Step {
 }
 
 export interface History {
+  /** Of the document; those of before there were several have none, and are of Yjs. */
+  readonly engine?: EngineName
   /** Of the network, and of everything else that is drawn while it runs. */
   readonly seed: number
   readonly steps: readonly Step[]
@@ -34,10 +37,11 @@ const stepOf = (act: Act): fc.Arbitrary<Step> =>
             : fc.constant([]),
   })
 
-export function histories({ weights, stepsMax }: Profile): fc.Arbitrary<History> {
+export function histories({ weights, stepsMax }: Profile, engine: EngineName): fc.Arbitrary<History> {
   const possible = acts.filter((act) => weights[act] > 0)
   const step = fc.oneof(...possible.map((act) => ({ weight: weights[act], arbitrary: stepOf(act) })))
   return fc.record({
+    engine: fc.constant(engine),
     seed: fc.nat({ max: 2 ** 31 - 1 }),
     steps: fc.array(step, { minLength: 1, maxLength: stepsMax, size: 'max' }),
   })

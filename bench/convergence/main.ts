@@ -1,5 +1,6 @@
 /**
- * `npm run bench:convergence -- [--minutes 5] [--runs n] [--seed n] [--profile office,mobile] [--world embedded,redis]`
+ * `npm run bench:convergence -- [--minutes 5] [--runs n] [--seed n] [--profile office,mobile] [--world embedded,redis]
+ *   [--engine yjs,automerge]`
  *
  * Plays histories until the time is over or one goes wrong. Then it prints the seed and a timeline, saves the shortest history
  * that still goes wrong as regressions/<name>.json, and ends with 1. docs/convergence.md says what is checked, and how to read it.
@@ -15,6 +16,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { campaign, type Done, type Failed, replay } from './campaign.ts'
+import { engineNames } from './clients/index.ts'
 import { catchMutants } from './mutants.ts'
 import { profileNames } from './profiles.ts'
 import { root } from './program.ts'
@@ -30,6 +32,7 @@ const { values } = parseArgs({
     seed: { type: 'string' },
     profile: { type: 'string' },
     world: { type: 'string' },
+    engine: { type: 'string' },
     replay: { type: 'string' },
     mutants: { type: 'boolean', default: false },
     mutant: { type: 'string' },
@@ -74,9 +77,9 @@ async function play(): Promise<number> {
     values.runs === undefined && values.minutes === undefined ? 20 : number('runs', Number.POSITIVE_INFINITY)
   const startedMs = performance.now()
   const seed = number('seed', Date.now() % 1_000_000_000)
-  const onRun = ({ world, profile, seed: of, tookMs, outcome }: Done): void =>
+  const onRun = ({ world, profile, engine, seed: of, tookMs, outcome }: Done): void =>
     void process.stdout.write(
-      `${world.padEnd(9)} ${profile.padEnd(10)} seed ${of}: ${outcome.steps} steps, ${outcome.promised} of ${outcome.edits} edits promised, equal after ${outcome.convergeMs.toFixed(0)} ms, ${(tookMs / 1000).toFixed(1)} s\n`,
+      `${world.padEnd(9)} ${profile.padEnd(10)} ${engine.padEnd(10)} seed ${of}: ${outcome.steps} steps, ${outcome.promised} of ${outcome.edits} edits promised, equal after ${outcome.convergeMs.toFixed(0)} ms, ${(tookMs / 1000).toFixed(1)} s\n`,
     )
   const { done, failed } = await campaign({
     seed,
@@ -84,6 +87,7 @@ async function play(): Promise<number> {
     msMax: values.minutes === undefined ? Number.POSITIVE_INFINITY : number('minutes', 5) * 60_000,
     worlds: some('world', values.world, worldNames),
     profiles: some('profile', values.profile, profileNames),
+    engines: some('engine', values.engine, engineNames),
     shrinkMsMax: values['no-shrink'] ? 0 : shrinkMsMax,
     ...(values['keep-going'] && { onFailed: tell }),
     onRun,
@@ -107,7 +111,7 @@ ${failed.timeline}
 
 ${failed.why}
 after ${failed.runs} histories; ${failed.history.steps.length} steps, of ${failed.shrunkFrom} before shrinking
-again:  npm run bench:convergence -- --world ${failed.world} --profile ${failed.profile} --seed ${failed.seed} --runs 1
+again:  npm run bench:convergence -- --world ${failed.world} --profile ${failed.profile} --engine ${failed.engine} --seed ${failed.seed} --runs 1
 or:     npm run bench:convergence -- --replay ${path}
 `)
 }

@@ -3,14 +3,13 @@
  * offset, and what two observers were told of an offset must be the same. What it has seen was promised to everybody.
  */
 import WebSocket from 'ws'
-import * as Y from 'yjs'
 import { type Offset, toOffset } from '../../core/offset.ts'
 import { decodeServerMessage } from '../../core/protocol/tidemark-v1/decode.ts'
 import { encodeClientMessage } from '../../core/protocol/tidemark-v1/encode.ts'
 import { type Opened, type ServerMessage, subprotocol } from '../../core/protocol/tidemark-v1/messages.ts'
 import { Assembler } from '../../core/protocol/tidemark-v1/parts.ts'
-import { type Content, editsRoot } from './clients/replica.ts'
-import { contentOf } from './clients/yjs-document.ts'
+import type { Engine, Reading } from './clients/engine.ts'
+import type { Content } from './clients/replica.ts'
 import type { RelayNode } from './world.ts'
 
 const messageBytesMax = 64 * 1024 * 1024
@@ -25,10 +24,11 @@ export interface Listener {
 
 export class Observer {
   readonly node: RelayNode
-  readonly doc = new Y.Doc()
+  readonly reading: Reading
   offset: Offset = toOffset(0)
   epoch: Offset = toOffset(0)
   readonly document: string
+  private readonly engine: Engine
   private readonly token: string
   private readonly listener: Listener
   private readonly name: string
@@ -37,17 +37,22 @@ export class Observer {
   private closed = false
   private assembler = new Assembler(messageBytesMax)
 
-  constructor(name: string, node: RelayNode, document: string, token: string, listener: Listener) {
+  constructor(
+    name: string,
+    node: RelayNode,
+    { document, engine }: { readonly document: string; readonly engine: Engine },
+    token: string,
+    listener: Listener,
+  ) {
     this.name = name
     this.node = node
+    this.engine = engine
     this.document = document
     this.token = token
     this.listener = listener
-    this.doc.getMap(editsRoot).observe((event) => {
-      for (const [edit, { action }] of event.changes.keys) {
-        if (action === 'add') listener.onSeen(edit)
-        else listener.onWrong(`${name}: the edit ${edit} was written over or deleted`)
-      }
+    this.reading = engine.read((edit, isAdded) => {
+      if (isAdded) listener.onSeen(edit)
+      else listener.onWrong(`${name}: the edit ${edit} was written over or deleted`)
     })
   }
 
@@ -84,7 +89,7 @@ export class Observer {
   }
 
   read(): Content {
-    return contentOf(this.doc)
+    return this.reading.content()
   }
 
   close(): void {
@@ -95,10 +100,11 @@ export class Observer {
   private take(message: ServerMessage): void {
     switch (message.kind) {
       case 'welcome': {
-        const have = { epoch: this.epoch, offset: this.offset, version: Y.encodeStateVector(this.doc) }
+        const have = { epoch: this.epoch, offset: this.offset, version: this.reading.version() }
         const { document, token, name: replica } = this
+        const engine = this.engine.name
         this.socket?.send(
-          encodeClientMessage({ kind: 'open', request: 1, document, engine: 'yjs', token, replica, have }),
+          encodeClientMessage({ kind: 'open', request: 1, document, engine, token, replica, have }),
         )
         return
       }
@@ -109,7 +115,7 @@ export class Observer {
       case 'updates':
         return this.entries(message.offset, message.updates)
       case 'caught-up':
-        Y.applyUpdate(this.doc, message.update)
+        this.apply([message.update])
         this.offset = message.offset
         return
       case 'refused':
@@ -127,7 +133,7 @@ export class Observer {
         `${this.name}: ${this.node.name} is at offset ${offset}, and was at ${this.offset}`,
       )
     if (catchUp.kind === 'entries') this.entries(catchUp.offset, catchUp.updates)
-    else if (catchUp.kind === 'update') Y.applyUpdate(this.doc, catchUp.update)
+    else if (catchUp.kind === 'update') this.apply([catchUp.update])
     if (catchUp.kind !== 'update' && offset !== this.offset)
       this.listener.onWrong(`${this.name}: caught up to offset ${this.offset}, opened at ${offset}`)
     this.offset = offset
@@ -136,10 +142,14 @@ export class Observer {
   private entries(first: Offset, updates: readonly Uint8Array[]): void {
     if (first !== this.offset + 1)
       this.listener.onWrong(`${this.name}: offset ${first} came, ${this.offset + 1} was next`)
-    for (const [i, update] of updates.entries()) {
-      this.listener.onEntry(first + i, update.slice())
-      Y.applyUpdate(this.doc, update)
-    }
+    for (const [i, update] of updates.entries()) this.listener.onEntry(first + i, update.slice())
+    this.apply(updates)
     this.offset = toOffset(first + updates.length - 1)
+  }
+
+  private apply(updates: readonly Uint8Array[]): void {
+    this.reading.apply(updates)
+    if (this.engine.causal && this.reading.isWaiting())
+      this.listener.onWrong(`${this.name}: ${this.node.name} sent something before what it builds on`)
   }
 }

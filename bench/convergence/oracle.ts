@@ -6,11 +6,8 @@
  *   promised   its author was told that it is durable, or somebody else has seen it: it may never be missing again
  *   entries    what observers were told of each offset
  */
-import * as Y from 'yjs'
-import { type Domain, openDomain } from '../../client/domain/domain.ts'
+import type { Engine } from './clients/engine.ts'
 import type { Content, Replica } from './clients/replica.ts'
-import { contentOf } from './clients/yjs-document.ts'
-import { documentFields } from './fields.ts'
 
 export interface Author {
   readonly name: string
@@ -24,6 +21,11 @@ export class Oracle {
   readonly wrong: string[] = []
   readonly authors: Author[] = []
   onPromise: () => void = () => undefined
+  private readonly engine: Engine
+
+  constructor(engine: Engine) {
+    this.engine = engine
+  }
 
   promise(edit: string, how: string): void {
     if (this.promised.has(edit)) return
@@ -45,20 +47,16 @@ export class Oracle {
     throw new Violation(`${who} lacks ${missing.length} promised edits, the first of them ${first}`)
   }
 
-  /** The state of a document that applied every edit of these. */
-  expected(edits: ReadonlySet<string>): { content: Content; fold: string } {
-    const doc = new Y.Doc()
-    const made = this.authors.flatMap(({ replica }) => replica.edits)
-    doc.transact((transaction) => {
-      for (const { name, update } of made) if (edits.has(name)) Y.applyUpdate(doc, update)
-      // Yjs tidies up after what came from others, and this is nobody.
-      transaction.local = true
-    })
-    const handle = { doc, loaded: true, on: () => () => undefined }
-    const domain = openDomain(handle, documentFields, { actor: 'oracle', subject: '' })
-    const fold = foldOf(domain)
-    domain.close()
-    return { content: contentOf(doc), fold }
+  /** The state of a document that applied every edit of these, and what the server wrote if edits may build on it. */
+  expected(
+    edits: ReadonlySet<string>,
+    decisions: readonly Uint8Array[],
+  ): { content: Content; fold: string; isWaiting: boolean } {
+    const made = this.authors.flatMap(({ replica }) => replica.edits).filter(({ name }) => edits.has(name))
+    const { beginning } = this.engine
+    const begun = beginning === null ? [] : [beginning]
+    const reading = this.engine.replay([...begun, ...decisions, ...made.map(({ update }) => update)])
+    return { content: reading.content(), fold: reading.fold(), isWaiting: reading.isWaiting() }
   }
 
   assertNothingInvented(content: Content): void {
@@ -67,26 +65,23 @@ export class Oracle {
     if (invented.length > 0) throw new Violation(`nobody made ${invented.join(', ')}`)
   }
 
-  /** Of clients that name their pushes, each struct is in the log once, whatever was sent again. */
+  /** Of clients that name their pushes, each part is in the log once, whatever was sent again. */
   assertNoneTwice(kinds: readonly string[]): void {
-    const own = new Map<number, string>()
-    for (const { kind, replica } of this.authors)
+    const own = new Map<string, string>()
+    for (const { name: who, kind, replica } of this.authors)
       if (kinds.includes(kind))
-        for (const { name, update } of replica.edits)
-          for (const client of Y.parseUpdateMeta(update).from.keys()) own.set(client, name)
+        for (const { update } of replica.edits)
+          for (const { writer } of this.engine.parts(update)) own.set(writer, who)
     const seen = new Map<string, number>()
     for (const [offset, update] of [...this.entries].sort(([a], [b]) => a - b))
-      for (const struct of Y.decodeUpdate(update).structs) {
-        if (struct instanceof Y.Skip || !own.has(struct.id.client)) continue
-        for (let at = 0; at < struct.length; at++) {
-          const id = `${struct.id.client}:${struct.id.clock + at}`
-          const before = seen.get(id)
-          if (before !== undefined)
-            throw new Violation(
-              `a part of what ${own.get(struct.id.client)?.split('.')[0]} wrote is in the log twice, at ${before} and ${offset}`,
-            )
-          seen.set(id, offset)
-        }
+      for (const { writer, id } of this.engine.parts(update)) {
+        if (!own.has(writer)) continue
+        const before = seen.get(id)
+        if (before !== undefined)
+          throw new Violation(
+            `a part of what ${own.get(writer)} wrote is in the log twice, at ${before} and ${offset}`,
+          )
+        seen.set(id, offset)
       }
   }
 
@@ -103,8 +98,4 @@ export class Oracle {
 /** Something that must never be. */
 export class Violation extends Error {
   override readonly name = 'Violation'
-}
-
-export function foldOf({ fields }: Pick<Domain<typeof documentFields>, 'fields'>): string {
-  return JSON.stringify(Object.entries(fields).map(([name, { value }]) => [name, value]))
 }

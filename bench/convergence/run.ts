@@ -13,7 +13,8 @@
  */
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { clientKinds } from './clients/index.ts'
+import type { Engine } from './clients/engine.ts'
+import { engines } from './clients/index.ts'
 import type { History, Step } from './history.ts'
 import { type Cut, NetworkLine } from './network-line.ts'
 import { Observer } from './observer.ts'
@@ -82,8 +83,9 @@ class Play implements Played {
   private readonly history: History
   readonly timeline: Timeline
   private readonly random: Random
-  private readonly document = `convergence/${process.pid}-${++histories}`
-  readonly oracle = new Oracle()
+  readonly engine: Engine
+  readonly document: string
+  readonly oracle: Oracle
   readonly people: Person[] = []
   private readonly observers: Observer[] = []
   private readonly faults = new Tally()
@@ -98,15 +100,23 @@ class Play implements Played {
     this.history = history
     this.timeline = timeline
     this.random = randomOf(history.seed)
+    this.engine = engines[history.engine ?? 'yjs']
+    this.document = this.engine.documentId(`convergence/${process.pid}-${++histories}`)
+    this.oracle = new Oracle(this.engine)
   }
 
   async start(): Promise<void> {
     const { world, document, timeline } = this
-    timeline.say('world', `${world.name}, ${world.nodes.length} nodes, document ${document}`)
+    const { kinds } = this.engine
+    timeline.say(
+      'world',
+      `${world.name}, ${world.nodes.length} nodes, ${this.engine.name} document ${document}`,
+    )
+    if (this.engine.beginning !== null) await world.push(document, this.engine.beginning)
     for (const node of world.nodes) this.observers.push(await this.observe(`observer at ${node.name}`, node))
-    if (world.postgres !== null) this.views = ViewsWatch.start(world.postgres.url, document)
+    if (world.postgres !== null) this.views = ViewsWatch.start(world.postgres.url, document, this.engine)
     for (const [i, name] of people.entries()) {
-      const kind = clientKinds[i % clientKinds.length]!
+      const kind = kinds[i % kinds.length]!
       const node = world.nodes[i % world.nodes.length]!
       const target = (): number | null => (this.gated.has(node) ? null : node.port)
       const line = await NetworkLine.open(target, this.profile.quality, randomOf(this.random.below(2 ** 31)))
@@ -132,13 +142,15 @@ class Play implements Played {
       this.people.push(person)
       this.oracle.authors.push(person)
     }
+    const isReady = (): boolean => this.people.every(({ replica }) => replica.document.ready)
+    await until('everybody has the document', isReady, joinMsMax)
   }
 
   private async observe(name: string, node: RelayNode): Promise<Observer> {
     const observer = new Observer(
       name.replaceAll(' ', '-'),
       node,
-      this.document,
+      this,
       await this.world.token('observer', 3_600),
       {
         onSeen: (edit) => this.oracle.promise(edit, `seen by ${name}`),
@@ -291,7 +303,8 @@ class Play implements Played {
       const joiner = await this.checkJoin(node, 'who joins at the end', promised)
       assertSame(joiner.read().json, content.json, `who joins at ${node.name}`, 'ann')
     }
-    const expected = oracle.expected(content.edits)
+    const expected = oracle.expected(content.edits, this.observers[0]!.reading.decisions())
+    if (expected.isWaiting) throw new Violation('the oracle lacks what an edit builds on')
     const part = this.people.some(({ replica }) => replica.document.tidied) ? 'unmarked' : 'made'
     assertSame(content[part], expected.content[part], 'ann', 'the oracle')
     for (const { name, replica } of this.people)
@@ -389,6 +402,3 @@ function assertSame(one: string, other: string, who: string, whose: string): voi
   const near = (text: string): string => text.slice(Math.max(0, at - 60), at + 60)
   throw new Violation(`${who} is not equal to ${whose}: …${near(one)}… and …${near(other)}…`)
 }
-
-const _sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
-const _turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))

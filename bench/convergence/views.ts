@@ -5,8 +5,8 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
-import * as Y from 'yjs'
-import { type Content, editsRoot } from './clients/replica.ts'
+import type { Engine } from './clients/engine.ts'
+import type { Content } from './clients/replica.ts'
 import type { Observer } from './observer.ts'
 import { type Oracle, Violation } from './oracle.ts'
 import { type Timeline, until } from './timeline.ts'
@@ -40,16 +40,18 @@ export class ViewsWatch {
   readonly samples = new Map<string, Sample>()
   private readonly url: string
   private readonly document: string
+  private readonly engine: Engine
   private closed = false
   private running: Promise<void> = Promise.resolve()
 
-  private constructor(url: string, document: string) {
+  private constructor(url: string, document: string, engine: Engine) {
     this.url = url
     this.document = document
+    this.engine = engine
   }
 
-  static start(url: string, document: string): ViewsWatch {
-    const watch = new ViewsWatch(url, document)
+  static start(url: string, document: string, engine: Engine): ViewsWatch {
+    const watch = new ViewsWatch(url, document, engine)
     watch.running = watch.run()
     return watch
   }
@@ -79,7 +81,7 @@ export class ViewsWatch {
 
   /** Every answer was right as of its offset. */
   assertNeverApart({ entries }: Oracle): void {
-    const doc = new Y.Doc()
+    const reading = this.engine.read()
     const samples = [...this.samples.values()].sort((a, b) => a.offset - b.offset)
     let at = 0
     for (const { offset, edits, names } of samples) {
@@ -87,10 +89,10 @@ export class ViewsWatch {
         const update = entries.get(at + 1)
         // Observers were away, and what they missed was compacted: from here on it cannot be told.
         if (update === undefined) return
-        Y.applyUpdate(doc, update)
+        reading.apply([update])
         at++
       }
-      const { size } = doc.getMap(editsRoot)
+      const size = reading.edits
       if (edits !== size || names !== size)
         throw new Violation(
           `rows say that they are as of offset ${offset}, where there are ${size} edits, and have ${edits} (${names} rows)`,

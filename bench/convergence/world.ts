@@ -15,6 +15,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { SignJWT } from 'jose'
 import { writeAdapter } from './adapter.ts'
+import { automergePrefix } from './clients/automerge.ts'
 import { NetworkLine } from './network-line.ts'
 import { Program, root } from './program.ts'
 import { randomOf } from './random.ts'
@@ -33,6 +34,8 @@ export interface World {
   readonly postgres: Store | null
   /** '' where none is asked for. */
   token(subject: string, seconds?: number): Promise<string>
+  /** Over HTTP. */
+  push(document: string, update: Uint8Array): Promise<void>
   /** Of the adapter that is in place, from 1; 0 without views. */
   readonly adapterVersion: number
   /** A newer adapter is in place for nodes that start from now on. */
@@ -52,6 +55,7 @@ const settings: Readonly<Record<string, string>> = {
   HOST: '127.0.0.1',
   PORT: '0',
   LOG_LEVEL: 'info',
+  AUTOMERGE_PREFIX: automergePrefix,
   ADAPTERS: './no-adapters',
   COMPACTION_TAIL_COUNT_MAX: '8',
   COMPACTION_INTERVAL_MS: '0',
@@ -101,14 +105,25 @@ export async function startWorld(name: WorldName): Promise<World> {
       await node.start()
       closing.push(() => node.stop())
     }
+    const token = async (subject: string, seconds = tokenSeconds): Promise<string> =>
+      name === 'tokens' ? tokenOf(subject, seconds) : ''
     return {
       name,
       nodes,
       storeLines,
       redis,
       postgres,
-      token: (subject, seconds = tokenSeconds) =>
-        name === 'tokens' ? tokenOf(subject, seconds) : Promise.resolve(''),
+      token,
+      async push(document, update) {
+        const url = `${nodes[0]!.url}/v1/documents/${encodeURIComponent(document)}/updates`
+        const bearer = await token('maker', 60)
+        const headers = {
+          'content-type': 'application/octet-stream',
+          ...(bearer !== '' && { authorization: `Bearer ${bearer}` }),
+        }
+        const answer = await fetch(url, { method: 'POST', headers, body: Buffer.from(update) })
+        if (!answer.ok) throw new Error(`a push of ${document}: ${answer.status} ${await answer.text()}`)
+      },
       get adapterVersion() {
         return adapterVersion
       },

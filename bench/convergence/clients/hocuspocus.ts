@@ -3,9 +3,10 @@ import { HocuspocusProvider, HocuspocusProviderWebsocket } from '@hocuspocus/pro
 
 import * as Y from 'yjs'
 import type { Operation } from '../operation.ts'
+import { actorOf } from './field-work.ts'
 import { QuietSocket } from './quiet-socket.ts'
 import type { ClientKind, Edit, Replica, Setting } from './replica.ts'
-import { actorOf, YjsDocument } from './yjs-document.ts'
+import { YjsDocument } from './yjs-document.ts'
 
 const anewMs = 200
 
@@ -19,7 +20,6 @@ export const hocuspocus: ClientKind = {
 }
 
 class HocuspocusReplica implements Replica {
-  readonly engine = 'yjs'
   readonly edits: Edit[] = []
   private readonly setting: Setting
   private socket!: HocuspocusProviderWebsocket

@@ -1,7 +1,6 @@
 /**
  * A replica as the harness sees it, whatever its door. A new kind of client implements `Replica` in a file of its own and is added
- * to the list in index.ts; nothing else has to know of it. A document has one engine, Yjs so far: another one needs, beside its
- * kinds of clients, what yjs-document.ts, ../observer.ts and ../oracle.ts do with a Y.Doc.
+ * to the kinds of its engine; nothing else has to know of it. engine.ts says what another engine needs.
  *
  * Every edit has a name, which the same transaction writes into the document's map `edits`: whoever has the name has the edit,
  * and a person can be told which one is missing, and whose it was.
@@ -49,6 +48,8 @@ export interface Setting {
 
 /** What a replica holds, whatever brings it to others. */
 export interface ReplicaDocument {
+  /** It has what edits need to be there. */
+  readonly ready: boolean
   read(): Content
   /** What its fields come to; compared as text. */
   fold(): string
@@ -61,7 +62,6 @@ export interface ReplicaDocument {
 }
 
 export interface Replica {
-  readonly engine: 'yjs'
   readonly edits: readonly Edit[]
   /** Of this page: another one after `reload`. */
   readonly document: ReplicaDocument

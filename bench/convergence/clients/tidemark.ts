@@ -4,37 +4,49 @@ import { browserOrNode, type Environment, type WebSocketClass } from '../../../c
 import { createMemoryStorage } from '../../../client/storage/memory.ts'
 import type { Client, Handle } from '../../../client/types.ts'
 import type { Operation } from '../operation.ts'
+import { AutomergeDocument, type Page } from './automerge-document.ts'
+import type { EngineName } from './engine.ts'
+import { actorOf } from './field-work.ts'
 import { QuietSocket } from './quiet-socket.ts'
 import type { ClientKind, Edit, Replica, Setting } from './replica.ts'
-import { actorOf, YjsDocument } from './yjs-document.ts'
+import { YjsDocument } from './yjs-document.ts'
 
-export const tidemark: ClientKind = {
-  name: 'tidemark',
-  async open(setting) {
-    const replica = new TidemarkReplica(setting)
-    await replica.start()
-    return replica
-  },
+export const tidemarkYjs = kindOf('yjs')
+export const tidemarkAutomerge = kindOf('automerge')
+
+function kindOf(engine: EngineName): ClientKind {
+  return {
+    name: 'tidemark',
+    async open(setting) {
+      const replica = new TidemarkReplica(engine, setting)
+      await replica.start()
+      return replica
+    },
+  }
 }
 
+/** The part of a handle that documents of all engines have. */
+type AnyHandle = Pick<Handle, 'status' | 'pending' | 'saved'>
+
 class TidemarkReplica implements Replica {
-  readonly engine = 'yjs'
   readonly edits: Edit[] = []
+  private readonly engine: EngineName
   private readonly setting: Setting
   private readonly storage = createMemoryStorage()
   private client!: Client
-  private handle!: Handle
-  document!: YjsDocument
+  private handle!: AnyHandle
+  document!: YjsDocument | AutomergeDocument
   private life = 0
   private readonly saved = new Set<string>()
 
-  constructor(setting: Setting) {
+  constructor(engine: EngineName, setting: Setting) {
+    this.engine = engine
     this.setting = setting
   }
 
   async start(): Promise<void> {
     const life = ++this.life
-    const { name, document, line, clockSkewMs, random, token } = this.setting
+    const { name, line, clockSkewMs, random, token } = this.setting
     const isAlive = (): boolean => this.life === life
     const real = browserOrNode(QuietSocket as unknown as WebSocketClass)
     const environment: Environment = {
@@ -46,13 +58,33 @@ class TidemarkReplica implements Replica {
       webSocket: () => (isAlive() ? real.webSocket() : new Promise(() => undefined)),
     }
     this.client = createClientIn(environment, { url: line.url, token, user: name, storage: this.storage })
-    this.handle = this.client.open(document)
-    this.handle.doc.clientID = 1 + random.below(2 ** 31)
-    this.handle.on('error', (error) => this.setting.say(`is told ${error.code}: ${error.message}`))
-    await this.handle.whenLoaded
-    const actor = actorOf(name, life)
-    this.document = new YjsDocument(this.handle, { name, edits: this.edits, actor, clockSkewMs })
-    this.sent(this.document.introduce())
+    if (this.engine === 'yjs') await this.openYjs(actorOf(name, life))
+    else await this.openAutomerge(actorOf(name, life))
+  }
+
+  private async openYjs(actor: string): Promise<void> {
+    const { name, document, random, clockSkewMs, say } = this.setting
+    const handle = this.client.open(document)
+    this.handle = handle
+    handle.doc.clientID = 1 + random.below(2 ** 31)
+    handle.on('error', (error) => say(`is told ${error.code}: ${error.message}`))
+    await handle.whenLoaded
+    const mine = new YjsDocument(handle, { name, edits: this.edits, actor, clockSkewMs })
+    this.document = mine
+    this.sent(mine.introduce())
+  }
+
+  private async openAutomerge(actor: string): Promise<void> {
+    const { name, document, clockSkewMs, say } = this.setting
+    const handle = await this.client.open<Page>(document, { engine: 'automerge' })
+    this.handle = handle
+    handle.on('error', (error) => say(`is told ${error.code}: ${error.message}`))
+    await handle.whenLoaded
+    const holder = {
+      doc: () => handle.doc,
+      change: (edit: (page: Page) => void, options: { time: number }) => void handle.change(edit, options),
+    }
+    this.document = new AutomergeDocument(holder, { name, edits: this.edits, actor, clockSkewMs })
   }
 
   edit(operation: Operation): Edit | null {

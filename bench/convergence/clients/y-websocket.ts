@@ -9,9 +9,10 @@ import { WebsocketProvider } from 'y-websocket'
 import * as Y from 'yjs'
 import type { Operation } from '../operation.ts'
 import type { Random } from '../random.ts'
+import { actorOf } from './field-work.ts'
 import { QuietSocket } from './quiet-socket.ts'
 import type { ClientKind, Edit, Replica, Setting } from './replica.ts'
-import { actorOf, YjsDocument } from './yjs-document.ts'
+import { YjsDocument } from './yjs-document.ts'
 
 const tokenMs = 1_000
 const holdMs = 30
@@ -28,7 +29,6 @@ export const yWebsocket: ClientKind = {
 }
 
 class YWebsocketReplica implements Replica {
-  readonly engine = 'yjs'
   readonly edits: Edit[] = []
   private readonly setting: Setting
   private provider!: WebsocketProvider

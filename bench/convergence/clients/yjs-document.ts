@@ -3,19 +3,16 @@
  * that speak Yjs share it.
  */
 import * as Y from 'yjs'
-import { type Domain, type DomainHandle, type Done, openDomain } from '../../../client/domain/domain.ts'
+import { type Domain, type DomainHandle, openDomain } from '../../../client/domain/domain.ts'
 import { documentFields } from '../fields.ts'
 import type { Operation } from '../operation.ts'
+import { brokenRules, foldOf, pasteCharactersMax, sorted, words, workOn } from './field-work.ts'
 import { type Content, type Edit, editsRoot, type ReplicaDocument } from './replica.ts'
 
 const own = 'edit'
-const pasteCharactersMax = 40_000
-const words = ['tide', 'mark', 'é', '漢字', '😀', 'a', ' ', 'x\n', 'harvest ', 'sea']
-
-/** Of one life of a replica: what it had written last may be lost with a page, and no number may be used twice. */
-export const actorOf = (name: string, life: number): string => `${name}${String(life).padStart(3, '0')}`
 
 export class YjsDocument implements ReplicaDocument {
+  readonly ready = true
   readonly doc: Y.Doc
   readonly edits: Edit[]
   private readonly name: string
@@ -57,7 +54,9 @@ export class YjsDocument implements ReplicaDocument {
     }
     let what: string | null = null
     const edit = this.transact('', own, () => {
-      what = operation.kind === 'fact' ? this.fact(operation) : change(this.doc, operation)
+      const nowMs = Date.now() + this.clockSkewMs
+      what =
+        operation.kind === 'fact' ? workOn(this.domain.fields, operation, nowMs) : change(this.doc, operation)
     })
     // Its name is all that it changes then; it was sent all the same.
     const described = { ...edit, what: what ?? 'does nothing' }
@@ -78,45 +77,12 @@ export class YjsDocument implements ReplicaDocument {
     return edit
   }
 
-  /** What was done, or null when it was refused here, as it may be. */
-  private fact({ place, choice }: Operation): string | null {
-    const { stock, price, tags, count, due, state } = this.domain.fields
-    const amount = 1 + (choice % 5)
-    const tag = ['red', 'blue', 'green'][choice % 3]!
-    const said = (done: Done, what: string): string | null => (done.refusal === null ? what : null)
-    switch (place % 10) {
-      case 0:
-      case 1:
-        return said(stock.do.put(amount), `puts ${amount} into stock`)
-      case 2:
-      case 3:
-        return said(stock.do.take(amount), `takes ${amount} from stock`)
-      case 4:
-        return said(price.do.set(choice), `sets the price to ${choice}`)
-      case 5:
-        return said(
-          choice % 2 === 0 ? tags.do.add(tag) : tags.do.remove(tag),
-          `${choice % 2 === 0 ? 'adds' : 'removes'} the tag ${tag}`,
-        )
-      case 6:
-        return said(count.do.add(amount), `counts ${amount}`)
-      case 7:
-        return said(due.do.set(choice, Date.now() + this.clockSkewMs), `sets due to ${choice}`)
-      default: {
-        const { next } = state.value
-        const move = next[choice % Math.max(1, next.length)]
-        return move === undefined ? null : said(state.do.move(move), `moves the state: ${move}`)
-      }
-    }
-  }
-
   read(): Content {
     return contentOf(this.doc)
   }
 
   fold(): string {
-    const { fields } = this.domain
-    return JSON.stringify(Object.entries(fields).map(([name, { value }]) => [name, value]))
+    return foldOf(this.domain.fields)
   }
 
   /** Yjs has deleted marks by itself that it took for superfluous: an edit without a name. */
@@ -129,36 +95,13 @@ export class YjsDocument implements ReplicaDocument {
   }
 
   broken(): string[] {
-    const { stock, state } = this.domain.fields
-    const { value, free, rights } = stock.value
-    const problems: string[] = []
-    if (value < 0) problems.push(`the stock is ${value}`)
-    const held = Object.values(rights).reduce((sum, amount) => sum + amount, free)
-    if (free < 0 || Object.values(rights).some((amount) => amount < 0)) problems.push('rights below 0')
-    if (held > value) problems.push(`rights to ${held} of a stock of ${value}`)
-    let at = 'draft'
-    for (const move of state.value.history) {
-      const [from, to] = allowed[move.transition]!
-      if (!from.includes(at) || to !== move.state)
-        problems.push(`${move.transition} from ${at} to ${move.state}`)
-      at = move.state
-    }
-    if (at !== state.value.state)
-      problems.push(`the state is ${state.value.state}, its history ends in ${at}`)
-    return problems
+    return brokenRules(this.domain.fields)
   }
 
   close(): void {
     this.domain.close()
     this.undo.destroy()
   }
-}
-
-const allowed: Readonly<Record<string, readonly [readonly string[], string]>> = {
-  submit: [['draft'], 'review'],
-  revise: [['review', 'done'], 'draft'],
-  finish: [['review'], 'done'],
-  seal: [['draft', 'review', 'done'], 'sealed'],
 }
 
 /** Halves of surrogate pairs count as U+FFFD: Yjs replaces both when something comes between them, later on some replicas than on others. */
@@ -200,9 +143,6 @@ function joined(runs: readonly Run[]): Run[] {
   }
   return all
 }
-
-const sorted = (object: Record<string, unknown>): Record<string, unknown> =>
-  Object.fromEntries(Object.entries(object).sort(([a], [b]) => (a < b ? -1 : 1)))
 
 function change(doc: Y.Doc, { kind, place, choice }: Operation): string | null {
   const text = doc.getText('text')
