@@ -80,16 +80,40 @@ export function decodeClientFrame(frame: Uint8Array): ClientFrame {
     const reader = new ByteReader(frame)
     const address = reader.varString()
     if (reader.position > addressBytesMax + 2) throw new MalformedBytes('the address is too long')
-    const message = decodeMessage(reader)
-    if (reader.remaining > 0) throw new MalformedBytes(`${reader.remaining} bytes after the message`)
-    return { kind: 'message', address, message }
+    return { kind: 'message', address, message: decodeMessage(reader) }
   } catch (error) {
-    if (!(error instanceof MalformedBytes)) throw error
-    throw new TidemarkError('malformed_frame', `Malformed Hocuspocus message: ${error.message}`)
+    throw refusalOf(error)
   }
 }
 
+/**
+ * The message of a frame that begins with this address (as `encodeAddress` gives it), without reading what it says; null
+ * when it does not, which may still be the same address in longer integers. Throws `malformed_frame`.
+ */
+export function decodeMessageTo(address: Uint8Array, frame: Uint8Array): ClientMessage | null {
+  const { length } = address
+  if (frame.length <= length) return null
+  for (let i = 0; i < length; i++) if (frame[i] !== address[i]) return null
+  try {
+    return decodeMessage(new ByteReader(frame, length))
+  } catch (error) {
+    throw refusalOf(error)
+  }
+}
+
+function refusalOf(error: unknown): unknown {
+  if (!(error instanceof MalformedBytes)) return error
+  return new TidemarkError('malformed_frame', `Malformed Hocuspocus message: ${error.message}`)
+}
+
+/** It ends with its frame. */
 function decodeMessage(reader: ByteReader): ClientMessage {
+  const message = decodeBeginning(reader)
+  if (reader.remaining > 0) throw new MalformedBytes(`${reader.remaining} bytes after the message`)
+  return message
+}
+
+function decodeBeginning(reader: ByteReader): ClientMessage {
   const type = reader.varUint()
   switch (type) {
     case messageSync:

@@ -15,7 +15,9 @@ import { frame } from './websocket-frame.ts'
 export class HocuspocusDialect implements Dialect {
   readonly name = 'hocuspocus'
   readonly presenceBeforeJoin = true
-  private readonly address: Uint8Array
+  /** As it stands in front of every message. */
+  readonly address: Uint8Array
+  private applied: Uint8Array | null = null
 
   constructor(address: string) {
     this.address = encodeAddress(address)
@@ -39,6 +41,13 @@ export class HocuspocusDialect implements Dialect {
 
   syncStep2(joined: Joined): Uint8Array[] {
     return syncStep2Frame(this.address, joined)
+  }
+
+  /** So many statuses of something that is durable. */
+  applieds(count: number): Uint8Array {
+    this.applied ??= this.frame({ kind: 'sync-status', applied: true })
+    if (count === 1) return this.applied
+    return Buffer.allocUnsafe(count * this.applied.length).fill(this.applied)
   }
 
   frame(message: ServerMessage): Uint8Array {

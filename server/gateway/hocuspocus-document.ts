@@ -18,6 +18,7 @@ import type { Room } from '../room/room.ts'
 import { Session, type UnnamedUpdates } from '../room/session.ts'
 import { assertReadable, type DoorContext, reported } from './door.ts'
 import { HocuspocusDialect, type HocuspocusDialects } from './hocuspocus-dialect.ts'
+import { EarlyUpdates } from './hocuspocus-early.ts'
 import { HocuspocusSync } from './hocuspocus-sync.ts'
 import { MessageRow } from './message-row.ts'
 import type { SocketLine } from './socket-line.ts'
@@ -32,6 +33,8 @@ export interface Documents {
   inTurn(open: () => Promise<void>): Promise<void>
   /** So many bytes more, or less, wait. */
   waiting(bytes: number): void
+  /** So many bytes more, or less, came too early. Throws `overloaded`, and counts nothing, when that is too many. */
+  early(bytes: number): void
   /** It has ended. */
   unbind(document: HocuspocusDocument): void
   /** Only a new connection helps, perhaps with a new token. */
@@ -66,6 +69,7 @@ export class HocuspocusDocument {
   private closed = false
   private entered: Entered | null = null
   private readonly row: MessageRow<ClientMessage>
+  private readonly early: EarlyUpdates
   private tokenRequestMs = 0
   private broadcastRate: Rate | null = null
   private renewing = false
@@ -86,6 +90,7 @@ export class HocuspocusDocument {
     this.dialects = dialects
     this.context = context
     this.greeting = new HocuspocusDialect(address)
+    this.early = new EarlyUpdates((bytes) => among.early(bytes))
     this.row = new MessageRow({
       take: (message) => this.take(message),
       waiting: (bytes) => among.waiting(bytes),
@@ -94,6 +99,10 @@ export class HocuspocusDocument {
 
   get ended(): boolean {
     return this.closed
+  }
+
+  get encodedAddress(): Uint8Array {
+    return this.greeting.address
   }
 
   /** '' : the connection's. */
@@ -148,7 +157,7 @@ export class HocuspocusDocument {
       const close = (code: ErrorCode, reason: string): void => this.end(code, reason)
       const options = { dialect, socket, flow, drain, limits, close, identity, document: this.document }
       const begin = (unnamed: UnnamedUpdates): Session => new Session({ ...options, echo: false, unnamed })
-      const sync = new HocuspocusSync(room, dialect, this.line, begin)
+      const sync = new HocuspocusSync(room, dialect, this.line, this.early, begin)
       this.entered = { room, session: sync.session, sync }
       return sync.session
     })
@@ -306,6 +315,7 @@ export class HocuspocusDocument {
     if (this.closed) return
     this.closed = true
     this.row.close()
+    this.early.end()
     if (this.entered !== null) this.context.rooms.leave(this.entered.room, this.entered.session)
     this.among.unbind(this)
   }

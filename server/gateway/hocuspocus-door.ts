@@ -20,6 +20,7 @@ import {
   addressBytesMax,
   type ClientMessage,
   decodeClientFrame,
+  decodeMessageTo,
   encodeAddress,
   encodeServerMessage,
   pong,
@@ -43,6 +44,8 @@ const strangerBytesMax = 128 * 1024
 /** Messages that wait for their documents, with what each costs beside its bytes. */
 const waitingBytesMax = 4 * 1024 * 1024
 const waitingMessageBytes = 128
+/** Updates that came before what they build on (hocuspocus-early.ts). What they wait for comes on the same socket, which is read on. */
+const earlyBytesMax = 4 * 1024 * 1024
 /** Documents of one socket that are being opened at a time; the rest waits. */
 const opensInFlightMax = 8
 /** These clients drop a connection on which no message came for 30 s. */
@@ -69,6 +72,8 @@ class HocuspocusConnection implements Connection, Documents {
   private readonly context: HocuspocusContext
   private readonly line: SocketLine
   private readonly documents = new Map<string, HocuspocusDocument>()
+  /** The one of these to which something came last, and most probably comes next. */
+  private latest: HocuspocusDocument | null = null
   /** Those whose client has left them, but not before they have taken what was said before. */
   private readonly leaving = new Set<HocuspocusDocument>()
   /** Counted among the sessions of these users. */
@@ -82,6 +87,7 @@ class HocuspocusConnection implements Connection, Documents {
   private opensInFlight = 0
   private waitingBytes = 0
   private waitingFull = false
+  private earlyBytes = 0
   private ending = false
 
   constructor({ ws, socket, token }: Arrival, context: HocuspocusContext) {
@@ -102,14 +108,19 @@ class HocuspocusConnection implements Connection, Documents {
     if (this.ending) return
     this.line.flow.received(bytes.length)
     this.context.metrics.received(bytes.length)
-    this.guarded(() => {
+    try {
       if (!isBinary) throw new TidemarkError('malformed_frame', 'Frames are binary')
       if (this.judging === null) this.take(bytes)
       else this.judging.push(bytes)
-    })
+    } catch (error) {
+      this.fail(error)
+    }
   }
 
   private take(bytes: Buffer): void {
+    const { latest } = this
+    const next = latest === null ? null : decodeMessageTo(latest.encodedAddress, bytes)
+    if (latest !== null && next !== null) return this.pass(latest, next, bytes)
     const decoded = decodeClientFrame(bytes)
     if (decoded.kind === 'pong') return
     if (decoded.kind === 'ping') return this.line.write(frame(pong))
@@ -119,9 +130,14 @@ class HocuspocusConnection implements Connection, Documents {
       if (message.kind === 'auth' || message.kind === 'sync-step-1') this.begin(address, message)
       return
     }
+    this.latest = document
+    this.pass(document, message, bytes)
+  }
+
+  private pass(document: HocuspocusDocument, message: ClientMessage, bytes: Buffer): void {
     if (message.kind === 'close') {
       // What comes next under this address is another one's.
-      this.documents.delete(address)
+      this.forget(document)
       this.leaving.add(document)
     }
     document.receive(message, bytes.length + waitingMessageBytes)
@@ -179,13 +195,15 @@ class HocuspocusConnection implements Connection, Documents {
     const waited = this.judging
     if (waited === null) return
     this.judging = null
-    this.guarded(() => {
+    try {
       for (const bytes of waited) {
-        if (this.ending) return
+        if (this.ending) break
         if (this.judging === null) this.take(bytes)
         else (this.judging as Buffer[]).push(bytes)
       }
-    })
+    } catch (error) {
+      this.fail(error)
+    }
     this.line.flow.release()
   }
 
@@ -210,10 +228,21 @@ class HocuspocusConnection implements Connection, Documents {
     else this.line.flow.release()
   }
 
+  early(bytes: number): void {
+    if (this.earlyBytes + bytes > earlyBytesMax)
+      throw new TidemarkError('overloaded', 'Too much came before what it builds on')
+    this.earlyBytes += bytes
+  }
+
   unbind(document: HocuspocusDocument): void {
     this.leaving.delete(document)
-    if (this.documents.get(document.address) === document) this.documents.delete(document.address)
+    if (this.documents.get(document.address) === document) this.forget(document)
     if (!this.known) this.judged()
+  }
+
+  private forget(document: HocuspocusDocument): void {
+    this.documents.delete(document.address)
+    if (this.latest === document) this.latest = null
   }
 
   private all(): readonly HocuspocusDocument[] {
@@ -284,14 +313,6 @@ class HocuspocusConnection implements Connection, Documents {
     if (!this.ending) this.leave()
     for (const subject of this.subjects) this.context.leaveUser(subject)
     this.subjects.clear()
-  }
-
-  private guarded(work: () => void): void {
-    try {
-      work()
-    } catch (error) {
-      this.fail(error)
-    }
   }
 
   private fail(error: unknown): void {

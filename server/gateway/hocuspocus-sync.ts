@@ -3,13 +3,16 @@
  *
  *   step 1 ─▶ our step 1, then step 2      once the socket takes more: whoever asks and does not read is not answered
  *   update, step 2 ─▶ the room ─▶ a status once it is durable (sync-statuses.ts)
+ *        └ before what it builds on ─▶ after the first step 2 (hocuspocus-early.ts)
  */
 import { engines } from '../../core/engine/engines.ts'
 import { noOffset } from '../../core/offset.ts'
 import { TidemarkError } from '../../core/protocol/error-codes.ts'
+import { TooEarly } from '../room/fact-guard.ts'
 import type { Room } from '../room/room.ts'
 import type { Session, UnnamedUpdates } from '../room/session.ts'
 import type { HocuspocusDialect } from './hocuspocus-dialect.ts'
+import type { EarlyUpdates } from './hocuspocus-early.ts'
 import type { SocketLine } from './socket-line.ts'
 import { SyncStatuses } from './sync-statuses.ts'
 
@@ -18,6 +21,7 @@ export class HocuspocusSync implements UnnamedUpdates {
   private readonly room: Room
   private readonly dialect: HocuspocusDialect
   private readonly line: SocketLine
+  private readonly early: EarlyUpdates
   private readonly statuses = new SyncStatuses(engines.yjs)
   /** A step 1 that waits for the socket to take more, and whether the provider counts anew with it. */
   private pending: { readonly version: Uint8Array; readonly restarted: boolean } | null = null
@@ -26,11 +30,13 @@ export class HocuspocusSync implements UnnamedUpdates {
     room: Room,
     dialect: HocuspocusDialect,
     line: SocketLine,
+    early: EarlyUpdates,
     begin: (unnamed: UnnamedUpdates) => Session,
   ) {
     this.room = room
     this.dialect = dialect
     this.line = line
+    this.early = early
     this.session = begin(this)
   }
 
@@ -58,27 +64,59 @@ export class HocuspocusSync implements UnnamedUpdates {
 
   /** Throws as `Room.submit`, once the refusal was told; a reader goes on. False when that was refused. */
   submit(update: Uint8Array, whole: boolean): boolean {
-    const { statuses, room, session } = this
-    let durable: boolean
+    const taken = whole ? this.submitWhole(update) : this.submitUpdate(update, null)
+    if (this.statuses.owing) this.room.owe(this.session)
+    return taken
+  }
+
+  private submitWhole(update: Uint8Array): boolean {
+    const taken = this.takeWhole(update)
+    for (const { update, weight } of this.early.end()) this.submitUpdate(update, weight)
+    return taken
+  }
+
+  private takeWhole(update: Uint8Array): boolean {
+    const { statuses } = this
     try {
-      durable = !room.submit(session, update, whole)
+      statuses.wholeTaken(!this.room.submit(this.session, update, true))
+      return true
     } catch (error) {
-      this.line.write(this.dialect.frame({ kind: 'sync-status', applied: false }))
-      // After anything else, what comes next would lean on what is missing.
-      if (!(error instanceof TidemarkError) || error.code !== 'read_only') throw error
-      if (whole) statuses.wholeRefused()
-      else statuses.updateRefused(update)
+      this.refuse(error)
+      statuses.wholeRefused()
       return false
     }
-    if (whole) statuses.wholeTaken(durable)
-    else statuses.updateTaken(update, durable)
-    if (statuses.owing) room.owe(session)
-    return true
+  }
+
+  /** `weight` null: as of now. */
+  private submitUpdate(update: Uint8Array, weight: number | null): boolean {
+    const { statuses, early } = this
+    try {
+      const durable = !this.room.submit(this.session, update, false)
+      statuses.updateTaken(weight ?? statuses.weightOf(update), durable)
+      return true
+    } catch (error) {
+      if (error instanceof TooEarly && early.keeps) {
+        early.keep({ update, weight: statuses.weightOf(update) })
+        return true
+      }
+      this.refuse(error)
+      statuses.updateRefused(weight ?? statuses.weightOf(update))
+      return false
+    }
+  }
+
+  /** Tells it. Throws it unless its client may go on. */
+  private refuse(error: unknown): void {
+    this.line.write(this.dialect.frame({ kind: 'sync-status', applied: false }))
+    // After anything else, what comes next would lean on what is missing.
+    if (!(error instanceof TidemarkError) || error.code !== 'read_only') throw error
   }
 
   /** It may write now: edits that it has shown, and that were refused, are asked for. */
   mayWrite(): void {
-    if (this.statuses.askAnew()) this.askBack()
+    if (!this.statuses.askAnew()) return
+    this.early.begin()
+    this.askBack()
   }
 
   private askBack(): void {
@@ -89,15 +127,14 @@ export class HocuspocusSync implements UnnamedUpdates {
   }
 
   settled(): void {
-    this.statuses.settled()
-    if (this.statuses.owing) this.room.owe(this.session)
+    const { statuses } = this
+    const wasOwing = statuses.owing
+    statuses.settled()
+    if (statuses.owing && !wasOwing) this.room.owe(this.session)
   }
 
   delivered(): void {
     const count = this.statuses.take()
-    if (count === 0) return
-    const status = this.dialect.frame({ kind: 'sync-status', applied: true })
-    const frames = count === 1 ? status : Buffer.concat(Array<Uint8Array>(count).fill(status))
-    this.session.write(frames, Date.now())
+    if (count > 0) this.session.write(this.dialect.applieds(count), Date.now())
   }
 }

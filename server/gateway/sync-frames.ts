@@ -56,8 +56,8 @@ function writeSyncHeader(
   updateBytes: number,
 ): number {
   let position = writeFrameHeader(target, start, payloadBytes(prefix, updateBytes))
-  target.set(prefix, position)
-  position += prefix.length
+  // So few bytes are copied faster one by one than by a call.
+  for (let i = 0; i < prefix.length; i++) target[position++] = prefix[i]!
   target[position++] = messageSync
   target[position++] = step
   let rest = updateBytes

@@ -9,6 +9,8 @@
  *   0             it was made before the step 1, with which the provider began to count anew; its step 2 has it all
  *   n             a step 2 for which we asked after n frames had been refused, all of whose edits it has
  *
+ * An update's weight is that of the moment at which it came, whenever it is taken.
+ *
  * What was refused is told at once and never counted down: the provider shows that there is something unsaved.
  *
  * A provider that made edits without a connection sends them, and the step 1s of that time, only once it has heard something,
@@ -18,10 +20,15 @@
  */
 import type { Engine } from '../../core/engine/engine.ts'
 
+/** What has settled leaves the row so many at a time, or when all has: one by one would move the rest each time. */
+const movedMin = 1024
+
 export class SyncStatuses {
   private readonly engine: Pick<Engine, 'predates'>
   /** Weights of what is on its way to the log, which tells of it in this order. */
   private readonly onTheWay: number[] = []
+  /** Of the first that is still on its way. */
+  private start = 0
   private due = 0
   private refused = 0
   private askedAnew = false
@@ -54,23 +61,23 @@ export class SyncStatuses {
     this.add(weight, durable)
   }
 
-  /** Throws `malformed_frame` when the step 1 was malformed. */
-  updateTaken(update: Uint8Array, durable: boolean): void {
-    this.add(this.counted(update) ? 1 : 0, durable)
+  /** Of an update that has just come and was validated. Throws `malformed_frame` when the step 1 was malformed. */
+  weightOf(update: Uint8Array): number {
+    return this.first === null || !this.engine.predates(update, this.first) ? 1 : 0
   }
 
-  updateRefused(update: Uint8Array): void {
-    if (this.counted(update)) this.refused++
+  updateTaken(weight: number, durable: boolean): void {
+    this.add(weight, durable)
+  }
+
+  updateRefused(weight: number): void {
+    this.refused += weight
   }
 
   wholeRefused(): void {
     this.first = null
     if (!this.askedAnew) this.refused++
     this.askedAnew = false
-  }
-
-  private counted(update: Uint8Array): boolean {
-    return this.first === null || !this.engine.predates(update, this.first)
   }
 
   private add(weight: number, durable: boolean): void {
@@ -80,7 +87,14 @@ export class SyncStatuses {
 
   /** What was taken first, of what is on its way, is durable. */
   settled(): void {
-    this.due += this.onTheWay.shift() ?? 0
+    const { onTheWay } = this
+    if (this.start === onTheWay.length) return
+    this.due += onTheWay[this.start++]!
+    const rest = onTheWay.length - this.start
+    if (rest > 0 && this.start < Math.max(rest, movedMin)) return
+    if (rest === 0) onTheWay.length = 0
+    else onTheWay.splice(0, this.start)
+    this.start = 0
   }
 
   /** It may write now: whether it has to be asked for what was refused before. */

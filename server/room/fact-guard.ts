@@ -16,6 +16,9 @@ const why = {
   no_entry: 'It puts something that is no fact among the facts',
 }
 
+/** What it builds on is not there. Once that has come it may be taken. */
+export class TooEarly extends TidemarkError {}
+
 export class FactGuard {
   private readonly entries: WriteOnce
   private readonly door: FactDoor
@@ -26,14 +29,17 @@ export class FactGuard {
     this.door = new FactDoor(this.entries.written, rules)
   }
 
-  /** Throws `fact_refused`, and `update_incomplete`. `author` null: the server itself. The update is validated. */
+  /** Throws `fact_refused`, and `update_incomplete`, as `TooEarly` where that is why. `author` null: the server itself. The update is validated. */
   admit(update: Uint8Array, author: Author | null): void {
     const examined = this.entries.examine(update)
     if (examined.refused === 'incomplete')
-      throw new TidemarkError('update_incomplete', 'The update builds on what the document does not have')
+      throw new TooEarly('update_incomplete', 'The update builds on what the document does not have')
     if (examined.refused !== null) throw new TidemarkError('fact_refused', why[examined.refused])
     const refusal = this.door.enter(examined.writes, author, Date.now())
-    if (refusal !== null) throw new TidemarkError('fact_refused', refusal.message)
+    if (refusal !== null) {
+      const refused = refusal.reason === 'out_of_order' ? TooEarly : TidemarkError
+      throw new refused('fact_refused', refusal.message)
+    }
     examined.accept()
   }
 

@@ -9,6 +9,7 @@ import { TidemarkError } from '../../../core/protocol/errors.ts'
 import {
   type ClientMessage,
   decodeClientFrame,
+  decodeMessageTo,
   documentNameOf,
   encodeAddress,
   encodeServerMessage,
@@ -46,6 +47,20 @@ describe('frames of a client', () => {
     fc.assert(
       fc.property(address, clientMessage, (to, [message, parts]) => {
         expect(decodeClientFrame(encode(to, ...parts))).toEqual({ kind: 'message', address: to, message })
+      }),
+      { numRuns: 500 },
+    )
+  })
+
+  test('to an address that is known are read alike, and those to any other are left alone', () => {
+    fc.assert(
+      fc.property(address, address, clientMessage, (to, other, [message, parts]) => {
+        const frame = encode(to, ...parts)
+        expect(decodeMessageTo(encodeAddress(to), frame)).toEqual(message)
+        if (other !== to) expect(decodeMessageTo(encodeAddress(other), frame)).toBe(null)
+        expect(() => decodeMessageTo(encodeAddress(to), Buffer.concat([frame, Buffer.of(0x80)]))).toThrow(
+          TidemarkError,
+        )
       }),
       { numRuns: 500 },
     )

@@ -136,7 +136,7 @@ class Model {
     }
     const durable = frame.edits.every((edit) => this.durable.has(edit))
     if (frame.kind === 'step-2') statuses.wholeTaken(durable)
-    else statuses.updateTaken(frame.update, durable)
+    else statuses.updateTaken(statuses.weightOf(frame.update), durable)
     if (!durable) this.log.push({ edits: frame.edits, of: statuses })
     this.tell()
   }
@@ -182,7 +182,7 @@ test('what was refused is told once all of it was taken at last', () => {
   statuses.restarted(Uint8Array.of(0))
   statuses.wholeTaken(true)
   expect(statuses.take()).toBe(1)
-  for (let i = 0; i < 3; i++) statuses.updateRefused(update)
+  for (let i = 0; i < 3; i++) statuses.updateRefused(statuses.weightOf(update))
   expect(statuses.askAnew()).toBe(true)
   statuses.wholeTaken(false)
   expect(statuses.owing).toBe(false)
@@ -193,12 +193,11 @@ test('what was refused is told once all of it was taken at last', () => {
 
 test('what was on its way when the provider began to count anew is told with its step 2', () => {
   const statuses = new SyncStatuses(yjsEngine)
-  const update = Y.encodeStateAsUpdate(new Y.Doc())
   statuses.restarted(Uint8Array.of(0))
   statuses.wholeTaken(true)
-  statuses.updateTaken(update, true)
-  statuses.updateTaken(update, false)
-  statuses.updateTaken(update, false)
+  statuses.updateTaken(1, true)
+  statuses.updateTaken(1, false)
+  statuses.updateTaken(1, false)
   statuses.settled()
   statuses.restarted(Uint8Array.of(0))
   statuses.settled()
@@ -206,4 +205,23 @@ test('what was on its way when the provider began to count anew is told with its
   expect(statuses.take()).toBe(0)
   statuses.settled()
   expect(statuses.take()).toBe(1)
+})
+
+test('many that are on their way are told of in their order, none twice', () => {
+  const statuses = new SyncStatuses(yjsEngine)
+  statuses.restarted(Uint8Array.of(0))
+  statuses.wholeTaken(true)
+  statuses.take()
+  // Never all of them, so that the row is never empty.
+  let taken = 0
+  let settled = 0
+  for (let round = 0; round < 50; round++) {
+    for (let i = 0; i < 100; i++) statuses.updateTaken(taken++ % 3 === 0 ? 1 : 0, false)
+    for (let i = 0; i < 99; i++) {
+      statuses.settled()
+      expect(statuses.take()).toBe(settled++ % 3 === 0 ? 1 : 0)
+    }
+  }
+  for (let left = taken - settled + 5; left > 0; left--) statuses.settled()
+  expect(statuses.take()).toBe(17)
 })

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as Y from 'yjs'
 import type { DocumentId } from '../../../../core/document-id.ts'
+import type { FactRules } from '../../../../core/domain/facts/door.ts'
 import { engines } from '../../../../core/engine/engines.ts'
 import { noOffset } from '../../../../core/offset.ts'
 import { TidemarkError } from '../../../../core/protocol/errors.ts'
@@ -41,6 +42,8 @@ export interface ApiUnderTestOptions {
   readonly logger?: Logger
   readonly json?: ApiParts['json']
   readonly live?: ApiParts['live']
+  /** Of all documents. Absent: none holds facts. */
+  readonly factRules?: FactRules
 }
 
 export async function startApi(options: ApiUnderTestOptions = {}): Promise<ApiUnderTest> {
@@ -67,7 +70,7 @@ export async function startApi(options: ApiUnderTestOptions = {}): Promise<ApiUn
       },
       logger,
       metrics,
-      factRulesOf: () => null,
+      factRulesOf: () => options.factRules ?? null,
       onTail: () => undefined,
     },
     { lingerMs: 10_000, imageIdleMs: 10_000, roomsMax: 20_000, onIdle: () => undefined },
