@@ -14,6 +14,7 @@ import type {
 import type { Awareness } from 'y-protocols/awareness'
 import type * as Y from 'yjs'
 import type { TidemarkError } from '../core/protocol/error-codes.ts'
+import type { DocumentEntries } from './entries.ts'
 import type { Queries } from './query-types.ts'
 import type { Storage } from './storage/storage.ts'
 
@@ -163,6 +164,8 @@ export interface Handle<Doc = Y.Doc> {
 export interface AutomergeHandle<T = unknown> extends Omit<Handle<AutomergeDoc<T>>, 'on' | 'off'> {
   /** An edit, as `Automerge.change`; durable once `saved()` resolves. Gives the new `doc`. */
   change(edit: (doc: T) => void, options?: AutomergeChangeOptions<T>): AutomergeDoc<T>
+  /** For `openDomain`. Another one after `reset()`. */
+  readonly entries: DocumentEntries
   on<Name extends keyof AutomergeEvents<T>>(name: Name, listener: AutomergeEvents<T>[Name]): () => void
   off<Name extends keyof AutomergeEvents<T>>(name: Name, listener: AutomergeEvents<T>[Name]): void
 }

@@ -3,6 +3,7 @@ import * as Automerge from '@automerge/automerge'
 import { automergeMark, DocumentHandle } from '../document.ts'
 import type { DocumentContext, ReplicaOwner } from '../document-context.ts'
 import type { Emitter } from '../emitter.ts'
+import type { DocumentEntries } from '../entries.ts'
 import type { Environment } from '../environment.ts'
 import type { Replica } from '../replica.ts'
 import type { AutomergeEvents } from '../types.ts'
@@ -18,6 +19,10 @@ export class AutomergeDocument extends DocumentHandle {
 
   override get doc(): never {
     return this.automerge.value as never
+  }
+
+  get entries(): DocumentEntries {
+    return this.automerge.entries
   }
 
   change<T>(edit: (doc: T) => void, options: Automerge.ChangeOptions<T> = {}): Doc<T> {

@@ -10,12 +10,14 @@ import * as Automerge from '@automerge/automerge'
 import { hex, unhex } from '../../core/engine/automerge/chunk.ts'
 import { concat, outlineOf } from '../../core/engine/automerge/outline.ts'
 import { readVersion, writeVersion } from '../../core/engine/automerge/version.ts'
+import { rootChange } from '../../core/engine/automerge/written-entries.ts'
 import { automergeMark } from '../document.ts'
 import type { ReplicaOwner } from '../document-context.ts'
 import type { Environment } from '../environment.ts'
 import { Replica } from '../replica.ts'
 import type { Storage } from '../storage/storage.ts'
 import type { Loaded } from '../types.ts'
+import { AutomergeEntries } from './entries.ts'
 
 export type Doc<T = unknown> = Automerge.Doc<T>
 
@@ -33,6 +35,7 @@ export class AutomergeReplica extends Replica {
   value: Doc = Automerge.init()
   protected override readonly joined = concat
   readonly #onChange: (changed: Changed) => void
+  #entries: AutomergeEntries | null = null
 
   constructor(environment: Environment, owner: ReplicaOwner, onChange: (changed: Changed) => void) {
     super(environment, owner)
@@ -47,7 +50,38 @@ export class AutomergeReplica extends Replica {
     return { ...super.ask(), engine: 'automerge' }
   }
 
+  /** From the first use on it looks at all that changes. */
+  get entries(): AutomergeEntries {
+    this.#entries ??= new AutomergeEntries(this.value, (root, edit) => this.#changeMap(root, edit))
+    return this.#entries
+  }
+
   change<T>(edit: (doc: T) => void, options: Automerge.ChangeOptions<T>): Doc<T> {
+    return this.#change(edit, options, [])
+  }
+
+  #changeMap(root: string, edit: (map: Record<string, unknown>) => void): void {
+    const made: Uint8Array[] = []
+    if (!Object.hasOwn(this.value as object, root)) {
+      const { chunk, hash } = rootChange(root)
+      if (!Automerge.hasHeads(this.value, [hex(hash)])) {
+        this.value = Automerge.loadIncremental(this.value, chunk)
+        made.push(chunk)
+      }
+    }
+    const change = (doc: Record<string, Record<string, unknown>>): void => {
+      if (doc[root] === undefined) doc[root] = {}
+      edit(doc[root])
+    }
+    this.#change(change, {}, made)
+  }
+
+  /** `made`: changes that belong to the edit, to go before its own. */
+  #change<T>(
+    edit: (doc: T) => void,
+    options: Automerge.ChangeOptions<T>,
+    made: readonly Uint8Array[],
+  ): Doc<T> {
     const before = this.value as Doc<T>
     let patches: readonly Automerge.Patch[] = []
     const patchCallback: Automerge.PatchCallback<T> = (all, info) => {
@@ -58,8 +92,9 @@ export class AutomergeReplica extends Replica {
     const change = doc === before ? undefined : Automerge.getLastLocalChange(doc)
     this.value = doc
     if (change === undefined) return doc
-    this.edited(change)
+    this.edited(made.length === 0 ? change : concat([...made, change]))
     this.#onChange({ doc, before, patches, local: true })
+    this.#entries?.changed()
     return doc
   }
 
@@ -74,6 +109,7 @@ export class AutomergeReplica extends Replica {
     })
     this.value = doc
     if (patches.length > 0) this.#onChange({ doc, before, patches, local: false })
+    this.#entries?.changed()
   }
 
   protected override encoded(): Uint8Array {

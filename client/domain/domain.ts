@@ -15,23 +15,39 @@
  */
 import type * as Y from 'yjs'
 import { decided, registration, written } from '../../core/domain/facts/author.ts'
-import { type Draft, isRefusal, type Refusal } from '../../core/domain/facts/draft.ts'
+import {
+  type Assignment,
+  type Draft,
+  isAssignment,
+  isRefusal,
+  type Refusal,
+} from '../../core/domain/facts/draft.ts'
 import { type Fact, type FactKey, factsRoot, isActor, parseKey } from '../../core/domain/facts/fact.ts'
-import type { Outcome } from '../../core/domain/facts/outcome.ts'
+import { effective, type Outcome } from '../../core/domain/facts/outcome.ts'
 import { DocumentFold, type FactEntry, type Report } from '../../core/domain/fold/document-fold.ts'
-import type { Fields, FieldsOfDocument } from '../../core/domain/fold/fields.ts'
+import {
+  entityFrom,
+  type FieldFrom,
+  type Fields,
+  type FieldsOfDocument,
+  fieldsFrom,
+} from '../../core/domain/fold/fields.ts'
 import type { AnyKind, At } from '../../core/domain/fold/kind.ts'
-import type { State } from '../../core/engine/live-document.ts'
-import { YjsState } from '../../core/engine/yjs/state.ts'
-import { followEntries, writeEntries } from '../../core/engine/yjs/written-entries.ts'
 import { Emitter } from '../emitter.ts'
+import type { DocumentEntries } from '../entries.ts'
 import { type Conflict, conflictsIn } from './conflicts.ts'
+import { yjsEntries } from './yjs-entries.ts'
 
 /** The part of a handle that is used. */
 export interface DomainHandle {
   readonly doc: Y.Doc
   readonly loaded: boolean
   on(name: 'reset', listener: () => void): () => void
+}
+
+/** Of one of another engine's document. */
+export interface EntriesHandle extends Omit<DomainHandle, 'doc'> {
+  readonly entries: DocumentEntries
 }
 
 export interface Acting {
@@ -49,11 +65,18 @@ export type Done =
   | { readonly key: null; readonly refusal: Refusal }
 
 type Doing<Mutators> = {
-  readonly [Name in keyof Mutators]: Mutators[Name] extends (at: At, ...rest: infer Rest) => Draft
+  readonly [Name in keyof Mutators]: Mutators[Name] extends (
+    at: At,
+    ...rest: infer Rest
+  ) => Draft | Assignment
     ? (...rest: Rest) => Done
     : never
 }
-type MutatorsOf<Kind> = Kind extends { readonly mutators: infer Mutators } ? Mutators : object
+type MutatorsOf<Kind> = Kind extends
+  | { readonly mutators: infer Mutators }
+  | { readonly assigners: infer Mutators }
+  ? Mutators
+  : object
 type SeenOf<Kind> = Kind extends { read(...rest: never[]): infer Seen } ? Seen : unknown
 
 export interface FieldHandle<Kind> {
@@ -78,10 +101,11 @@ export interface DomainEvents {
 export class Domain<Of extends FieldsOfDocument> extends Emitter<DomainEvents> {
   readonly fields: FieldHandles<Of['fields']>
   readonly acting: Acting
-  private readonly handle: DomainHandle
+  private readonly handle: DomainHandle | EntriesHandle
   private readonly definition: Of
+  private readonly from: readonly FieldFrom[]
   private fold: DocumentFold
-  private state: State
+  private entries: DocumentEntries
   private unfollow: () => void
   private readonly stopReset: () => void
   private next = 0
@@ -89,14 +113,15 @@ export class Domain<Of extends FieldsOfDocument> extends Emitter<DomainEvents> {
   private overlays = new Map<string, DocumentFold>()
   private waiting = new Map<FactKey, { told: Outcome; readonly settle: ((outcome: Outcome) => void)[] }>()
 
-  constructor(handle: DomainHandle, definition: Of, acting: Acting) {
+  constructor(handle: DomainHandle | EntriesHandle, definition: Of, acting: Acting) {
     super()
     if (!isActor(acting.actor)) throw new RangeError('an actor is six of a to z and 0 to 9')
     this.handle = handle
     this.definition = definition
+    this.from = fieldsFrom(definition)
     this.acting = acting
     this.fold = new DocumentFold(definition)
-    this.state = new YjsState(handle.doc)
+    this.entries = entriesOf(handle)
     this.unfollow = this.follow()
     this.stopReset = handle.on('reset', () => this.startAnew())
     this.fields = this.handlesOf('', definition.fields) as FieldHandles<Of['fields']>
@@ -105,8 +130,7 @@ export class Domain<Of extends FieldsOfDocument> extends Emitter<DomainEvents> {
   /** Makes one's actor known here, so that others can give it rights before it has written anything. */
   introduce(): void {
     const { actor, subject } = this.acting
-    if (this.next === 0 && this.handle.loaded)
-      writeEntries(this.handle.doc, factsRoot, [registration(actor, subject)])
+    if (this.next === 0 && this.handle.loaded) this.entries.write(factsRoot, [registration(actor, subject)])
   }
 
   /** Fields of an entity in a collection; it is there once something was written about it. */
@@ -120,7 +144,7 @@ export class Domain<Of extends FieldsOfDocument> extends Emitter<DomainEvents> {
 
   /** Ids of the entities of a collection, sorted. */
   ids(collection: keyof NonNullable<Of['collections']> & string): string[] {
-    const names = this.fold.names().filter((name) => name.startsWith(`${collection}/`))
+    const names = this.names().filter((name) => name.startsWith(`${collection}/`))
     return names.map((name) => name.slice(collection.length + 1))
   }
 
@@ -136,7 +160,8 @@ export class Domain<Of extends FieldsOfDocument> extends Emitter<DomainEvents> {
 
   /** Fields of all entities that wait for a person to settle them. */
   conflicts(): readonly Conflict[] {
-    return conflictsIn(this.fold, this.definition, (...doing) => this.act(...doing))
+    const { fold, definition, entries } = this
+    return conflictsIn(fold, entries.state, this.names(), definition, (...doing) => this.act(...doing))
   }
 
   /** Null: there is no such fact here, or it waits for others. */
@@ -146,6 +171,8 @@ export class Domain<Of extends FieldsOfDocument> extends Emitter<DomainEvents> {
 
   /** Resolves with its outcome once it is not pending; for most facts that is at once. */
   settled(key: FactKey): Promise<Outcome> {
+    // A value of a map is no fact, and waits for nobody.
+    if (parseKey(key) === null) return Promise.resolve(effective)
     const outcome = this.outcome(key)
     if (outcome !== null && outcome.status !== 'pending') return Promise.resolve(outcome)
     return new Promise((resolve) => {
@@ -178,16 +205,16 @@ export class Domain<Of extends FieldsOfDocument> extends Emitter<DomainEvents> {
     const domain = this
     return Object.fromEntries(
       Object.entries(fields).map(([field, kind]) => {
-        const doing = Object.entries(kind.mutators ?? {}).map(([name, mutator]) => [
+        const doing = Object.entries({ ...kind.mutators, ...kind.assigners }).map(([name, mutator]) => [
           name,
           (...rest: never[]) => domain.act(kind, entity, field, (at) => mutator(at, ...rest)),
         ])
         const handle: FieldHandle<AnyKind> = {
           get value() {
-            return domain.fold.read(entity, field, domain.state)
+            return domain.fold.read(entity, field, domain.entries.state)
           },
           get expected() {
-            return domain.overlayOf(entity).read(entity, field, domain.state)
+            return domain.overlayOf(entity).read(entity, field, domain.entries.state)
           },
           do: Object.fromEntries(doing),
         }
@@ -196,19 +223,44 @@ export class Domain<Of extends FieldsOfDocument> extends Emitter<DomainEvents> {
     )
   }
 
-  private act(kind: AnyKind, entity: string, field: string, draftOf: (at: At) => Draft): Done {
+  private act(kind: AnyKind, entity: string, field: string, draftOf: (at: At) => Draft | Assignment): Done {
     if (!this.handle.loaded) return { key: null, refusal: { reason: 'not_loaded', detail: {} } }
     const { actor, subject, roles = [] } = this.acting
-    const draft = draftOf({ fold: this.fold, entity, field, actor, subject, roles, nowMs: Date.now() })
+    const document = this.entries.state
+    const draft = draftOf({
+      fold: this.fold,
+      entity,
+      field,
+      actor,
+      subject,
+      roles,
+      nowMs: Date.now(),
+      document,
+    })
     if (isRefusal(draft)) return { key: null, refusal: draft }
+    if (isAssignment(draft)) return this.assign(draft)
     this.introduce()
     const operation = draft.type.slice(draft.type.indexOf('.') + 1)
     const isIntent = kind.operations[operation]?.consistency === 'decided'
     const { version = 1 } = this.definition
     const fact = { ...draft, ...(version !== 1 && { version }), ...(isIntent && { roles }) }
     const entry = written(this.fold, actor, this.next, fact)
-    writeEntries(this.handle.doc, factsRoot, [entry])
+    this.entries.write(factsRoot, [entry])
     return { key: entry.key, refusal: null }
+  }
+
+  private assign({ map, key, value }: Assignment): Done {
+    this.entries.assign(map, key, value)
+    return { key: this.entries.state.map(map).concurrent(key).at(-1)?.id ?? '', refusal: null }
+  }
+
+  /** Of entities with facts, and of those that are keys of a map. Sorted. */
+  private names(): string[] {
+    const names = new Set(this.fold.names())
+    for (const field of this.from)
+      for (const key of field.collection === '' ? [field.key] : this.entries.state.map(field.map).keys())
+        names.add(entityFrom(field, key)!)
+    return [...names].sort()
   }
 
   /** The fold with one's own pending intents of the entity decided as the server would decide them now. */
@@ -227,7 +279,18 @@ export class Domain<Of extends FieldsOfDocument> extends Emitter<DomainEvents> {
   }
 
   private follow(): () => void {
-    return followEntries(this.handle.doc, factsRoot, (entries) => this.take(entries))
+    const stops = [this.entries.follow(factsRoot, (entries) => this.take(entries))]
+    for (const map of new Set(this.from.map(({ map }) => map)))
+      stops.push(this.entries.follow(map, (entries) => this.touch(map, entries)))
+    return () => {
+      for (const stop of stops) stop()
+    }
+  }
+
+  private touch(map: string, entries: readonly FactEntry[]): void {
+    const own = this.from.filter((field) => field.map === map)
+    const touched = entries.flatMap(({ key }) => own.flatMap((field) => entityFrom(field, key) ?? []))
+    if (touched.length > 0) this.emit('change', new Set(touched))
   }
 
   private take(entries: readonly FactEntry[]): void {
@@ -267,7 +330,7 @@ export class Domain<Of extends FieldsOfDocument> extends Emitter<DomainEvents> {
   private startAnew(): void {
     this.unfollow()
     this.fold = new DocumentFold(this.definition)
-    this.state = new YjsState(this.handle.doc)
+    this.entries = entriesOf(this.handle)
     this.next = 0
     this.overlays.clear()
     this.waiting.clear()
@@ -275,12 +338,15 @@ export class Domain<Of extends FieldsOfDocument> extends Emitter<DomainEvents> {
   }
 }
 
+const entriesOf = (handle: DomainHandle | EntriesHandle): DocumentEntries =>
+  'entries' in handle ? handle.entries : yjsEntries(handle.doc)
+
 const unknown: Outcome = { status: 'pending', reason: 'unknown' }
 const isPending = ({ isDecision, outcome }: Fact): boolean => !isDecision && outcome.status === 'pending'
 
 /** Throws a `RangeError` for what is no actor. */
 export function openDomain<const Of extends FieldsOfDocument>(
-  handle: DomainHandle,
+  handle: DomainHandle | EntriesHandle,
   definition: Of,
   acting: Acting,
 ): Domain<Of> {

@@ -21,6 +21,7 @@ export {
   type DomainEvents,
   type DomainHandle,
   type Done,
+  type EntriesHandle,
   type FieldHandle,
   type FieldHandles,
   openDomain,

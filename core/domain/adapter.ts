@@ -13,11 +13,11 @@
 import type { State, Value } from '../engine/live-document.ts'
 import { AdapterError } from './adapter-error.ts'
 import { type ParametersOf, parsePattern } from './document-pattern.ts'
-import type { Fact } from './facts/fact.ts'
+import { type Fact, factsRoot } from './facts/fact.ts'
 import { FieldsProjection } from './fields/project-fields.ts'
 import { type ColumnTypes, checkSettles, type Settles, tablesOf } from './fields/tables.ts'
 import type { Fields, FieldsOfDocument } from './fold/fields.ts'
-import type { Claims } from './fold/kind.ts'
+import type { Claims, From } from './fold/kind.ts'
 import type { ColumnValue, Row } from './row.ts'
 import { tablesIn } from './tables-in-sql.ts'
 
@@ -159,6 +159,8 @@ export function defineAdapter<
     for (const own of [fields, ...Object.values(collections ?? {})])
       if (Object.values(own).filter(({ epochOf }) => epochOf !== undefined).length > 1)
         return refuse('an entity has one field at most that says whose it is')
+    checkFrom(fields, true)
+    for (const own of Object.values(collections ?? {})) checkFrom(own, false)
     const all: FieldsOfDocument = {
       fields,
       version: version!,
@@ -218,6 +220,18 @@ export function defineAdapter<
     } catch (error) {
       return refuse((error as Error).message)
     }
+  }
+}
+
+/** Throws an `Error` for what is no place in a document. */
+function checkFrom(fields: Fields, mayHaveKey: boolean): void {
+  for (const [field, { from }] of Object.entries(fields)) {
+    if (from === undefined) continue
+    const { map, key } = from as Partial<From>
+    if (typeof map !== 'string' || map === '' || map === factsRoot)
+      throw new Error(`"${field}" must say which map it is from, and not that of the facts`)
+    if (key !== undefined && !(mayHaveKey && typeof key === 'string'))
+      throw new Error(`"${field}" has a key of its own: only a field of the document itself can`)
   }
 }
 

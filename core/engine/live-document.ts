@@ -33,12 +33,29 @@ export interface MapState {
    * one that `get` gives last. Yjs keeps one.
    */
   conflicts(key: string): Value[]
+  /** As `conflicts`, with who wrote each. */
+  concurrent(key: string): ConcurrentValue[]
+  /**
+   * An update that assigns the value, in the place of all that the key has here, by an author who does nothing else: 32 hexadecimal
+   * digits, drawn for this. An engine that keeps one value of a key has none.
+   */
+  assignment?(key: string, value: Value, author: string): { readonly id: string; readonly update: Uint8Array }
+  /** What such an author assigned, whether it is still there or not; null: nothing. */
+  assignedBy?(key: string, author: string): ConcurrentValue | null
   /** Every key that was ever written, deleted ones too. In no order. */
   written(): Iterable<string>
   /** How many these are; does not read them. */
   writtenCount(): number
   /** Whether the key was written once, and is there: its value is the only one it ever had, for every replica. */
   isIntact(key: string): boolean
+}
+
+export interface ConcurrentValue {
+  /** The same for every replica, and of no other value. */
+  readonly id: string
+  /** As the engine calls whoever wrote it: a replica. */
+  readonly author: string
+  readonly value: Value
 }
 
 /**

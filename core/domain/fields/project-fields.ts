@@ -8,7 +8,7 @@
 import type { MapState, State, Touched, Value } from '../../engine/live-document.ts'
 import { type Fact, factsRoot } from '../facts/fact.ts'
 import { DocumentFold, type FactEntry } from '../fold/document-fold.ts'
-import { type FieldsOfDocument, fieldsOf } from '../fold/fields.ts'
+import { entityFrom, type FieldFrom, type FieldsOfDocument, fieldsFrom, fieldsOf } from '../fold/fields.ts'
 import { type MultiValue, type Side, sinceOf } from '../kinds/multi-value.ts'
 import type { OwnerState } from '../kinds/owner.ts'
 import { fieldOfRoot } from '../kinds/text.ts'
@@ -27,6 +27,7 @@ export class FieldsProjection {
   readonly tables: FieldTables
   private readonly definition: FieldsOfDocument
   private readonly settles: Settles
+  private readonly from: readonly FieldFrom[]
   /** By who projects: each is told all changes. */
   private readonly folds = new WeakMap<State, Map<string, DocumentFold>>()
 
@@ -34,12 +35,13 @@ export class FieldsProjection {
     this.tables = tables
     this.definition = definition
     this.settles = settles
+    this.from = fieldsFrom(definition)
   }
 
   /** All rows of the document, for `reader`, whose fold is kept. */
   whole(state: State, reader: string): FieldRows[] {
     const fold = this.newFold(state, reader)
-    const entities = fold.names()
+    const entities = this.names(fold, state)
     const { collections, facts, conflicts } = this.tables
     return [
       this.documentRow(fold, state),
@@ -61,7 +63,7 @@ export class FieldsProjection {
       {
         table: conflicts,
         entries: null,
-        rows: entities.flatMap((entity) => this.conflictsOf(fold, entity)),
+        rows: entities.flatMap((entity) => this.conflictsOf(fold, state, entity)),
       },
     ]
   }
@@ -78,9 +80,14 @@ export class FieldsProjection {
     if (changes === null) return this.whole(state, reader)
     const { facts } = changes
     const entities = new Set(changes.entities)
-    for (const root of touched.keys()) {
+    for (const [root, { keys }] of touched) {
       const entity = fieldOfRoot(root)?.entity
-      if (entity !== undefined && (entity === '' || known.facts(entity).length > 0)) entities.add(entity)
+      if (entity !== undefined && this.isThere(known, state, entity)) entities.add(entity)
+      for (const field of this.from.filter(({ map }) => map === root))
+        for (const key of keys) {
+          const named = entityFrom(field, key)
+          if (named !== null) entities.add(named)
+        }
     }
     const replaced: FieldRows[] = []
     if (entities.has('')) replaced.push(this.documentRow(known, state))
@@ -90,7 +97,9 @@ export class FieldsProjection {
         replaced.push({
           table,
           entries: own,
-          rows: own.map((entity) => entityRow(known, state, entity, columns)),
+          rows: own
+            .filter((entity) => this.isThere(known, state, entity))
+            .map((entity) => entityRow(known, state, entity, columns)),
         })
     }
     const told = facts.filter(isTold)
@@ -108,7 +117,7 @@ export class FieldsProjection {
       replaced.push({
         table: this.tables.conflicts,
         entries,
-        rows: waiting.flatMap((entity) => this.conflictsOf(known, entity)),
+        rows: waiting.flatMap((entity) => this.conflictsOf(known, state, entity)),
       })
     return replaced
   }
@@ -141,11 +150,29 @@ export class FieldsProjection {
   }
 
   /** Of the entity's fields, those that are in conflict, each with its sides and whose business that is. */
-  conflictsIn(fold: DocumentFold, entity: string): InConflict[] {
+  conflictsIn(fold: DocumentFold, state: State, entity: string): InConflict[] {
     return this.multiValuesOf(entity).flatMap((field) => {
-      const { conflict } = fold.read(entity, field) as MultiValue<Value>
+      const { conflict } = fold.read(entity, field, state) as MultiValue<Value>
       return conflict === null ? [] : [{ entity, field, sides: conflict, roles: this.rolesOf(entity, field) }]
     })
+  }
+
+  /** Those with facts, and those that a map has a key of. Sorted. */
+  private names(fold: DocumentFold, state: State): string[] {
+    const names = new Set(fold.names())
+    for (const field of this.from)
+      for (const key of field.collection === '' ? [field.key] : state.map(field.map).keys())
+        names.add(entityFrom(field, key)!)
+    return [...names].sort()
+  }
+
+  private isThere(fold: DocumentFold, state: State, entity: string): boolean {
+    if (entity === '' || fold.facts(entity).length > 0) return true
+    const slash = entity.indexOf('/')
+    return this.from.some(
+      ({ collection, map }) =>
+        collection === entity.slice(0, slash) && state.map(map).has(entity.slice(slash + 1)),
+    )
   }
 
   /** Who is asked to settle it; empty: anybody. */
@@ -159,8 +186,8 @@ export class FieldsProjection {
     return Object.keys(own).filter((field) => own[field]!.name === 'multiValue')
   }
 
-  private conflictsOf(fold: DocumentFold, entity: string): Row[] {
-    return this.conflictsIn(fold, entity).map(({ field, sides, roles }) => ({
+  private conflictsOf(fold: DocumentFold, state: State, entity: string): Row[] {
+    return this.conflictsIn(fold, state, entity).map(({ field, sides, roles }) => ({
       entry: entryOfConflict(entity, field),
       entity,
       field,

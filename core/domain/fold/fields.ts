@@ -45,6 +45,26 @@ export function fieldsOf({ fields, collections = {} }: FieldsOfDocument, entity:
   return Object.hasOwn(collections, name) ? collections[name]! : noFields
 }
 
+/** A field that is what a root map has, and not made of facts. */
+export interface FieldFrom {
+  readonly map: string
+  /** Of entities of this collection, one for each key; '' of the document itself, with that key. */
+  readonly collection: string
+  readonly key: string
+}
+
+export function fieldsFrom({ fields, collections = {} }: FieldsOfDocument): FieldFrom[] {
+  return Object.entries({ '': fields, ...collections }).flatMap(([collection, own]) =>
+    Object.entries(own).flatMap(([field, { from }]) =>
+      from === undefined ? [] : [{ map: from.map, collection, key: from.key ?? field }],
+    ),
+  )
+}
+
+/** Of which entity a key of the map is a field; null: of none. */
+export const entityFrom = ({ collection, key: own }: FieldFrom, key: string): string | null =>
+  collection === '' ? (key === own ? '' : null) : `${collection}/${key}`
+
 /** Whom a fact is about, for lookups by collection and type: `/note.set`, `lines/note.set`. */
 export const kindOfFact = ({ entity, type }: Pick<Fact, 'entity' | 'type'>): string =>
   `${entity.slice(0, Math.max(0, entity.indexOf('/')))}/${type}`

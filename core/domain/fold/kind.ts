@@ -7,7 +7,7 @@
  * - `operations` says how each is coordinated, and checks its payload: `apply` gets none that was refused.
  */
 import type { State as DocumentState, Value } from '../../engine/live-document.ts'
-import type { Draft } from '../facts/draft.ts'
+import type { Assignment, Draft, Refusal } from '../facts/draft.ts'
 import type { Fact, FactKey } from '../facts/fact.ts'
 import type { Outcome } from '../facts/outcome.ts'
 import type { DocumentFold } from './document-fold.ts'
@@ -104,19 +104,34 @@ export interface At {
   readonly subject?: string
   /** In which roles they would, where that is known. */
   readonly roles?: readonly string[]
+  /** All else that is in the document, for kinds that live outside the facts. */
+  readonly document?: DocumentState
 }
 
 /** '' where nobody is anybody in particular. */
 export const subjectAt = ({ fold, actor, subject = '' }: At): string => fold.subjectOf(actor) ?? subject
 
 export type Mutator = (at: At, ...rest: never[]) => Draft
+export type Assigner = (at: At, ...rest: never[]) => Assignment | Refusal
+
+/** Of a field that no facts make. */
+export interface From {
+  /** A root map. */
+  readonly map: string
+  /** Of a field of the document itself; default: the field's name. For one of an entity it is what is behind the slash. */
+  readonly key?: string
+}
 
 export interface Kind<State = unknown, Seen = unknown> {
   /** `register`, `quantity` … */
   readonly name: string
   readonly operations: Readonly<Record<string, Operation>>
+  /** Where its values are, if no facts make it. */
+  readonly from?: From
   /** What a client may do; see facts/draft.ts. */
   readonly mutators?: Readonly<Record<string, Mutator>>
+  /** The same of a field that no facts make. */
+  readonly assigners?: Readonly<Record<string, Assigner>>
   create(): State
   apply(state: State, operation: string, fact: Fact, context: FoldContext): void
   /** The intent is of this field, and pending. Kinds without decided operations have none. */

@@ -17,10 +17,11 @@
  * the graph at every write would cost what the entity is long.
  */
 import type { Value } from '../../engine/live-document.ts'
-import { type Draft, refusal } from '../facts/draft.ts'
+import { type Assignment, type Draft, refusal } from '../facts/draft.ts'
 import { actorLength, dependenciesMax, type Fact, type FactKey, parseKey } from '../facts/fact.ts'
 import { effective } from '../facts/outcome.ts'
-import { type At, type Kind, operation } from '../fold/kind.ts'
+import { type AnyKind, type At, type From, type Kind, operation } from '../fold/kind.ts'
+import { concurrentValues } from './concurrent-values.ts'
 
 /** Others' values that one settlement can name; of more it settles the first. */
 export const sidesMax = dependenciesMax
@@ -40,12 +41,31 @@ export interface Side<T> {
   readonly at: number | null
 }
 
+export type Settle = (at: At, value: Value) => Draft | Assignment
+
+/** Null: a field of that kind is never in conflict. */
+export function settleOf({ name, mutators, assigners }: AnyKind): Settle | null {
+  return name === 'multiValue' ? ((assigners ?? mutators)?.['settle'] as Settle) : null
+}
+
 export interface MultiValueState {
   /** By actor, in the order of their facts. */
   readonly current: Map<string, { readonly fact: Fact; readonly subject: string }>
 }
 
-export function multiValue<T extends Value = Value>(isValue: (value: Value) => boolean = () => true) {
+/** Values that facts write; each passes `isValue`, or does not count. */
+export function multiValue<T extends Value = Value>(
+  isValue?: (value: Value) => boolean,
+): ReturnType<typeof writtenValues<T>>
+/** Values of a key of a root map: concurrent-values.ts. */
+export function multiValue<T extends Value = Value>(options: {
+  readonly from: From
+}): ReturnType<typeof concurrentValues<T>>
+export function multiValue(options?: ((value: Value) => boolean) | { readonly from: From }): AnyKind {
+  return typeof options === 'object' ? concurrentValues(options.from) : writtenValues(options)
+}
+
+function writtenValues<T extends Value = Value>(isValue: (value: Value) => boolean = () => true) {
   const isWrite = (payload: Value): payload is { readonly [name: string]: Value } =>
     isObject(payload) &&
     Object.hasOwn(payload, 'value') &&

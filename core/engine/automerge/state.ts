@@ -14,8 +14,9 @@ import type {
   TreeNode,
   Value,
 } from '../live-document.ts'
+import { assignedBy, assignmentIn } from './assignment.ts'
 import type { ListKeys } from './list-keys.ts'
-import { allOf, isObject, plainOf, runsOf, type Stored, scalarOf, toValue } from './values.ts'
+import { allOf, concurrentOf, isObject, plainOf, runsOf, type Stored, scalarOf, toValue } from './values.ts'
 import type { Handle } from './wasm.ts'
 import type { WrittenKeys } from './written-keys.ts'
 
@@ -55,6 +56,9 @@ export class AutomergeState implements State {
       get: (key) => this.value(all(key).at(-1)),
       text: (key) => this.textAt(all(key).at(-1)),
       conflicts: (key) => all(key).map((stored) => toValue(handle, stored)),
+      concurrent: (key) => all(key).map((stored) => concurrentOf(handle, stored)),
+      assignment: (key, value, author) => assignmentIn(handle, idOf(), key, value, author),
+      assignedBy: (key, author) => assignedBy(handle, idOf(), key, author),
       written: () => writes().keys(),
       writtenCount: () => writes().size,
       isIntact: (key) => writes().get(key) === 1 && all(key).length === 1,

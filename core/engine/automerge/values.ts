@@ -4,7 +4,7 @@
  * `__proto__` is left out of objects: Automerge sets the object's prototype with it.
  */
 import { toBase64 } from 'lib0/buffer'
-import type { Run, Value } from '../live-document.ts'
+import type { ConcurrentValue, Run, Value } from '../live-document.ts'
 import type { Handle } from './wasm.ts'
 
 /** Type, value or object id, operation id. */
@@ -23,11 +23,16 @@ export function allOf(handle: Handle, object: string, at: string | number, heads
   })
 }
 
-export function toValue(handle: Handle, [type, value]: Stored): Value {
+export function toValue(handle: Handle, [type, value]: Stored, heads?: string[]): Value {
   if (!isObject(type)) return scalarOf(value)
   const object = value as string
-  if (type === 'text') return handle.text(object).toWellFormed()
-  return plainOf(handle.materialize(object))
+  if (type === 'text') return handle.text(object, heads).toWellFormed()
+  return plainOf(handle.materialize(object, heads))
+}
+
+export function concurrentOf(handle: Handle, stored: Stored, heads?: string[]): ConcurrentValue {
+  const [, , id] = stored
+  return { id, author: id.slice(id.indexOf('@') + 1), value: toValue(handle, stored, heads) }
 }
 
 /** Of what `materialize` gives. */

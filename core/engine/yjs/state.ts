@@ -33,6 +33,12 @@ export class YjsState implements State {
         const value = entryOf(root, key)
         return value === absent ? [] : [toValue(value)]
       },
+      concurrent: (key) => {
+        const value = entryOf(root, key)
+        if (value === absent) return []
+        const { client, clock } = root._map.get(key)!.id
+        return [{ id: `${clock}@${client}`, author: String(client), value: toValue(value) }]
+      },
       written: () => root._map.keys(),
       writtenCount: () => root._map.size,
       isIntact: (key) => isIntact(root._map.get(key)),

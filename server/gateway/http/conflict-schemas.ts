@@ -18,7 +18,13 @@ const entity = {
   description: 'Empty: the document itself; `lines/7` an entity in it.',
 } as const
 const field = { type: 'string', minLength: 1, maxLength: entityLengthMax, examples: ['title'] } as const
-const key = { type: 'string', maxLength: 24, description: 'Of a fact.' } as const
+/** An Automerge operation's is as long as its author's name. */
+const keyLengthMax = 600
+const key = {
+  type: 'string',
+  maxLength: keyLengthMax,
+  description: 'Of a fact; of a value that no fact wrote, what its engine calls it.',
+} as const
 const anything = { description: 'Any JSON.' } as const
 const at = { ...time, type: ['string', 'null'], description: 'By the clock of who wrote it.' } as const
 

@@ -1,7 +1,6 @@
 /** An app's view of a document of facts: what it may do, offline too, what it may expect, and what comes of it. */
 import { describe, expect, test } from 'vitest'
-import * as Y from 'yjs'
-import { type DomainHandle, openDomain } from '../../../client/domain/domain.ts'
+import { openDomain } from '../../../client/domain/domain.ts'
 import { decided } from '../../../core/domain/facts/author.ts'
 import { factsRoot } from '../../../core/domain/facts/fact.ts'
 import { DocumentFold } from '../../../core/domain/fold/document-fold.ts'
@@ -10,7 +9,7 @@ import { counter } from '../../../core/domain/kinds/counter.ts'
 import { multiValue } from '../../../core/domain/kinds/multi-value.ts'
 import { text, textRoot } from '../../../core/domain/kinds/text.ts'
 import { workflow } from '../../../core/domain/kinds/workflow.ts'
-import { followEntries, writeEntries } from '../../../core/engine/yjs/written-entries.ts'
+import { type Device, devices } from './devices.ts'
 
 const deals = {
   fields: {
@@ -29,34 +28,14 @@ const deals = {
   collections: { lines: { count: counter() } },
 } satisfies FieldsOfDocument
 
-class Device implements DomainHandle {
-  readonly loaded = true
-  doc = new Y.Doc()
-  private readonly onReset = new Set<() => void>()
-
-  on(_name: 'reset', listener: () => void): () => void {
-    this.onReset.add(listener)
-    return () => this.onReset.delete(listener)
-  }
-
-  reset(): void {
-    this.doc = new Y.Doc()
-    for (const listener of this.onReset) listener()
-  }
-
-  meet(other: { readonly doc: Y.Doc }): void {
-    Y.applyUpdate(this.doc, Y.encodeStateAsUpdate(other.doc))
-    Y.applyUpdate(other.doc, Y.encodeStateAsUpdate(this.doc))
-  }
-}
-
 /** As the arbiter has it. */
 class Server {
-  readonly doc = new Y.Doc()
+  readonly device: Device
   private readonly fold = new DocumentFold(deals)
 
-  constructor() {
-    followEntries(this.doc, factsRoot, (entries) => this.fold.apply(entries))
+  constructor(device: Device) {
+    this.device = device
+    device.entries.follow(factsRoot, (entries) => this.fold.apply(entries))
   }
 
   decideAll(): void {
@@ -67,201 +46,203 @@ class Server {
         subject: this.fold.subjectOf(actor)!,
         roles,
       })
-      writeEntries(this.doc, factsRoot, [decided(this.fold, fact, decision)])
+      this.device.entries.write(factsRoot, [decided(this.fold, fact, decision)])
     }
   }
 }
 
-function scene() {
-  const server = new Server()
-  const [annHandle, benHandle] = [new Device(), new Device()]
-  const ann = openDomain(annHandle, deals, { actor: 'ann000', subject: 'ann', roles: ['seller'] })
-  const ben = openDomain(benHandle, deals, { actor: 'ben000', subject: 'ben', roles: ['buyer'] })
-  const meet = (): void => {
-    for (const device of [annHandle, benHandle, annHandle]) device.meet(server)
+describe.each(Object.entries(devices))('of an %s document:', (_engine, newDevice) => {
+  function scene() {
+    const server = new Server(newDevice())
+    const [annHandle, benHandle] = [newDevice(), newDevice()]
+    const ann = openDomain(annHandle.handle, deals, { actor: 'ann000', subject: 'ann', roles: ['seller'] })
+    const ben = openDomain(benHandle.handle, deals, { actor: 'ben000', subject: 'ben', roles: ['buyer'] })
+    const meet = (): void => {
+      for (const device of [annHandle, benHandle, annHandle]) device.meet(server.device)
+    }
+    return { server, ann, ben, annHandle, benHandle, meet }
   }
-  return { server, ann, ben, annHandle, benHandle, meet }
-}
 
-test('what one does is seen by the other, with what became of it', () => {
-  const { ann, ben, meet } = scene()
-  const { key } = ann.fields.price.do.set(4200)
-  expect(ann.fields.price.value.value).toBe(4200)
-  expect(ann.entity('lines', '7').count.do.add(5).refusal).toBeNull()
-  meet()
-  expect(ben.fields.price.value.value).toBe(4200)
-  expect(ben.ids('lines')).toEqual(['7'])
-  expect(ben.entity('lines', '7').count.value).toBe(5)
-  expect(ben.outcome(key!)).toEqual({ status: 'effective' })
-  expect(ben.subjectOf('ann000')).toBe('ann')
-})
-
-test('a value set on both sides is a conflict on both, until one settles it', () => {
-  const { ann, ben, meet } = scene()
-  ann.fields.price.do.set(1)
-  ben.fields.price.do.set(2)
-  meet()
-  expect(ann.fields.price.value.conflict).toHaveLength(2)
-  expect(ben.fields.price.do.set(3)).toMatchObject({ key: null, refusal: { reason: 'conflict' } })
-  ben.fields.price.do.settle(3)
-  meet()
-  for (const one of [ann, ben]) expect(one.fields.price.value).toEqual({ value: 3, conflict: null })
-})
-
-test('ship and cancel from one version: each expects its own, one holds, the other learns why and what is possible', async () => {
-  const { server, ann, ben, meet } = scene()
-  ann.fields.state.do.move('sell')
-  meet()
-  const told: unknown[] = []
-  ben.on('outcome', ({ outcome }) => told.push(outcome.status))
-  const ship = ann.fields.state.do.move('ship')
-  const cancel = ben.fields.state.do.move('cancel')
-  expect(ann.fields.state.value.state).toBe('sold')
-  expect(ann.fields.state.expected.state).toBe('shipped')
-  expect(ben.fields.state.expected.state).toBe('cancelled')
-  const settled = ben.settled(cancel.key!)
-
-  for (const handle of [ann, ben]) expect(handle.intents()).toHaveLength(1)
-  meet()
-  server.decideAll()
-  meet()
-  for (const one of [ann, ben]) {
-    const statuses = [ship, cancel].map(({ key }) => one.outcome(key!)!.status)
-    expect([...statuses].sort()).toEqual(['effective', 'rejected'])
-    expect(one.fields.state.expected.state).toBe(one.fields.state.value.state)
-    expect(one.intents()).toEqual([])
-  }
-  expect(ann.fields.state.value.state).toBe(ben.fields.state.value.state)
-  const outcome = await settled
-  if (outcome.status === 'rejected') expect(outcome.detail).toMatchObject({ state: 'shipped', next: [] })
-  expect(told).toEqual(['pending', outcome.status])
-})
-
-test('an intent says in which roles, anything else does not', () => {
-  const { ann } = scene()
-  ann.fields.state.do.move('sell')
-  ann.fields.state.do.move('ship')
-  expect(ann.facts().map(({ type, roles }) => [type, roles])).toEqual([
-    ['state.sell', []],
-    ['state.ship', ['seller']],
-  ])
-})
-
-test('after a reload it goes on counting where it was', () => {
-  const { ann, annHandle } = scene()
-  ann.fields.price.do.set(1)
-  const again = new Device()
-  again.meet(annHandle)
-  const same = openDomain(again, deals, { actor: 'ann000', subject: 'ann' })
-  expect(same.fields.price.do.set(2).key).toBe('ann000:2')
-  expect(same.fields.price.value.value).toBe(2)
-})
-
-test('a document that begins anew has none of the old facts', () => {
-  const { ann, annHandle } = scene()
-  ann.fields.price.do.set(1)
-  annHandle.reset()
-  expect(ann.fields.price.value.value).toBeNull()
-  expect(ann.fields.price.do.set(2).key).toBe('ann000:1')
-})
-
-test('nothing is written before the document is loaded', () => {
-  const handle = Object.assign(new Device(), { loaded: false })
-  const early = openDomain(handle, deals, { actor: 'ann000', subject: 'ann' })
-  expect(early.fields.price.do.set(1)).toEqual({ key: null, refusal: { reason: 'not_loaded', detail: {} } })
-  expect(handle.doc.store.clients.size).toBe(0)
-})
-
-test('a text beside the facts is read as any field', () => {
-  const { ann, annHandle } = scene()
-  annHandle.doc.getText(textRoot('', 'notes')).insert(0, 'hello')
-  expect(ann.fields.notes.value).toBe('hello')
-})
-
-describe('what is expected', () => {
-  test('leaves what holds alone', () => {
-    const { ann, meet, ben } = scene()
-    ann.fields.state.do.move('sell')
-    ann.fields.state.do.move('ship')
-    expect(ann.fields.state.expected.state).toBe('shipped')
-    expect(ann.fields.state.value.state).toBe('sold')
-    expect(ann.fields.state.value.pending).toHaveLength(1)
-    meet()
-    expect(ben.fields.state.expected.state).toBe('sold')
-  })
-
-  test('is not what the rules would refuse', () => {
-    const { ben, ann, meet } = scene()
-    ann.fields.state.do.move('sell')
-    meet()
-    ben.fields.state.do.move('ship')
-    expect(ben.fields.state.expected.state).toBe('sold')
-  })
-})
-
-describe('a conflict', () => {
-  test('is listed with both sides, who and when, and settled with one of them', () => {
+  test('what one does is seen by the other, with what became of it', () => {
     const { ann, ben, meet } = scene()
-    const beforeMs = Date.now()
+    const { key } = ann.fields.price.do.set(4200)
+    expect(ann.fields.price.value.value).toBe(4200)
+    expect(ann.entity('lines', '7').count.do.add(5).refusal).toBeNull()
+    meet()
+    expect(ben.fields.price.value.value).toBe(4200)
+    expect(ben.ids('lines')).toEqual(['7'])
+    expect(ben.entity('lines', '7').count.value).toBe(5)
+    expect(ben.outcome(key!)).toEqual({ status: 'effective' })
+    expect(ben.subjectOf('ann000')).toBe('ann')
+  })
+
+  test('a value set on both sides is a conflict on both, until one settles it', () => {
+    const { ann, ben, meet } = scene()
     ann.fields.price.do.set(1)
     ben.fields.price.do.set(2)
-    expect(ann.conflicts()).toEqual([])
     meet()
-    const [conflict, ...others] = ann.conflicts()
-    expect(others).toEqual([])
-    expect(conflict).toMatchObject({
-      entity: '',
-      field: 'price',
-      sides: [
-        { value: 1, subject: 'ann', actor: 'ann000' },
-        { value: 2, subject: 'ben', actor: 'ben000' },
-      ],
-    })
-    for (const { at } of conflict!.sides) expect(at).toBeGreaterThanOrEqual(beforeMs)
-    expect(conflict!.since).toBe(Math.max(...conflict!.sides.map(({ at }) => at!)))
-    expect(conflict!.settle({ side: 'nobody:1' })).toMatchObject({ refusal: { reason: 'no_side' } })
-    const { key } = conflict!.settle({ side: conflict!.sides[1]!.key })
-    expect(ann.conflicts()).toEqual([])
+    expect(ann.fields.price.value.conflict).toHaveLength(2)
+    expect(ben.fields.price.do.set(3)).toMatchObject({ key: null, refusal: { reason: 'conflict' } })
+    ben.fields.price.do.settle(3)
     meet()
-    expect(ben.conflicts()).toEqual([])
-    expect(ben.fields.price.value).toEqual({ value: 2, conflict: null })
-    // What was replaced stays, with what replaced it.
-    expect(ben.facts().map(({ key, payload, outcome }) => [key, payload, outcome])).toEqual([
-      ['ann000:1', { value: 1, time: expect.any(Number) }, { status: 'superseded', by: key }],
-      ['ben000:1', { value: 2, time: expect.any(Number) }, { status: 'superseded', by: key }],
-      [key, expect.objectContaining({ value: 2, replaces: ['ben000:1'] }), { status: 'effective' }],
+    for (const one of [ann, ben]) expect(one.fields.price.value).toEqual({ value: 3, conflict: null })
+  })
+
+  test('ship and cancel from one version: each expects its own, one holds, the other learns why and what is possible', async () => {
+    const { server, ann, ben, meet } = scene()
+    ann.fields.state.do.move('sell')
+    meet()
+    const told: unknown[] = []
+    ben.on('outcome', ({ outcome }) => told.push(outcome.status))
+    const ship = ann.fields.state.do.move('ship')
+    const cancel = ben.fields.state.do.move('cancel')
+    expect(ann.fields.state.value.state).toBe('sold')
+    expect(ann.fields.state.expected.state).toBe('shipped')
+    expect(ben.fields.state.expected.state).toBe('cancelled')
+    const settled = ben.settled(cancel.key!)
+
+    for (const handle of [ann, ben]) expect(handle.intents()).toHaveLength(1)
+    meet()
+    server.decideAll()
+    meet()
+    for (const one of [ann, ben]) {
+      const statuses = [ship, cancel].map(({ key }) => one.outcome(key!)!.status)
+      expect([...statuses].sort()).toEqual(['effective', 'rejected'])
+      expect(one.fields.state.expected.state).toBe(one.fields.state.value.state)
+      expect(one.intents()).toEqual([])
+    }
+    expect(ann.fields.state.value.state).toBe(ben.fields.state.value.state)
+    const outcome = await settled
+    if (outcome.status === 'rejected') expect(outcome.detail).toMatchObject({ state: 'shipped', next: [] })
+    expect(told).toEqual(['pending', outcome.status])
+  })
+
+  test('an intent says in which roles, anything else does not', () => {
+    const { ann } = scene()
+    ann.fields.state.do.move('sell')
+    ann.fields.state.do.move('ship')
+    expect(ann.facts().map(({ type, roles }) => [type, roles])).toEqual([
+      ['state.sell', []],
+      ['state.ship', ['seller']],
     ])
   })
 
-  test('is settled by two who do not know of each other: it is one anew', () => {
-    const { ann, ben, meet } = scene()
+  test('after a reload it goes on counting where it was', () => {
+    const { ann, annHandle } = scene()
     ann.fields.price.do.set(1)
-    ben.fields.price.do.set(2)
-    meet()
-    ann.conflicts()[0]!.settle({ value: 3 })
-    ben.conflicts()[0]!.settle({ value: 4 })
-    meet()
-    expect(
-      ann
-        .conflicts()[0]!
-        .sides.map(({ value }) => value)
-        .sort(),
-    ).toEqual([3, 4])
-    expect(ben.conflicts()).toMatchObject([{ sides: ann.conflicts()[0]!.sides }])
+    const again = newDevice()
+    again.meet(annHandle)
+    const same = openDomain(again.handle, deals, { actor: 'ann000', subject: 'ann' })
+    expect(same.fields.price.do.set(2).key).toBe('ann000:2')
+    expect(same.fields.price.value.value).toBe(2)
   })
 
-  test('that has another side by now is not settled unseen', () => {
-    const { ann, ben, meet } = scene()
+  test('a document that begins anew has none of the old facts', () => {
+    const { ann, annHandle } = scene()
     ann.fields.price.do.set(1)
-    ben.fields.price.do.set(2)
-    meet()
-    const [seen] = ann.conflicts()
-    ben.conflicts()[0]!.settle({ value: 4 })
-    meet()
-    expect(seen!.settle({ value: 5 })).toEqual({
-      key: null,
-      refusal: { reason: 'conflict_changed', detail: { value: 4, sides: [] } },
+    annHandle.reset()
+    expect(ann.fields.price.value.value).toBeNull()
+    expect(ann.fields.price.do.set(2).key).toBe('ann000:1')
+  })
+
+  test('nothing is written before the document is loaded', () => {
+    const handle = newDevice(false)
+    const early = openDomain(handle.handle, deals, { actor: 'ann000', subject: 'ann' })
+    expect(early.fields.price.do.set(1)).toEqual({ key: null, refusal: { reason: 'not_loaded', detail: {} } })
+    expect(handle.isEmpty).toBe(true)
+  })
+
+  test('a text beside the facts is read as any field', () => {
+    const { ann, annHandle } = scene()
+    annHandle.type(textRoot('', 'notes'), 'hello')
+    expect(ann.fields.notes.value).toBe('hello')
+  })
+
+  describe('what is expected', () => {
+    test('leaves what holds alone', () => {
+      const { ann, meet, ben } = scene()
+      ann.fields.state.do.move('sell')
+      ann.fields.state.do.move('ship')
+      expect(ann.fields.state.expected.state).toBe('shipped')
+      expect(ann.fields.state.value.state).toBe('sold')
+      expect(ann.fields.state.value.pending).toHaveLength(1)
+      meet()
+      expect(ben.fields.state.expected.state).toBe('sold')
     })
-    expect(ann.fields.price.value.value).toBe(4)
+
+    test('is not what the rules would refuse', () => {
+      const { ben, ann, meet } = scene()
+      ann.fields.state.do.move('sell')
+      meet()
+      ben.fields.state.do.move('ship')
+      expect(ben.fields.state.expected.state).toBe('sold')
+    })
+  })
+
+  describe('a conflict', () => {
+    test('is listed with both sides, who and when, and settled with one of them', () => {
+      const { ann, ben, meet } = scene()
+      const beforeMs = Date.now()
+      ann.fields.price.do.set(1)
+      ben.fields.price.do.set(2)
+      expect(ann.conflicts()).toEqual([])
+      meet()
+      const [conflict, ...others] = ann.conflicts()
+      expect(others).toEqual([])
+      expect(conflict).toMatchObject({
+        entity: '',
+        field: 'price',
+        sides: [
+          { value: 1, subject: 'ann', actor: 'ann000' },
+          { value: 2, subject: 'ben', actor: 'ben000' },
+        ],
+      })
+      for (const { at } of conflict!.sides) expect(at).toBeGreaterThanOrEqual(beforeMs)
+      expect(conflict!.since).toBe(Math.max(...conflict!.sides.map(({ at }) => at!)))
+      expect(conflict!.settle({ side: 'nobody:1' })).toMatchObject({ refusal: { reason: 'no_side' } })
+      const { key } = conflict!.settle({ side: conflict!.sides[1]!.key })
+      expect(ann.conflicts()).toEqual([])
+      meet()
+      expect(ben.conflicts()).toEqual([])
+      expect(ben.fields.price.value).toEqual({ value: 2, conflict: null })
+      // What was replaced stays, with what replaced it.
+      expect(ben.facts().map(({ key, payload, outcome }) => [key, payload, outcome])).toEqual([
+        ['ann000:1', { value: 1, time: expect.any(Number) }, { status: 'superseded', by: key }],
+        ['ben000:1', { value: 2, time: expect.any(Number) }, { status: 'superseded', by: key }],
+        [key, expect.objectContaining({ value: 2, replaces: ['ben000:1'] }), { status: 'effective' }],
+      ])
+    })
+
+    test('is settled by two who do not know of each other: it is one anew', () => {
+      const { ann, ben, meet } = scene()
+      ann.fields.price.do.set(1)
+      ben.fields.price.do.set(2)
+      meet()
+      ann.conflicts()[0]!.settle({ value: 3 })
+      ben.conflicts()[0]!.settle({ value: 4 })
+      meet()
+      expect(
+        ann
+          .conflicts()[0]!
+          .sides.map(({ value }) => value)
+          .sort(),
+      ).toEqual([3, 4])
+      expect(ben.conflicts()).toMatchObject([{ sides: ann.conflicts()[0]!.sides }])
+    })
+
+    test('that has another side by now is not settled unseen', () => {
+      const { ann, ben, meet } = scene()
+      ann.fields.price.do.set(1)
+      ben.fields.price.do.set(2)
+      meet()
+      const [seen] = ann.conflicts()
+      ben.conflicts()[0]!.settle({ value: 4 })
+      meet()
+      expect(seen!.settle({ value: 5 })).toEqual({
+        key: null,
+        refusal: { reason: 'conflict_changed', detail: { value: 4, sides: [] } },
+      })
+      expect(ann.fields.price.value.value).toBe(4)
+    })
   })
 })
