@@ -4,6 +4,7 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/support/global-setup.ts'],
+    setupFiles: ['test/support/seed-properties.ts'],
     // Processes, not threads: tests start servers, native modules and signal handlers of their own.
     pool: 'forks',
     // Each file may start a redis-server, a relay and load beside itself; two files fill two cores.

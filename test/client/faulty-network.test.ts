@@ -18,11 +18,12 @@ import { createMemoryStorage } from '../../client/storage/memory.ts'
 import type { Storage } from '../../client/storage/storage.ts'
 import type { Client } from '../../client/types.ts'
 import { parseDocumentId } from '../../core/document-id.ts'
+import { randomOf } from '../support/seed.ts'
 import { Browser } from './browser.ts'
 import { type Door, openDoor } from './door.ts'
 import { type Faults, FaultySocket } from './faulty-socket.ts'
 import { type AnyHandle, automergeDocuments, type StoryDocuments, yjsDocuments } from './story-documents.ts'
-import { randomOf, VirtualTime } from './virtual-time.ts'
+import { VirtualTime } from './virtual-time.ts'
 
 const variants = [
   { name: 'each on a device of its own', browsers: 5, seedsCount: 30, kind: yjsDocuments },

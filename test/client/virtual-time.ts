@@ -1,4 +1,4 @@
-/** A clock that moves when it is told to, from one slot with something to do to the next; and seeded randomness. */
+/** A clock that moves when it is told to, from one slot with something to do to the next. */
 const slotMs = 10
 
 export class VirtualTime {
@@ -27,16 +27,5 @@ export class VirtualTime {
     }
     this.slots.delete(at)
     return true
-  }
-}
-
-/** At least 0, below 1; the same for the same seed. */
-export function randomOf(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
   }
 }

@@ -12,7 +12,6 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { DocumentId } from '../../core/document-id.ts'
 import { pointerOf } from '../../server/log/cold/pointer.ts'
 import { createRedisLog } from '../../server/log/redis/redis-log.ts'
-import { freePort } from '../support/free-port.ts'
 import { startRedisServer } from '../support/redis-server.ts'
 import { type RelayProcess, startRelay } from '../support/relay-process.ts'
 import { silentLogger } from '../support/silent-logger.ts'
@@ -28,14 +27,12 @@ const busyCompaction = {
 }
 
 let folder: string
-let port: string
 let relay: RelayProcess
 const start = async (environment: Record<string, string> = {}): Promise<void> => {
-  relay = await startRelay({ DATA_DIR: folder, PORT: port, ...environment })
+  relay = await startRelay({ DATA_DIR: folder, ...environment })
 }
-beforeEach(async () => {
+beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'tidemark-automerge-'))
-  port = String(await freePort())
 })
 afterEach(async () => {
   await relay.stop()

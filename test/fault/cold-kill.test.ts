@@ -19,12 +19,12 @@ import { s3Credentials, startS3Server } from '../server/log/cold/s3-server.ts'
 import { RawClient } from '../support/raw-client.ts'
 import { type RedisServer, startRedisServer } from '../support/redis-server.ts'
 import { type RelayProcess, startRelay } from '../support/relay-process.ts'
+import { seed } from '../support/seed.ts'
 import { silentLogger } from '../support/silent-logger.ts'
 import { until } from '../support/wait.ts'
 
 const documents = Array.from({ length: 20 }, (_, i) => `cold/${i}` as DocumentId)
 const trials = 4
-const seed = Number(process.env['SEED'] ?? Date.now() % 1_000_000)
 
 let redis: RedisServer
 let folder: string

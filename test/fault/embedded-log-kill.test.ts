@@ -14,6 +14,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { createEmbeddedLog } from '../../server/log/lmdb/embedded-log.ts'
 import { changesFrom, contentsOf, documentOf } from '../contract/log-model.ts'
 import { logSteps } from '../support/busy-log.ts'
+import { randomOf, seed } from '../support/seed.ts'
 import { silentLogger } from '../support/silent-logger.ts'
 
 const writer = fileURLToPath(new URL('./embedded-log-writer.mjs', import.meta.url))
@@ -130,8 +131,9 @@ describe('the embedded log loses nothing that was acked or told when its process
 
   it('at random moments, again and again on one directory', async () => {
     let entries = 0
+    const random = randomOf(seed)
     for (let trial = 0; trial < 25; trial++) {
-      const killAfterLines = 1 + Math.floor(Math.random() * 400)
+      const killAfterLines = 1 + Math.floor(random() * 400)
       const signal = await runWriter({ appends: 400, killAfterLines })
       expect(signal, `killed after ${killAfterLines} lines`).toBe('SIGKILL')
       const found = await verify()

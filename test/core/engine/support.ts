@@ -4,10 +4,10 @@ import { ByteWriter } from '../../../core/bytes.ts'
 import { addRange } from '../../../core/engine/yjs/coverage.ts'
 import { yjsEngine } from '../../../core/engine/yjs/yjs-engine.ts'
 
-/** A failing run prints its seed and path; `FC_SEED` and `FC_RUNS` repeat it or run longer. */
+/** A failing run prints its seed and path; `TIDEMARK_TEST_SEED` repeats it, `FC_RUNS` runs longer. */
 export function runs<T>(numRuns: number): Parameters<T> {
-  const { FC_SEED, FC_RUNS } = process.env
-  return { numRuns: FC_RUNS ? Number(FC_RUNS) : numRuns, ...(FC_SEED ? { seed: Number(FC_SEED) } : {}) }
+  const { FC_RUNS } = process.env
+  return { numRuns: FC_RUNS ? Number(FC_RUNS) : numRuns }
 }
 
 export function concat(chunks: readonly Uint8Array[]): Uint8Array {

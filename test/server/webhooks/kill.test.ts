@@ -11,6 +11,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { createEmbeddedLog } from '../../../server/log/lmdb/embedded-log.ts'
 import { dieTogether } from '../../support/die-together.ts'
+import { randomOf, seed } from '../../support/seed.ts'
 import { silentLogger } from '../../support/silent-logger.ts'
 import { until } from '../../support/wait.ts'
 import { ReceiverUnderTest, secretText } from './receiver-under-test.ts'
@@ -91,7 +92,8 @@ const allIsHeard = () =>
     for (const [document, offset] of heads) await receiver.hasHeard(document, offset)
   })
 
-const failNowAndThen = (): number => (Math.random() < 0.3 ? 500 : 204)
+const random = randomOf(seed)
+const failNowAndThen = (): number => (random() < 0.3 ? 500 : 204)
 
 for (const step of ['append', 'appended', 'compacted'])
   it(`nothing is lost when the process is killed at the step ${step} of storing its position`, async () => {
@@ -106,7 +108,7 @@ it('nothing is lost when the process is killed at random moments, again and agai
   await firstStart()
   receiver.answer = failNowAndThen
   for (let trial = 0; trial < 3; trial++) {
-    const killAfterLines = 1 + Math.floor(Math.random() * 200)
+    const killAfterLines = 1 + Math.floor(random() * 200)
     expect(await run({ killAfterLines })).toBe('SIGKILL')
   }
   await allIsHeard()

@@ -12,6 +12,7 @@ import {
   freshDocument,
 } from '../../../contract/log-model.ts'
 import { type RedisServer, startRedisServer } from '../../../support/redis-server.ts'
+import { randomOf, seed } from '../../../support/seed.ts'
 import { nodesOn, until } from './nodes.ts'
 
 const listMax = 1_000
@@ -55,11 +56,12 @@ it('lists and tells every acked entry through kills of Redis under load', async 
   const acked = new Map<DocumentId, number>()
   const seen = new Map<DocumentId, number>()
   let [stopped, after] = [false, 0]
+  const random = randomOf(seed)
   const write = async (mine: DocumentId[]) => {
     while (!stopped) {
       // A new document now and then, among those that go on.
-      if (mine.length < 3 || Math.random() < 0.2) mine.push(freshDocument())
-      const document = mine[Math.floor(Math.random() * mine.length)]!
+      if (mine.length < 3 || random() < 0.2) mine.push(freshDocument())
+      const document = mine[Math.floor(random() * mine.length)]!
       documents.push(document)
       const appended = await log.append(document, entriesOf('x', 2)).catch(() => null)
       if (appended === null) await new Promise((resolve) => setTimeout(resolve, 5))

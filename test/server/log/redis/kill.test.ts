@@ -10,6 +10,7 @@ import { noOffset } from '../../../../core/offset.ts'
 import type { Log } from '../../../../server/log/log.ts'
 import { contentsOf, entryOf, freshDocument, RecordingFollower, textOf } from '../../../contract/log-model.ts'
 import { type RedisServer, startRedisServer } from '../../../support/redis-server.ts'
+import { randomOf, seed } from '../../../support/seed.ts'
 import { nodesOn, until } from './nodes.ts'
 
 const trials = 4
@@ -89,6 +90,7 @@ it.each(['always', 'everysec'] as const)(
     )
     for (const { reader } of readers) await reader.start()
     const acked = new Map<string, number>()
+    const random = randomOf(seed)
     const killedAt: number[] = []
     let stopped = false
     const writers = documents.flatMap((document) =>
@@ -99,7 +101,7 @@ it.each(['always', 'everysec'] as const)(
     for (let trial = 0; trial < trials; trial++) {
       const before = acked.size
       await until(() => expect(acked.size).toBeGreaterThan(before + 200))
-      await new Promise((resolve) => setTimeout(resolve, Math.random() * 50))
+      await new Promise((resolve) => setTimeout(resolve, random() * 50))
       await redis.kill9()
       killedAt.push(performance.now())
       await redis.restart()
