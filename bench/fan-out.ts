@@ -14,22 +14,25 @@ import {
   rowsOf,
   type Settings,
 } from './harness/question.ts'
-import { logNames } from './harness/servers.ts'
+import { logNames, type RunningServer } from './harness/servers.ts'
 
 const p99MsMax = 20
 
-export const fanOut: Question = async (settings) => [
-  await fanOutTo('fan-out', settings, false),
-  await fanOutTo('fan-out-app-readers', settings, true),
-]
+export const fanOut: Question = async (settings) => {
+  const windows = settings.quick ? [32, 256, 1024, 4096] : [32, 128, 512, 1024, 2048, 4096]
+  return [
+    await fanOutTo('fan-out', settings, false, () => windows),
+    await fanOutTo('fan-out-app-readers', settings, true, () => [8, 32, 128, 512]),
+  ]
+}
 
 /** `appReaders`: see above. */
-export async function fanOutTo(question: string, settings: Settings, appReaders: boolean): Promise<Answer> {
-  const windows = appReaders
-    ? [8, 32, 128, 512]
-    : settings.quick
-      ? [32, 256, 1024, 4096]
-      : [32, 128, 512, 1024, 2048, 4096]
+export async function fanOutTo(
+  question: string,
+  settings: Settings,
+  appReaders: boolean,
+  windowsOf: (server: RunningServer) => readonly number[],
+): Promise<Answer> {
   const samples = await interleave(
     ['raw-joined', 'raw-each', ...settings.contestants],
     settings,
@@ -38,7 +41,7 @@ export async function fanOutTo(question: string, settings: Settings, appReaders:
       kind: 'fan-out',
       readers: 100,
       appReaders,
-      windows,
+      windows: windowsOf(server),
       warmUpMs: settings.quick ? 400 : 600,
       measureMs: settings.quick ? 1000 : 2000,
     }),

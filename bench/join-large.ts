@@ -10,10 +10,13 @@ import {
   prepare,
   type Question,
   rowsOf,
+  type Sample,
+  type Settings,
   type Target,
 } from './harness/question.ts'
-import { logNames, type ServerName } from './harness/servers.ts'
-import { writeLargeDocument } from './load/large-document.ts'
+import { automergeServers, logNames, type ServerName } from './harness/servers.ts'
+import { largeRowCount, writeLargeDocument } from './load/large-document.ts'
+import { writeLargeRepoDocument } from './load/repo/large-document.ts'
 import type { JoinStep, WriteStep } from './load/spec.ts'
 
 const document = 'bench-large'
@@ -50,10 +53,20 @@ const targets: readonly Target[] = [
   },
 ]
 
-export const joinLarge: Question = async (settings) => {
+export const joinLarge: Question = (settings) => askJoins(settings, largeRowCount, true)
+
+/** Beside peers: a smaller document, since some take a minute for the crowd, and newcomers only. */
+export const joinLargeBesidePeers: Question = (settings) =>
+  askJoins(settings, Math.round(largeRowCount / (settings.quick ? 8 : 2)), false)
+
+async function askJoins(settings: Settings, rowCount: number, asksReturning: boolean) {
   const updateFile = join(settings.temporaryDir, 'large')
   const pendingFile = join(settings.temporaryDir, 'large-pending')
-  const large = writeLargeDocument(updateFile, pendingFile)
+  const large = writeLargeDocument(updateFile, pendingFile, rowCount)
+  const repo = settings.contestants.some((name) => automergeServers.includes(name))
+    ? writeLargeRepoDocument(join(settings.temporaryDir, 'large-repo'), rowCount)
+    : null
+  const ofRepo = (name: ServerName) => (repo !== null && automergeServers.includes(name) ? { repo } : {})
   const step = (name: string, joiners: number, times: number, version: string): JoinStep => ({
     kind: 'join',
     name,
@@ -64,24 +77,32 @@ export const joinLarge: Question = async (settings) => {
   })
   const write: WriteStep = { kind: 'write', updatesFile: pendingFile, version: large.version }
   const times = settings.quick ? 5 : 10
+  const ifReturning = (returns: JoinStep): JoinStep[] => (asksReturning ? [returns] : [])
   const steps = [
     step(cold, 1, 1, emptyVersion),
     step(fresh, 1, times, emptyVersion),
     step(freshCrowd, crowd, 1, emptyVersion),
-    step(returning, 1, times * 4, large.lacking),
+    ...ifReturning(step(returning, 1, times * 4, large.lacking)),
     write,
     step(freshPending, 1, times, emptyVersion),
     step(freshCrowdPending, crowd, 1, emptyVersion),
-    step(returningPending, 1, times * 4, large.pendingLacking),
+    ...ifReturning(step(returningPending, 1, times * 4, large.pendingLacking)),
   ]
   const prepared = new Map<ServerName, Prepared>()
+  const failed: Sample[] = []
+  const prepareOne = (name: ServerName) =>
+    prepare(name, {}, (server) => ({ ...server, ...ofRepo(name), kind: 'store', document, updateFile })).then(
+      (done) => prepared.set(name, done),
+      (error: unknown) =>
+        failed.push({ run: 0, server: name, name: '', figures: {}, errors: [String(error)] }),
+    )
   try {
-    for (const name of settings.contestants)
-      prepared.set(
-        name,
-        await prepare(name, {}, (server) => ({ ...server, kind: 'store', document, updateFile })),
-      )
-    const servers: readonly ServerName[] = ['raw-bytes', ...settings.contestants]
+    // Nothing is measured yet, and most of it is waiting.
+    await Promise.all(settings.contestants.map(prepareOne))
+    const servers: readonly ServerName[] = [
+      'raw-bytes',
+      ...settings.contestants.filter((name) => prepared.has(name)),
+    ]
     const start = (name: ServerName) => {
       const copyOf = prepared.get(name)?.dir
       return copyOf === undefined ? {} : { copyOf }
@@ -90,15 +111,26 @@ export const joinLarge: Question = async (settings) => {
       interleave(
         servers,
         settings,
-        (server) => ({ ...server, kind: 'join', document, steps: asked, expectedVersion }),
+        (server) => ({
+          ...server,
+          ...(server.automergePath === undefined || repo === null ? {} : { repo }),
+          kind: 'join',
+          document,
+          steps: asked,
+          expectedVersion,
+        }),
         start,
       )
     const samples = [
       ...(await ask(steps, large.pendingVersion)),
-      ...(await ask([step(returningCold, 1, 1, large.lacking)], large.version)),
+      ...(asksReturning
+        ? await ask(ifReturning(step(returningCold, 1, 1, large.lacking)), large.version)
+        : []),
+      ...failed,
     ]
     const notes = [
-      `The document has ${large.bytes} bytes as Yjs encodes it: 71,000 rows of 10 cells by 20 authors.`,
+      `The document has ${large.bytes} bytes as Yjs encodes it: ${rowCount} rows of 10 cells by 20 authors.`,
+      ...(repo === null ? [] : [`The same as Automerge saves it: ${repo.bytes} bytes.`]),
     ]
     const verdicts = judge(
       samples,

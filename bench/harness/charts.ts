@@ -1,9 +1,13 @@
-/** Bars, as SVG files that documents show, drawn by ECharts without a browser. */
+/**
+ * Bars, as SVG files that documents show, drawn by ECharts without a browser. A chart has a ground of its own, light or dark as its reader
+ * prefers: ECharts writes colours as attributes, which a style sheet in the file outranks.
+ */
 import { init } from 'echarts'
 
 export interface Series {
   readonly name: string
-  readonly values: readonly number[]
+  /** Null: nothing was measured. */
+  readonly values: readonly (number | null)[]
 }
 
 export interface Chart {
@@ -14,39 +18,71 @@ export interface Chart {
   readonly series: readonly Series[]
   /** For values of very different sizes. */
   readonly isLogarithmic?: boolean
+  /** With one series: whose bar each group is, for its colour. */
+  readonly marks?: readonly ('limit' | 'ours' | 'theirs')[]
 }
 
-const width = 720
-const headHeight = 92
-const labelWidth = 190
-const barHeight = 18
-const groupGap = 14
+const width = 760
+const headHeight = 84
+const labelWidth = 230
+const barHeight = 20
+const groupGap = 12
+/** What a bar of 100 % is wider than the longest one, so that its value has room. */
+const valueWidth = 78
 
-export function chartOf({ title, unit, groups, series, isLogarithmic = false }: Chart): string {
-  const height = headHeight + groups.length * (series.length * barHeight + groupGap)
+const light = { ground: '#fefefe', text: '#1f2328', faint: '#59636e', line: '#dfe4ea' }
+const dark: typeof light = { ground: '#0d1117', text: '#e6edf3', faint: '#9aa4af', line: '#30363d' }
+/** Told apart on both grounds, and by those who see red and green alike. */
+const colors = ['#2f7fd0', '#d9822b', '#5a9a5a', '#8e6bb0', '#7a7f87']
+const markColors = { limit: '#8c959f', ours: '#2f7fd0', theirs: '#d9822b' }
+
+export function chartOf({ title, unit, groups, series, isLogarithmic = false, marks }: Chart): string {
+  const height = headHeight + groups.length * (series.length * barHeight + groupGap) + 8
   const chart = init(null, null, { renderer: 'svg', ssr: true, width, height })
-  const font = { fontFamily: 'system-ui, sans-serif' }
+  const font = { fontFamily: 'system-ui, -apple-system, Segoe UI, sans-serif', color: light.text }
+  const values = series.flatMap((each) => each.values).filter((value) => value !== null && value > 0)
   chart.setOption({
     animation: false,
-    // Readers may have a dark page: the chart brings its own.
-    backgroundColor: '#ffffff',
-    color: ['#2f6fab', '#d9822b', '#5a9a5a', '#8e6bb0', '#7a7f87'],
+    backgroundColor: light.ground,
+    color: colors,
     textStyle: font,
-    title: { text: title, subtext: unit, left: 12, top: 8, textStyle: { ...font, fontSize: 15 } },
-    legend: { show: series.length > 1, right: 12, top: 10, textStyle: font },
-    grid: { left: labelWidth, right: 80, top: headHeight - 24, bottom: 8 },
+    title: {
+      text: title,
+      subtext: unit,
+      left: 12,
+      top: 8,
+      itemGap: 6,
+      textStyle: { ...font, fontSize: 15 },
+      subtextStyle: { ...font, color: light.faint, fontSize: 12 },
+    },
+    legend: { show: series.length > 1, right: 12, top: 32, textStyle: font, icon: 'rect', itemWidth: 12 },
+    grid: { left: labelWidth, right: valueWidth, top: headHeight - 16, bottom: 12 },
     xAxis: {
       type: isLogarithmic ? 'log' : 'value',
+      ...(isLogarithmic ? startOf(values.flatMap((value) => value ?? [])) : {}),
       // Each bar says its value.
       axisLabel: { show: false },
-      splitLine: { lineStyle: { color: '#eceef1' } },
+      splitLine: { lineStyle: { color: light.line } },
     },
-    yAxis: { type: 'category', data: [...groups], inverse: true, axisTick: { show: false }, axisLabel: font },
+    yAxis: {
+      type: 'category',
+      data: [...groups],
+      inverse: true,
+      axisTick: { show: false },
+      axisLine: { lineStyle: { color: light.line } },
+      axisLabel: { ...font, fontSize: 12, width: labelWidth - 16, overflow: 'truncate' },
+    },
     series: series.map(({ name, values }) => ({
       type: 'bar',
       name,
-      // A logarithmic axis has no place for zero.
-      data: values.map((value) => (isLogarithmic && value <= 0 ? null : value)),
+      barMaxWidth: barHeight - 4,
+      data: values.map((value, i) => ({
+        // A logarithmic axis has no place for zero.
+        value: value !== null && isLogarithmic && value <= 0 ? null : value,
+        ...(marks === undefined || series.length > 1
+          ? {}
+          : { itemStyle: { color: markColors[marks[i] ?? 'theirs'] } }),
+      })),
       label: {
         show: true,
         position: 'right',
@@ -57,11 +93,30 @@ export function chartOf({ title, unit, groups, series, isLogarithmic = false }: 
   })
   const svg = chart.renderToSVGString()
   chart.dispose()
-  return svg
+  return svg.replace(/^(<svg[^>]*>)/, `$1\n${darkStyle}`)
+}
+
+const darkStyle = `<style>@media (prefers-color-scheme: dark) {
+${(Object.keys(light) as (keyof typeof light)[])
+  .flatMap((part) =>
+    ['fill', 'stroke'].map(
+      (paint) =>
+        `[${paint}="${light[part]}"], [style*="${paint}:${light[part]}"] { ${paint}: ${dark[part]} }`,
+    ),
+  )
+  .join('\n')}
+}</style>`
+
+/** Bars begin below the least value, so that each has some length, and not at 1. */
+function startOf(values: readonly number[]): { min?: number; startValue?: number } {
+  if (values.length === 0) return {}
+  const min = 10 ** (Math.ceil(Math.log10(Math.min(...values))) - 1)
+  return { min, startValue: min }
 }
 
 function readable(value: number): string {
   const size = Math.abs(value)
+  if (Number.isInteger(value) && size < 1e4) return String(value)
   if (size >= 1e6) return `${(value / 1e6).toFixed(1)} M`
   if (size >= 1e4) return `${(value / 1e3).toFixed(0)} k`
   if (size >= 100) return value.toFixed(0)

@@ -80,7 +80,7 @@ export function interleave(
   )
 }
 
-/** The same for whatever `ask` starts, loads and stops. */
+/** The same for whatever `ask` starts, loads and stops. When that throws, the sample says so, and the others go on. */
 export async function interleaveEach<Name extends string>(
   servers: readonly Name[],
   settings: Settings,
@@ -90,15 +90,27 @@ export async function interleaveEach<Name extends string>(
   for (let run = 0; run < settings.runs; run++) {
     for (let turn = 0; turn < servers.length; turn++) {
       const server = servers[(turn + run) % servers.length]!
-      process.stderr.write(`  run ${run + 1}/${settings.runs} ${server}          \r`)
-      const result = await ask(server)
-      for (const each of result.cases) samples.push({ run, server, ...each, errors: result.errors })
-      if (result.cases.length === 0)
-        samples.push({ run, server, name: '', figures: {}, errors: result.errors })
+      tellProgress(`run ${run + 1}/${settings.runs} ${server}`)
+      samples.push(...samplesOf(run, server, await orFailed(ask(server))))
     }
   }
-  process.stderr.write(`${' '.repeat(50)}\r`)
+  if (process.stderr.isTTY) process.stderr.write(`${' '.repeat(70)}\r`)
   return samples
+}
+
+export function tellProgress(what: string): void {
+  const seconds = process.uptime()
+  const at = `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, '0')}`
+  const isTerminal = process.stderr.isTTY
+  process.stderr.write(isTerminal ? `  ${at} ${what}`.padEnd(70).concat('\r') : `  ${at} ${what}\n`)
+}
+
+export const orFailed = (result: Promise<LoadResult>): Promise<LoadResult> =>
+  result.catch((error: unknown): LoadResult => ({ cases: [], errors: [`failed: ${String(error)}`] }))
+
+export function samplesOf(run: number, server: string, { cases, errors }: LoadResult): Sample[] {
+  if (cases.length === 0) return [{ run, server, name: '', figures: {}, errors }]
+  return cases.map((each) => ({ run, server, ...each, errors }))
 }
 
 /** What a prepared server has stored, to start others from copies of it (`StartOptions.copyOf`). */
@@ -165,9 +177,9 @@ export function rowsOf(samples: readonly Sample[]): Row[] {
     server: group[0]!.server,
     name: group[0]!.name,
     figures: Object.fromEntries(
-      Object.keys(group[0]!.figures).map((figure) => [
+      [...new Set(group.flatMap(({ figures }) => Object.keys(figures)))].map((figure) => [
         figure,
-        spread(group.map((sample) => sample.figures[figure] ?? Number.NaN)),
+        spread(group.flatMap((sample) => sample.figures[figure] ?? [])),
       ]),
     ),
   }))

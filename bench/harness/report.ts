@@ -2,12 +2,12 @@
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { cpus, release, totalmem } from 'node:os'
-import { fileURLToPath } from 'node:url'
 import type { Answer, Row, Settings } from './question.ts'
+import { root } from './root.ts'
 import { versionOf } from './servers.ts'
 import { median, type Spread } from './statistics.ts'
 
-const resultsDir = fileURLToPath(new URL('../../../bench/results/', import.meta.url))
+export const resultsDir = `${root}bench/results/`
 /** More of somebody else's work than this and the figures are worth little. */
 const foreignCoresMax = 0.15
 
@@ -44,7 +44,11 @@ export function printAnswer(answer: Answer): void {
     process.stdout.write(`\nNOISE others used ${median(foreign).toFixed(2)} cores meanwhile (median)\n`)
 }
 
-export function writeAnswer(answer: Answer, settings: Settings): void {
+export function writeAnswer(
+  answer: Answer,
+  settings: Settings,
+  versions: Readonly<Record<string, string>> = {},
+): void {
   mkdirSync(resultsDir, { recursive: true })
   const record = {
     question: answer.question,
@@ -60,6 +64,7 @@ export function writeAnswer(answer: Answer, settings: Settings): void {
       node: process.version,
       ws: versionOf('ws'),
     },
+    ...(Object.keys(versions).length === 0 ? {} : { versions }),
     settings: { runs: settings.runs, quick: settings.quick, contestants: settings.contestants },
     notes: answer.notes,
     rows: answer.rows,
@@ -90,7 +95,7 @@ function readable(figure: string): string {
     .replace('microseconds', 'µs')
 }
 
-function show(value: Spread | undefined): string {
+export function show(value: Spread | undefined): string {
   if (value === undefined || Number.isNaN(value.median)) return '-'
   return value.min === value.max
     ? number(value.median)
@@ -99,6 +104,7 @@ function show(value: Spread | undefined): string {
 
 function number(value: number): string {
   const size = Math.abs(value)
+  if (Number.isInteger(value) && size < 1e4) return String(value)
   if (size >= 1e6) return `${(value / 1e6).toFixed(2)}M`
   if (size >= 1e4) return `${(value / 1e3).toFixed(1)}k`
   if (size >= 100) return value.toFixed(0)

@@ -19,20 +19,25 @@ export type PeerName =
   | 'hocuspocus-sqlite'
   | 'hocuspocus-redis'
   | 'automerge-repo'
-/** `embedded-hocuspocus`: through the relay's door for Hocuspocus's clients. */
-export type ServerName = 'raw-each' | 'raw-joined' | 'raw-bytes' | 'embedded-hocuspocus' | PeerName | LogName
+/** The relay with its log embedded, through its doors for the clients of Hocuspocus and of automerge-repo. */
+export type DoorName = 'embedded-hocuspocus' | 'embedded-automerge'
+export type ServerName = 'raw-each' | 'raw-joined' | 'raw-bytes' | DoorName | PeerName | LogName
 
 export const logNames: readonly LogName[] = ['embedded', 'redis-everysec', 'redis-always']
 /** All that can be compared with the raw ones. */
 export const servers: readonly ServerName[] = [
   ...logNames,
   'embedded-hocuspocus',
+  'embedded-automerge',
   'y-websocket',
   'y-websocket-leveldb',
   'hocuspocus-sqlite',
   'hocuspocus-redis',
   'automerge-repo',
 ]
+
+/** Whose clients are automerge-repo's: they are asked the same questions with loads of their own. */
+export const automergeServers: readonly ServerName[] = ['embedded-automerge', 'automerge-repo']
 
 export interface RunningServer extends Endpoint {
   readonly serverPid: number
@@ -71,7 +76,7 @@ export interface StartOptions {
 const rawEntry = fileURLToPath(new URL('../raw-server.js', import.meta.url))
 const relayEntry = fileURLToPath(new URL('../../server/main.js', import.meta.url))
 /** Installed by themselves: nobody who only builds the relay needs them. */
-const peersFolder = `${root}bench/peers`
+export const peersFolder = `${root}bench/peers`
 
 export function peersAreInstalled(): boolean {
   return existsSync(`${peersFolder}/node_modules`)
@@ -176,6 +181,10 @@ async function start(
       const relay = await startRelay(dataDir, {}, null, options, stops)
       return { ...relay, hocuspocusPath: 'hocuspocus' }
     }
+    case 'embedded-automerge': {
+      const relay = await startRelay(dataDir, {}, null, options, stops)
+      return { ...relay, automergePath: 'automerge' }
+    }
     case 'embedded':
       return startRelay(dataDir, {}, null, options, stops)
     case 'redis-everysec':
@@ -259,7 +268,8 @@ function addressOf(url: string): Address {
   return { host: hostname, port: Number(port) }
 }
 
-export function versionOf(packageName: string): string {
-  const path = new URL(`../../../node_modules/${packageName}/package.json`, import.meta.url)
+/** `folder`: of the project in which it is installed. */
+export function versionOf(packageName: string, folder = root): string {
+  const path = `${folder}/node_modules/${packageName}/package.json`
   return (JSON.parse(readFileSync(path, 'utf8')) as { version: string }).version
 }

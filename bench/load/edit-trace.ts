@@ -84,14 +84,15 @@ export interface WrittenTrace {
 /** As many as a tail holds before it is compacted. */
 const moreCount = 950
 
-/** Writes the trace to `path`, its final text to `path`.txt, and what is typed on after it to `path`.more. */
-export function writeEditTrace(path: string): WrittenTrace {
+/** Writes the trace, or its beginning, to `path`, its final text to `path`.txt, and what is typed on after it to `path`.more. */
+export function writeEditTrace(path: string, editsMax = Number.POSITIVE_INFINITY): WrittenTrace {
   const document = new Y.Doc()
   document.clientID = client
   const updates: Uint8Array[] = []
   document.on('update', (update: Uint8Array) => updates.push(update))
   const text = document.getText('text')
   generateEdits((position, character) => {
+    if (updates.length >= editsMax) return
     if (character === null) text.delete(position, 1)
     else text.insert(position, character)
   })

@@ -7,12 +7,13 @@ import { writeFileSync } from 'node:fs'
 import * as Y from 'yjs'
 import { writeUpdates } from './update-file.ts'
 
-const rowCount = 71_000
-const columns = ['name', 'city', 'state', 'phone', 'email', 'owner', 'stage', 'value', 'since', 'note']
-const authors = 20
+/** About 20 MB. */
+export const largeRowCount = 71_000
+export const columns = ['name', 'city', 'state', 'phone', 'email', 'owner', 'stage', 'value', 'since', 'note']
+export const authors = 20
 const authorsFrom = 1_500_000_000
 const editor = 2_500_000_000
-const pendingCount = 100
+export const pendingCount = 100
 
 export interface LargeDocument {
   readonly bytes: number
@@ -25,7 +26,11 @@ export interface LargeDocument {
 }
 
 /** Writes the document as one update to `updateFile`, what comes after it to `pendingFile`. */
-export function writeLargeDocument(updateFile: string, pendingFile: string): LargeDocument {
+export function writeLargeDocument(
+  updateFile: string,
+  pendingFile: string,
+  rowCount = largeRowCount,
+): LargeDocument {
   const document = new Y.Doc()
   const rows = document.getMap<Y.Map<string>>('rows')
   const rowsPerAuthor = Math.ceil(rowCount / authors)
@@ -34,7 +39,7 @@ export function writeLargeDocument(updateFile: string, pendingFile: string): Lar
     document.transact(() => {
       for (let i = author * rowsPerAuthor; i < Math.min(rowCount, (author + 1) * rowsPerAuthor); i++) {
         const row = new Y.Map<string>()
-        for (const [column, name] of columns.entries()) row.set(name, cell(i, column))
+        for (const [column, name] of columns.entries()) row.set(name, cellOf(i, column))
         rows.set(rowName(i), row)
       }
     })
@@ -61,11 +66,11 @@ export function writeLargeDocument(updateFile: string, pendingFile: string): Lar
   }
 }
 
-function rowName(row: number): string {
+export function rowName(row: number): string {
   return `row-${row.toString(36).padStart(4, '0')}`
 }
 
-function cell(row: number, column: number): string {
+export function cellOf(row: number, column: number): string {
   return (Math.imul(row * 10 + column + 1, 0x9e3779b1) >>> 0).toString(36).padEnd(9, 'x')
 }
 

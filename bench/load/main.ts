@@ -15,11 +15,47 @@ import { paste } from './paste.ts'
 import { presence } from './presence.ts'
 import { rawRows } from './raw-rows.ts'
 import { reconnect } from './reconnect.ts'
+import { repoDocuments } from './repo/documents.ts'
+import { repoKill, repoRecover } from './repo/durability.ts'
+import { repoIdle } from './repo/idle.ts'
+import { repoJoin, repoStore } from './repo/join.ts'
+import { repoOfflineReturn } from './repo/offline-return.ts'
+import { repoPresence } from './repo/presence.ts'
+import { repoTrace } from './repo/stored.ts'
 import type { LoadResult, LoadSpec } from './spec.ts'
 import { trace } from './trace.ts'
 import { viewsCatchUp } from './views-catch-up.ts'
 import { viewsFlat } from './views-flat.ts'
 import { viewsLatency } from './views-latency.ts'
+
+/** The same loads as automerge-repo's peers put them on; null where they have none. */
+function runOfRepo(spec: LoadSpec): Promise<LoadResult> | null {
+  if (!('automergePath' in spec)) return null
+  switch (spec.kind) {
+    case 'fan-out':
+      return repoDocuments(spec, 'bench-fan-out')
+    case 'documents':
+      return repoDocuments(spec, 'bench-document')
+    case 'trace':
+      return repoTrace(spec, 'bench-trace')
+    case 'offline-return':
+      return repoOfflineReturn(spec, 'bench-return')
+    case 'join':
+      return repoJoin(spec)
+    case 'store':
+      return repoStore(spec)
+    case 'kill':
+      return repoKill(spec, 'bench-kill')
+    case 'recover':
+      return repoRecover(spec, 'bench-kill')
+    case 'idle':
+      return repoIdle(spec, 'bench-idle')
+    case 'presence':
+      return repoPresence(spec, 'bench-presence')
+    default:
+      return null
+  }
+}
 
 function run(spec: LoadSpec): Promise<LoadResult> {
   switch (spec.kind) {
@@ -71,7 +107,7 @@ function run(spec: LoadSpec): Promise<LoadResult> {
 }
 
 process.once('message', (spec: LoadSpec) => {
-  run(spec)
+  ;(runOfRepo(spec) ?? run(spec))
     .catch((error: unknown): LoadResult => ({ cases: [], errors: [String(error)] }))
     .then((result) => process.send!(result, () => process.exit(0)))
     .catch(() => process.exit(1))

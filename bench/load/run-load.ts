@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url'
 import type { LimitSpec } from './limits.ts'
 import type { LoadResult, LoadSpec } from './spec.ts'
 
-const loadDeadlineMs = 600_000
+const loadDeadlineMs = 300_000
 
 /** Runs one load in a process of its own; ends that process whatever happens. */
 export function runLoad(spec: LoadSpec): Promise<LoadResult> {

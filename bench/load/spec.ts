@@ -1,4 +1,5 @@
 /** What the parent asks of a load process, and what it answers: one message each way. */
+import type { LargeRepoDocument } from './repo/large-document.ts'
 import type { Address } from './socket.ts'
 
 /** Where a client connects, and what it says there. */
@@ -8,7 +9,7 @@ export interface Endpoint {
   readonly handshake: boolean
   /** Given: Hocuspocus's frames, on this path. Else y-websocket's, on the document's. */
   readonly hocuspocusPath?: string
-  /** Given: where automerge-repo's peers connect, when that is not the relay's door for them. */
+  /** Given: loads are those of automerge-repo's peers, on this path. */
   readonly automergePath?: string
 }
 
@@ -108,6 +109,8 @@ export interface JoinSpec extends LoadTarget {
   readonly steps: readonly (JoinStep | WriteStep)[]
   /** What a newcomer must have in the end. */
   readonly expectedVersion: string
+  /** For automerge-repo's peers, instead of versions and files. */
+  readonly repo?: LargeRepoDocument
 }
 
 /** One large update becomes a snapshot. */
@@ -115,6 +118,7 @@ export interface StoreSpec extends LoadTarget {
   readonly kind: 'store'
   readonly document: string
   readonly updateFile: string
+  readonly repo?: LargeRepoDocument
   /** Where a Prometheus page tells of compactions; null: somebody who waits long enough must do. */
   readonly metricsUrl: string | null
 }
@@ -284,7 +288,8 @@ export interface AutomergeSpec extends LoadTarget {
   readonly kind: 'automerge'
   /** Of the door. */
   readonly path: string
-  readonly what: 'load' | 'fill' | 'join'
+  /** `join-control`: what would be the server's work for those who join is a stand-in's. */
+  readonly what: 'load' | 'fill' | 'join' | 'join-control'
   readonly documents: number
   /** Of each document; of a stored one those that come at once. */
   readonly readers: number

@@ -1,0 +1,161 @@
+/**
+ * Documents with one writer and some readers each, as peers of automerge-repo: the loads of ../fan-out.ts and ../documents.ts, and the same
+ * figures. A change types one character. All documents get the same changes, which are made before anything is measured, and each window
+ * has documents of its own, so that they suffice.
+ *
+ * Closed loop: at most `window` changes of a document are on their way to its slowest reader; with a rate, documents take turns. A
+ * reader is as far as the heads say that came with changes; one that never hears of the last change is an error.
+ */
+import { startCpuMeter } from '../../harness/cpu.ts'
+import { Latencies } from '../../harness/statistics.ts'
+import { type Chain, placeOf, typedChain } from '../automerge-changes.ts'
+import { pace } from '../fan-out.ts'
+import { sleep, until } from '../peer.ts'
+import type { DocumentsSpec, FanOutSpec, LoadCase, LoadResult } from '../spec.ts'
+import { documentIdOf, joinPeers, RepoPeer } from './peer.ts'
+
+/** For any server to know of a document before others ask for it. */
+const knownMs = 1_000
+const deliveredDeadlineMs = 15_000
+const changesOfOne = 30_000
+const changesOfMany = 4_000
+
+interface Load {
+  readonly documentId: string
+  readonly writer: RepoPeer
+  /** How far each reader is. */
+  readonly reached: number[]
+  readonly times: number[]
+  sent: number
+}
+
+interface Shape {
+  readonly documents: number
+  readonly readers: number
+}
+
+export async function repoDocuments(spec: FanOutSpec | DocumentsSpec, prefix: string): Promise<LoadResult> {
+  const shape =
+    spec.kind === 'fan-out'
+      ? { documents: 1, readers: spec.readers }
+      : { documents: spec.documents, readers: 1 }
+  const chain = typedChain(shape.documents === 1 ? changesOfOne : changesOfMany)
+  const errors: string[] = []
+  const cases: LoadCase[] = []
+  if (spec.updatesPerSecond !== undefined)
+    cases.push(await measure(spec, shape, prefix, 1, chain, '', errors))
+  else
+    for (const window of spec.windows)
+      cases.push(await measure(spec, shape, `${prefix}-${window}`, window, chain, `window ${window}`, errors))
+  return { cases, errors: [...new Set(errors)].slice(0, 20) }
+}
+
+async function measure(
+  spec: FanOutSpec | DocumentsSpec,
+  shape: Shape,
+  prefix: string,
+  window: number,
+  chain: Chain,
+  name: string,
+  errors: string[],
+): Promise<LoadCase> {
+  const latencies = new Latencies()
+  let state: 'opening' | 'windowed' | 'ended' = 'opening'
+  let measuring = false
+  let deliveries = 0
+  const onBroken = (reason: string): void => {
+    if (state !== 'ended') errors.push(reason)
+  }
+  const send = (load: Load): void => {
+    const { documentId, writer } = load
+    if (load.sent === chain.changes.length) {
+      errors.push('all changes were sent before the end')
+      return
+    }
+    load.times[load.sent] = performance.now()
+    writer.sync(documentId, [chain.heads[load.sent]!], [chain.changes[load.sent]!])
+    load.sent++
+  }
+  const pump = (load: Load): void => {
+    const slowest = Math.min(...load.reached)
+    while (load.sent - 1 - slowest < window && load.sent < chain.changes.length) send(load)
+  }
+
+  const writers = await joinPeers(
+    shape.documents,
+    (index) => new RepoPeer({ ...spec, name: `writer-${prefix}-${index}`, onBroken }),
+  )
+  const loads = writers.map((writer, index): Load => {
+    const documentId = documentIdOf(`${prefix}-${index}`)
+    writer.sync(documentId, [chain.heads[0]!], [chain.changes[0]!])
+    return { documentId, writer, reached: [], times: [], sent: 1 }
+  })
+  await sleep(knownMs)
+  const readers = await joinPeers(shape.documents * shape.readers, (index) => {
+    const load = loads[index % shape.documents]!
+    const number = load.reached.push(-1) - 1
+    const reader = new RepoPeer({
+      ...spec,
+      name: `reader-${prefix}-${index}`,
+      onBroken,
+      onSync(_, message) {
+        const place = message.changes.length > 0 ? placeOf(chain, message.heads) : undefined
+        const before = load.reached[number]!
+        if (place === undefined || place <= before) return
+        if (measuring) {
+          const now = performance.now()
+          for (let at = before + 1; at <= place; at++) latencies.add(now - load.times[at]!)
+          deliveries += place - before
+        }
+        load.reached[number] = place
+        if (state === 'windowed') pump(load)
+      },
+    })
+    void reader.joined.then(() => reader.request(load.documentId)).catch(() => {})
+    return reader
+  })
+  const settled = (): boolean => loads.every(({ reached, sent }) => reached.every((at) => at === sent - 1))
+  if (!(await until(settled, deliveredDeadlineMs))) errors.push('not everybody was given the document')
+
+  state = 'windowed'
+  for (const load of loads) pump(load)
+  await sleep(spec.warmUpMs)
+  let stop = (): void => undefined
+  if (spec.updatesPerSecond !== undefined) {
+    state = 'opening'
+    await until(settled, deliveredDeadlineMs)
+    let next = 0
+    stop = pace(spec.updatesPerSecond, (count) => {
+      for (let i = 0; i < count; i++) send(loads[next++ % loads.length]!)
+    })
+    await sleep(spec.warmUpMs / 2)
+  }
+  const sentBefore = sum(loads)
+  const meter = startCpuMeter(spec.serverPid, spec.logPid)
+  measuring = true
+  await sleep(spec.measureMs)
+  measuring = false
+  const cpu = meter.stop()
+  const sent = sum(loads) - sentBefore
+  stop()
+  state = 'opening'
+  if (!(await until(settled, deliveredDeadlineMs)))
+    errors.push(`changes were still on their way ${deliveredDeadlineMs / 1000} s later`)
+  state = 'ended'
+  for (const peer of [...readers, ...writers]) peer.end()
+  const perDelivery = (cpu.serverMs * 1000) / deliveries
+  return {
+    name,
+    figures: {
+      deliveriesPerSecond: (deliveries / cpu.wallMs) * 1000,
+      updatesPerSecond: ((spec.kind === 'documents' ? deliveries : sent) / cpu.wallMs) * 1000,
+      p50Ms: latencies.quantile(0.5),
+      p99Ms: latencies.quantile(0.99),
+      serverCpuMicrosecondsPerDelivery: perDelivery,
+      ...(spec.kind === 'documents' ? { serverCpuMicrosecondsPerUpdate: perDelivery } : {}),
+      ...cpu.figures,
+    },
+  }
+}
+
+const sum = (loads: readonly Load[]): number => loads.reduce((total, { sent }) => total + sent, 0)

@@ -1,0 +1,158 @@
+/**
+ * Joins of one stored document by peers of automerge-repo: the loads of ../join.ts, and the same figures. Who comes back and lacks one
+ * update is not asked. At the end a witness puts together what a newcomer is given, which must have the head that is expected.
+ */
+import * as Automerge from '@automerge/automerge'
+import { resetResidentPeak, residentBytes, residentPeakBytes, startCpuMeter } from '../../harness/cpu.ts'
+import { sleep, until } from '../peer.ts'
+import type { JoinSpec, JoinStep, LoadCase, LoadResult, StoreSpec } from '../spec.ts'
+import { sum } from '../trace.ts'
+import { type LargeRepoDocument, pendingChangesOf, tableChangesOf } from './large-document.ts'
+import { documentIdOf, joinPeers, RepoPeer } from './peer.ts'
+
+const joinDeadlineMs = 180_000
+const storedDeadlineMs = 60_000
+const storedBlindlyMs = 15_000
+const closedMs = 30
+const newcomer = 'AA=='
+
+interface Newcomer {
+  readonly peer: RepoPeer
+  readonly bytes: number
+  readonly chunks: readonly Uint8Array[]
+}
+
+export async function repoJoin(spec: JoinSpec): Promise<LoadResult> {
+  const large = spec.repo!
+  const documentId = documentIdOf(spec.document)
+  const cases: LoadCase[] = []
+  const idleBytes = residentBytes(spec.serverPid)
+  let { head } = large
+  for (const step of spec.steps) {
+    if (step.kind === 'write') {
+      await write(spec, large, documentId)
+      head = large.pendingHead
+    } else if (step.version === newcomer) cases.push(await joinStep(spec, step, documentId, head, idleBytes))
+  }
+  const witness = await comeAsNewcomer(spec, 'witness', documentId, head, true)
+  witness.peer.end()
+  let replica = Automerge.init<Record<string, unknown>>()
+  for (const chunk of witness.chunks) replica = Automerge.loadIncremental(replica, chunk)
+  const isWhole = Automerge.getHeads(replica).join() === head
+  return { cases, errors: isWhole ? [] : ['a newcomer has other heads than were stored'] }
+}
+
+async function joinStep(
+  spec: JoinSpec,
+  step: JoinStep,
+  documentId: string,
+  head: string,
+  idleBytes: number,
+): Promise<LoadCase> {
+  let milliseconds = 0
+  let bytes = 0
+  resetResidentPeak(spec.serverPid)
+  const meter = startCpuMeter(spec.serverPid, spec.logPid)
+  for (let time = 0; time < step.times; time++) {
+    const from = performance.now()
+    const joined = await Promise.all(
+      Array.from({ length: step.joiners }, (_, i) =>
+        comeAsNewcomer(spec, `${step.name}-${time}-${i}`, documentId, head, false),
+      ),
+    )
+    milliseconds += performance.now() - from
+    bytes += joined.reduce((total, each) => total + each.bytes, 0)
+    for (const { peer } of joined) peer.end()
+    await sleep(closedMs)
+  }
+  const cpu = meter.stop()
+  const joins = step.joiners * step.times
+  return {
+    name: step.name,
+    figures: {
+      joinMs: milliseconds / step.times,
+      serverCpuMsPerJoin: cpu.serverMs / joins,
+      bytesPerJoin: bytes / joins,
+      residentAboveIdleBytes: residentPeakBytes(spec.serverPid) - idleBytes,
+      foreignCores: cpu.foreignMs / cpu.wallMs,
+    },
+  }
+}
+
+/** Resolves when it was given changes up to `head`. */
+function comeAsNewcomer(
+  spec: JoinSpec,
+  name: string,
+  documentId: string,
+  head: string,
+  keep: boolean,
+): Promise<Newcomer> {
+  return new Promise((resolve, reject) => {
+    const chunks: Uint8Array[] = []
+    let bytes = 0
+    const fail = (reason: string): void => {
+      clearTimeout(timeout)
+      peer.end()
+      reject(new Error(`join of ${documentId}: ${reason}`))
+    }
+    const timeout = setTimeout(() => fail(`not done in ${joinDeadlineMs} ms`), joinDeadlineMs)
+    const peer = new RepoPeer({
+      ...spec,
+      name,
+      onSync(_, message, messageBytes) {
+        bytes += messageBytes
+        if (keep) chunks.push(...message.changes.map((change) => Uint8Array.from(change)))
+        const isThere = message.heads.length === 1 && Buffer.from(message.heads[0]!).toString('hex') === head
+        if (message.changes.length === 0 || !isThere) return
+        clearTimeout(timeout)
+        resolve({ peer, bytes, chunks })
+      },
+      onBroken: fail,
+    })
+    void peer.joined.then(() => peer.request(documentId)).catch(() => {})
+  })
+}
+
+/** Sends the pending changes, one message each, and waits until another peer has them. */
+async function write(spec: JoinSpec, large: LargeRepoDocument, documentId: string): Promise<void> {
+  const [writer] = await joinPeers(1, () => new RepoPeer({ ...spec, name: 'writer', onBroken() {} }))
+  for (const change of pendingChangesOf(large)) writer!.sync(documentId, [headOf(change)], [change])
+  const reader = await comeAsNewcomer(spec, 'reader', documentId, large.pendingHead, false)
+  for (const { peer } of [{ peer: writer! }, reader]) peer.end()
+}
+
+/** The table becomes a stored document. */
+export async function repoStore(spec: StoreSpec): Promise<LoadResult> {
+  const large = spec.repo!
+  const errors: string[] = []
+  const documentId = documentIdOf(spec.document)
+  let isAnswered = false
+  const from = performance.now()
+  const [writer] = await joinPeers(
+    1,
+    () =>
+      new RepoPeer({
+        ...spec,
+        name: 'writer',
+        onSync(_, { heads }) {
+          isAnswered ||= heads.some((head) => Buffer.from(head).toString('hex') === large.head)
+        },
+        onBroken: (reason) => errors.push(reason),
+      }),
+  )
+  for (const change of tableChangesOf(large)) writer!.sync(documentId, [headOf(change)], [change])
+  if (!(await until(() => isAnswered || errors.length > 0, storedDeadlineMs)))
+    errors.push('the table was never taken')
+  if (spec.metricsUrl === null) await sleep(storedBlindlyMs)
+  else
+    while (performance.now() - from < storedBlindlyMs) {
+      await sleep(100)
+      const page = await (await fetch(spec.metricsUrl)).text()
+      if (sum(page, 'tidemark_compactions_total{result="done"}') > 0) break
+    }
+  writer!.end()
+  return { cases: [{ name: '', figures: {} }], errors }
+}
+
+const headOf = (change: Uint8Array): Uint8Array =>
+  Uint8Array.from(Buffer.from(Automerge.decodeChange(change).hash, 'hex'))
