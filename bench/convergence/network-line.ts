@@ -25,7 +25,7 @@ export interface Quality {
 export type Cut = 'cut' | 'answer' | 'ghost'
 
 /** Of one direction, before its source is read more slowly. */
-const queueBytesMax = 1024 * 1024
+const queueBytesMax = 32 * 1024
 const ghostMsMax = 600
 
 export class NetworkLine {

@@ -115,7 +115,7 @@ export class Observer {
       case 'updates':
         return this.entries(message.offset, message.updates)
       case 'caught-up':
-        this.apply([message.update])
+        this.reading.apply([message.update])
         this.offset = message.offset
         return
       case 'refused':
@@ -133,7 +133,7 @@ export class Observer {
         `${this.name}: ${this.node.name} is at offset ${offset}, and was at ${this.offset}`,
       )
     if (catchUp.kind === 'entries') this.entries(catchUp.offset, catchUp.updates)
-    else if (catchUp.kind === 'update') this.apply([catchUp.update])
+    else if (catchUp.kind === 'update') this.reading.apply([catchUp.update])
     if (catchUp.kind !== 'update' && offset !== this.offset)
       this.listener.onWrong(`${this.name}: caught up to offset ${this.offset}, opened at ${offset}`)
     this.offset = offset
@@ -143,13 +143,7 @@ export class Observer {
     if (first !== this.offset + 1)
       this.listener.onWrong(`${this.name}: offset ${first} came, ${this.offset + 1} was next`)
     for (const [i, update] of updates.entries()) this.listener.onEntry(first + i, update.slice())
-    this.apply(updates)
-    this.offset = toOffset(first + updates.length - 1)
-  }
-
-  private apply(updates: readonly Uint8Array[]): void {
     this.reading.apply(updates)
-    if (this.engine.causal && this.reading.isWaiting())
-      this.listener.onWrong(`${this.name}: ${this.node.name} sent something before what it builds on`)
+    this.offset = toOffset(first + updates.length - 1)
   }
 }

@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
 const readyMsMax = 60_000
@@ -80,6 +81,16 @@ export class Program {
   /** Without waiting for its end. */
   signal(name: NodeJS.Signals): void {
     if (this.child.exitCode === null && this.child.signalCode === null) this.child.kill(name)
+  }
+
+  /** It neither works nor ends. */
+  async standStill(ms: number): Promise<void> {
+    this.signal('SIGSTOP')
+    try {
+      await sleep(ms)
+    } finally {
+      this.signal('SIGCONT')
+    }
   }
 
   async end(name: NodeJS.Signals): Promise<void> {

@@ -1,4 +1,4 @@
-/** What histories came to: by profile and by kind of client, as an object, a table, and charts. */
+/** What histories came to: by profile, engine and kind of client, as an object, a table, and charts. */
 import { writeFileSync } from 'node:fs'
 import { cpus, loadavg, totalmem } from 'node:os'
 import { join } from 'node:path'
@@ -33,11 +33,12 @@ export interface Report {
   readonly entries: number
   readonly faults: Readonly<Record<string, number>>
   readonly worlds: Readonly<Record<string, number>>
-  readonly profiles: Readonly<Record<string, ProfileReport>>
+  readonly profiles: Readonly<Record<string, Readonly<Record<string, ProfileReport>>>>
   /** Histories that went wrong. */
   readonly wrong: readonly {
     readonly world: string
     readonly profile: string
+    readonly engine: string
     readonly seed: number
     readonly why: string
   }[]
@@ -74,11 +75,24 @@ export function reportOf(
     entries: sum(done.map(({ outcome }) => outcome.offsets)),
     faults: faults.toJSON(),
     worlds: worlds.toJSON(),
-    wrong: failures.map(({ world, profile, seed: of, why }) => ({ world, profile, seed: of, why })),
+    wrong: failures.map(({ world, profile, engine, seed: of, why }) => ({
+      world,
+      profile,
+      engine,
+      seed: of,
+      why,
+    })),
     profiles: Object.fromEntries(
-      names.map((name) => [name, ofProfile(done.filter(({ profile }) => profile === name))]),
+      names.map((name) => [name, byEngine(done.filter(({ profile }) => profile === name))]),
     ),
   }
+}
+
+function byEngine(done: readonly Done[]): Readonly<Record<string, ProfileReport>> {
+  const names = [...new Set(done.map(({ engine }) => engine))].sort().reverse()
+  return Object.fromEntries(
+    names.map((name) => [name, ofProfile(done.filter(({ engine }) => engine === name))]),
+  )
 }
 
 function ofProfile(done: readonly Done[]): ProfileReport {
@@ -97,19 +111,37 @@ function ofProfile(done: readonly Done[]): ProfileReport {
   }
 }
 
+interface Row {
+  readonly profile: string
+  readonly engine: string
+  readonly of: ProfileReport
+}
+
+const rowsOf = ({ profiles }: Pick<Report, 'profiles'>): Row[] =>
+  Object.entries(profiles).flatMap(([profile, engines]) =>
+    Object.entries(engines).map(([engine, of]) => ({ profile, engine, of })),
+  )
+
+const kindsOf = (rows: readonly Row[]): string[] => [
+  ...new Set(rows.flatMap(({ of }) => Object.keys(of.bytes))),
+]
+
 export function tableOf(report: Report): string {
-  const rows = Object.entries(report.profiles).map(([name, of]) => [
-    name,
+  const all = rowsOf(report)
+  const kinds = kindsOf(all)
+  const rows = all.map(({ profile, engine, of }) => [
+    profile,
+    engine,
     String(of.histories),
     String(of.steps),
     String(of.edits),
     String(of.convergeP50Ms),
     String(of.convergeP99Ms),
-    ...Object.keys(of.bytes).map((kind) => bytesPerEdit(of, kind).toFixed(0)),
+    ...kinds.map((kind) => (kind in of.bytes ? bytesPerEdit(of, kind).toFixed(0) : '')),
   ])
-  const kinds = Object.keys(Object.values(report.profiles)[0]?.bytes ?? {})
   const head = [
     'profile',
+    'engine',
     'histories',
     'steps',
     'edits',
@@ -132,24 +164,35 @@ function tabulate(head: readonly string[], rows: readonly (readonly string[])[])
 }
 
 export function writeCharts({ profiles, faults }: Report, folder: string): void {
-  const all = Object.entries(profiles)
-  const groups = all.map(([name]) => name)
-  const kinds = Object.keys(all[0]?.[1].bytes ?? {})
+  const groups = Object.keys(profiles)
+  const all = rowsOf({ profiles })
+  const engines = [...new Set(all.map(({ engine }) => engine))]
   const write = (name: string, chart: Chart): void => writeFileSync(join(folder, `${name}.svg`), still(chart))
+  const series = (name: string, engine: string, figure: (of: ProfileReport) => number) => ({
+    name,
+    values: groups.map((profile) => {
+      const of = profiles[profile]?.[engine]
+      return of === undefined ? null : figure(of)
+    }),
+  })
   write('time-to-converge', {
     title: 'From the end of all faults until every replica is equal',
     unit: 'milliseconds',
     groups,
-    series: [
-      { name: 'median', values: all.map(([, { convergeP50Ms }]) => convergeP50Ms) },
-      { name: '99 %', values: all.map(([, { convergeP99Ms }]) => convergeP99Ms) },
-    ],
+    series: engines.flatMap((engine) => [
+      series(`${engine}, median`, engine, ({ convergeP50Ms }) => convergeP50Ms),
+      series(`${engine}, 99 %`, engine, ({ convergeP99Ms }) => convergeP99Ms),
+    ]),
   })
   write('bytes', {
     title: 'On the line of one client, by kind',
     unit: 'bytes for each edit of the history',
     groups,
-    series: kinds.map((name) => ({ name, values: all.map(([, of]) => bytesPerEdit(of, name)) })),
+    series: engines.flatMap((engine) =>
+      kindsOf(all.filter((row) => row.engine === engine)).map((kind) =>
+        series(`${kind}, ${engine}`, engine, (of) => bytesPerEdit(of, kind)),
+      ),
+    ),
   })
   const kindsOfFaults = Object.entries(faults).sort(([, a], [, b]) => b - a)
   write('faults', {

@@ -11,10 +11,10 @@
  *   once         what was sent again is in the log once; nothing is there that nobody made
  *   bounds       the processes are no larger than they may be; nothing is held for anybody who is up to date
  */
-import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Engine } from './clients/engine.ts'
 import { engines } from './clients/index.ts'
+import { areEqual, assertBounded, assertSame, differenceOf } from './ending.ts'
 import type { History, Step } from './history.ts'
 import { type Cut, NetworkLine } from './network-line.ts'
 import { Observer } from './observer.ts'
@@ -46,9 +46,9 @@ const convergeMsMax = 60_000
 const joinMsMax = 30_000
 const waitMsMax = 60
 const tokenWaitMsMax = 900
+const tokenSeconds = 2
 /** Behind, and ahead; a door refuses what was written too far ahead. */
 const clockSkewMs = { behind: 3_600_000, ahead: 120_000 }
-const residentBytesMax = 700 * 1024 * 1024
 const retryMs = 200
 
 let histories = 0
@@ -74,7 +74,8 @@ export async function run(world: World, profile: Profile, history: History): Pro
 
 export interface Person extends Author {
   readonly line: NetworkLine
-  readonly node: RelayNode
+  /** Where the line leads to. */
+  node: RelayNode
 }
 
 class Play implements Played {
@@ -117,8 +118,8 @@ class Play implements Played {
     if (world.postgres !== null) this.views = ViewsWatch.start(world.postgres.url, document, this.engine)
     for (const [i, name] of people.entries()) {
       const kind = kinds[i % kinds.length]!
-      const node = world.nodes[i % world.nodes.length]!
-      const target = (): number | null => (this.gated.has(node) ? null : node.port)
+      const at = { node: world.nodes[i % world.nodes.length]! }
+      const target = (): number | null => (this.gated.has(at.node) ? null : at.node.port)
       const line = await NetworkLine.open(target, this.profile.quality, randomOf(this.random.below(2 ** 31)))
       const replica = await kind.open({
         name,
@@ -130,7 +131,8 @@ class Play implements Played {
         shuffle: world.postgres === null && this.history.seed % 2 === 0,
         token: () => {
           if (world.name === 'tokens') this.faults.add('token renewed')
-          return world.token(name)
+          // Some round trips must fit in.
+          return world.token(name, tokenSeconds + Math.ceil(this.profile.quality.delayMs / 100))
         },
         onSaved: (edit) => {
           timeline.say(name, `is told that ${edit} is durable`)
@@ -138,7 +140,7 @@ class Play implements Played {
         },
         say: (what) => timeline.say(name, what),
       })
-      const person = { name, kind: kind.name, replica, line, node }
+      const person = Object.assign(at, { name, kind: kind.name, replica, line })
       this.people.push(person)
       this.oracle.authors.push(person)
     }
@@ -215,6 +217,12 @@ class Play implements Played {
       case 'isolate':
         await this.servers.isolate(choice)
         break
+      case 'pause':
+        await this.servers.pause(choice)
+        break
+      case 'move':
+        this.move(person)
+        break
       case 'rebuild':
       case 'upgrade':
         if (this.views !== null) await this.servers.rebuild(act, choice)
@@ -232,6 +240,15 @@ class Play implements Played {
   fault(kind: string, who: string, what: string): void {
     this.faults.add(kind)
     this.timeline.say(who, what)
+  }
+
+  /** As when a balancer leads the next connection elsewhere. */
+  private move(person: Person): void {
+    const { nodes } = this.world
+    if (nodes.length === 1) return
+    person.node = nodes[(nodes.indexOf(person.node) + 1) % nodes.length]!
+    this.fault('led to another relay', person.name, `is led to ${person.node.name}`)
+    person.line.cut('cut')
   }
 
   private cut({ line, name }: Person, how: Cut): void {
@@ -285,8 +302,11 @@ class Play implements Played {
     }, retryMs)
     try {
       await until('all are equal', () => this.isSettled(), convergeMsMax)
-    } catch {
-      throw new Violation(`not equal within ${convergeMsMax} ms: ${this.difference()}`)
+    } catch (error) {
+      if (error instanceof Violation) throw error
+      throw new Violation(
+        `not equal within ${convergeMsMax} ms: ${differenceOf(this.people, this.observers)}`,
+      )
     } finally {
       clearInterval(nudge)
     }
@@ -301,6 +321,7 @@ class Play implements Played {
     oracle.assertNothingInvented(content)
     for (const node of world.nodes) {
       const joiner = await this.checkJoin(node, 'who joins at the end', promised)
+      if (joiner.reading.isWaiting()) throw new Violation(`who joins at ${node.name} lacks causes`)
       assertSame(joiner.read().json, content.json, `who joins at ${node.name}`, 'ann')
     }
     const expected = oracle.expected(content.edits, this.observers[0]!.reading.decisions())
@@ -324,7 +345,7 @@ class Play implements Played {
         timeline,
       )
     this.check()
-    this.assertBounded()
+    for (const node of world.nodes) await assertBounded(node, this.faults)
     const bytes = new Tally()
     for (const { kind, line } of this.people) {
       const alike = this.people.filter((each) => each.kind === kind).length
@@ -347,41 +368,7 @@ class Play implements Played {
     if (!this.observers.every((observer) => observer.isLive)) return false
     if (this.views !== null && this.people.some(({ replica }) => replica.document.undecided() > 0))
       return false
-    const [first, ...others] = this.contents()
-    return others.every(([, json]) => json === first![1])
-  }
-
-  private contents(): [who: string, json: string][] {
-    const { people, observers } = this
-    return [
-      ...people.map(({ name, replica }): [string, string] => [name, replica.document.read().json]),
-      ...observers.map((observer): [string, string] => [
-        `the observer at ${observer.node.name}`,
-        observer.read().json,
-      ]),
-    ]
-  }
-
-  private difference(): string {
-    const [[, first], ...others] = this.contents() as [[string, string], ...[string, string][]]
-    const states = this.people.map(
-      ({ name, kind, replica }) =>
-        `${name} (${kind}) is ${replica.connected ? 'connected' : 'not connected'}${replica.settled ? '' : ', has something to save'}, ${replica.document.read().edits.size} edits`,
-    )
-    const different = others.filter(([, json]) => json !== first).map(([who]) => who)
-    return `${states.join('; ')}; different from ann: ${different.join(', ') || 'nobody'}`
-  }
-
-  private assertBounded(): void {
-    for (const node of this.world.nodes) {
-      const status = readFileSync(`/proc/${node.pid}/status`, 'utf8')
-      const bytes = Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) * 1024
-      if (bytes > residentBytesMax) throw new Violation(`${node.name} takes ${bytes} bytes`)
-      const grave = node.complaints.find((line) =>
-        /"gap"|resync failed|unreadable entry|uncaught/i.test(line),
-      )
-      if (grave !== undefined) throw new Violation(`${node.name} says ${grave}`)
-    }
+    return areEqual(this.people, this.observers)
   }
 
   async close(): Promise<void> {
@@ -393,12 +380,4 @@ class Play implements Played {
       await line.close()
     }
   }
-}
-
-function assertSame(one: string, other: string, who: string, whose: string): void {
-  if (one === other) return
-  let at = 0
-  while (one[at] === other[at]) at++
-  const near = (text: string): string => text.slice(Math.max(0, at - 60), at + 60)
-  throw new Violation(`${who} is not equal to ${whose}: …${near(one)}… and …${near(other)}…`)
 }

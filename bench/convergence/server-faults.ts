@@ -1,4 +1,4 @@
-/** What goes wrong with servers: relays, redis-server and PostgreSQL are killed, cut off, rebuilt and upgraded. */
+/** What goes wrong with servers: relays, redis-server and PostgreSQL are killed, stopped, cut off, rebuilt and upgraded. */
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import type { Step } from './history.ts'
 import type { Oracle } from './oracle.ts'
@@ -24,6 +24,7 @@ const armedMsMax = 400
 const armedRounds = 8
 const armedMs = 2
 const isolatedMsMax = 700
+const pausedMsMax = 900
 
 export class ServerFaults {
   private readonly play: Played
@@ -86,23 +87,31 @@ export class ServerFaults {
       await this.play.checkJoin(nodes[choice % nodes.length]!, 'who joins after it', promised)
   }
 
-  /** A node and Redis do not reach each other for a while: no byte moves, or the connections are reset. */
+  /** A node and a store do not reach each other for a while: no byte moves, or the connections are reset. */
   async isolate(choice: number): Promise<void> {
-    const { nodes, storeLines } = this.play.world
-    const index = choice % nodes.length
-    const line = storeLines[index]
-    if (line === undefined) return
+    const { storeLines } = this.play.world
+    const found = storeLines[choice % Math.max(1, storeLines.length)]
+    if (found === undefined) return
+    const { node, store, line } = found
     const isFrozen = choice % 3 > 0
-    this.play.fault(
-      'relay cut off from Redis',
-      nodes[index]!.name,
-      isFrozen ? 'cannot reach Redis' : 'loses Redis',
-    )
+    const what = `${isFrozen ? 'cannot reach' : 'loses'} ${store.name}`
+    this.play.fault(`relay cut off from ${store.name}`, node.name, what)
     if (isFrozen) line.freeze()
     else line.cut('cut')
     await sleep(choice % isolatedMsMax)
     line.heal()
-    this.play.timeline.say(nodes[index]!.name, 'reaches Redis again')
+    this.play.timeline.say(node.name, `reaches ${store.name} again`)
+  }
+
+  /** A process does not run for a while, and then goes on as if no time had passed. */
+  async pause(choice: number): Promise<void> {
+    const { nodes, redis } = this.play.world
+    const all = redis === null ? nodes : [...nodes, redis]
+    const one = all[choice % all.length]!
+    const kind = one === redis ? redis.name : 'relay'
+    this.play.fault(`${kind} stands still`, one.name, 'stands still')
+    await one.standStill(choice % pausedMsMax)
+    this.play.timeline.say(one.name, 'goes on')
   }
 
   async rebuild(act: 'rebuild' | 'upgrade', choice: number): Promise<void> {

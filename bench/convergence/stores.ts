@@ -12,6 +12,7 @@ export interface Store {
   readonly url: string
   readonly pid: () => number
   kill9(): Promise<void>
+  standStill(ms: number): Promise<void>
   start(): Promise<void>
   stop(): Promise<void>
 }
@@ -66,6 +67,7 @@ async function startStore(name: string, url: string, stopSignal: NodeJS.Signals,
     url,
     pid: () => program.pid,
     kill9: () => program.end('SIGKILL'),
+    standStill: (ms) => program.standStill(ms),
     stop: () => program.end(stopSignal),
     async start() {
       ;[program] = await attempt(how)

@@ -8,7 +8,7 @@
  *   views      as `redis`, and PostgreSQL, an adapter with rules, and the arbiter
  *
  * Compactions go on all the time: a tail of a few entries is enough. The clock of the second node is wrong by more than a
- * minute; no merge may depend on it. The disk of the embedded log is slow now and then.
+ * minute, and its way to the stores longer; no merge may depend on it. The disk of the embedded log is slow now and then.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -25,15 +25,21 @@ import { until } from './timeline.ts'
 export const worldNames = ['embedded', 'redis', 'tokens', 'views'] as const
 export type WorldName = (typeof worldNames)[number]
 
+/** From a node to a store that it shares with others. */
+export interface StoreLine {
+  readonly node: RelayNode
+  readonly store: Store
+  readonly line: NetworkLine
+}
+
 export interface World {
-  /** Of each node to Redis, in the order of nodes; none in a world without. */
-  readonly storeLines: readonly NetworkLine[]
+  readonly storeLines: readonly StoreLine[]
   readonly name: WorldName
   readonly nodes: readonly RelayNode[]
   readonly redis: Store | null
   readonly postgres: Store | null
   /** '' where none is asked for. */
-  token(subject: string, seconds?: number): Promise<string>
+  token(subject: string, seconds: number): Promise<string>
   /** Over HTTP. */
   push(document: string, update: Uint8Array): Promise<void>
   /** Of the adapter that is in place, from 1; 0 without views. */
@@ -44,10 +50,11 @@ export interface World {
   close(): Promise<void>
 }
 
-const tokenSeconds = 2
 const secret = 'a secret of more than thirty-two bytes, for convergence'
 const readyMsMax = 60_000
 const skewMs = 90_000
+/** Of the second node to the stores. */
+const farther = { delayMs: 1, jitterMs: 4, bytesPerSecond: 0 }
 const notesMax = 10
 const atOnce = { delayMs: 0, jitterMs: 0, bytesPerSecond: 0 }
 
@@ -86,26 +93,34 @@ export async function startWorld(name: WorldName): Promise<World> {
     const environment = {
       ...settings,
       DATA_DIR: join(folder, 'data'),
-      ...(postgres !== null && { DATABASE_URL: postgres.url, ADAPTERS: adapters }),
+      ...(postgres !== null && { ADAPTERS: adapters }),
       ...(name === 'tokens' && { JWT_SECRET: secret }),
     }
-    const storeLines: NetworkLine[] = []
+    const storeLines: StoreLine[] = []
     const nodes: RelayNode[] = []
     for (let i = 0; i < (redis === null ? 1 : 2); i++) {
       const own: Record<string, string> = { ...environment }
-      if (redis !== null) {
-        const line = await NetworkLine.open(() => Number(new URL(redis.url).port), atOnce, randomOf(i))
+      const node = new RelayNode(`node ${i + 1}`, own, i === 0 ? 0 : skewMs)
+      for (const [store, variable] of [
+        [redis, 'REDIS_URL'],
+        [postgres, 'DATABASE_URL'],
+      ] as const) {
+        if (store === null) continue
+        const url = new URL(store.url)
+        const port = Number(url.port)
+        const line = await NetworkLine.open(() => port, i === 0 ? atOnce : farther, randomOf(i))
         closing.push(() => line.close())
-        storeLines.push(line)
-        own['REDIS_URL'] = `redis://127.0.0.1:${line.port}`
+        storeLines.push({ node, store, line })
+        url.port = String(line.port)
+        own[variable] = url.href
       }
-      nodes.push(new RelayNode(`node ${i + 1}`, own, i === 0 ? 0 : skewMs))
+      nodes.push(node)
     }
     for (const node of nodes) {
       await node.start()
       closing.push(() => node.stop())
     }
-    const token = async (subject: string, seconds = tokenSeconds): Promise<string> =>
+    const token = async (subject: string, seconds: number): Promise<string> =>
       name === 'tokens' ? tokenOf(subject, seconds) : ''
     return {
       name,
@@ -158,6 +173,7 @@ export class RelayNode {
   /** Null while it does not run. */
   port: number | null = null
   private program: Program | null = null
+  private counted = new Map<string, number>()
   private readonly environment: Readonly<Record<string, string>>
   private readonly skewMs: number
 
@@ -193,7 +209,13 @@ export class RelayNode {
       },
     })
     this.program = program
+    this.counted = new Map()
     this.port = Number(new URL(url).port)
+  }
+
+  /** As when its machine is busy, or swaps: it neither works nor ends. */
+  async standStill(ms: number): Promise<void> {
+    await this.program?.standStill(ms)
   }
 
   /** Without waiting for its end. */
@@ -221,13 +243,24 @@ export class RelayNode {
     }
   }
 
-  /** The sum of those whose labels contain `label`. */
-  async metric(name: string, label = ''): Promise<number> {
+  /** By name and labels. */
+  async metrics(): Promise<ReadonlyMap<string, number>> {
     const text = await (await fetch(`${this.url}/metrics`)).text()
-    const lines = text
-      .split('\n')
-      .filter((line) => line.startsWith(`tidemark_${name}`) && line.includes(label))
-    return lines.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0)
+    const lines = text.split('\n').filter((line) => line.startsWith('tidemark_'))
+    return new Map(
+      lines.map((line) => {
+        const end = line.lastIndexOf(' ')
+        return [line.slice('tidemark_'.length, end), Number(line.slice(end))]
+      }),
+    )
+  }
+
+  /** How much more a counter says than when this was asked last, of this process. */
+  gained(metrics: ReadonlyMap<string, number>, name: string): number {
+    const now = metrics.get(name) ?? 0
+    const before = this.counted.get(name) ?? 0
+    this.counted.set(name, now)
+    return now - before
   }
 }
 

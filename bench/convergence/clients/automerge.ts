@@ -20,7 +20,6 @@ export const automerge: Engine = {
   name: 'automerge',
   kinds: [tidemarkAutomerge, automergeRepo, automergeRepo],
   documentId: () => automergePrefix + parseAutomergeUrl(generateAutomergeUrl()).documentId,
-  causal: true,
   beginning,
   read: (onEdit = () => undefined) => new AutomergeReading(onEdit),
   replay(updates) {
@@ -33,7 +32,7 @@ export const automerge: Engine = {
   },
 }
 
-/** Actors of what the server writes begin with this. */
+/** In the actors of what the server writes. */
 const serverActors = Buffer.from('tidemark:').toString('hex')
 
 class AutomergeReading implements Reading {
@@ -89,7 +88,7 @@ class AutomergeReading implements Reading {
     const { actor: root } = rootChange('facts')
     return Automerge.getAllChanges(this.doc).filter((change) => {
       const { actor } = Automerge.decodeChange(change)
-      return actor.startsWith(serverActors) && actor !== root
+      return actor.includes(serverActors) && actor !== root
     })
   }
 }

@@ -12,8 +12,6 @@ export interface Engine {
   readonly kinds: readonly ClientKind[]
   /** The id of a document that nobody has. */
   documentId(label: string): string
-  /** Whatever the log has, it has behind what that builds on. */
-  readonly causal: boolean
   /** What is there before anybody edits; null: nothing. */
   readonly beginning: Uint8Array | null
   /** `onEdit` is told of each name in the map of edits, once it is there and whenever that is no addition. */

@@ -14,7 +14,6 @@ export const yjs: Engine = {
   name: 'yjs',
   kinds: [tidemarkYjs, yWebsocket, hocuspocus],
   documentId: (label) => label,
-  causal: false,
   beginning: null,
   read: (onEdit = () => undefined) => new YjsReading(onEdit),
   replay(updates) {
