@@ -172,7 +172,7 @@ export function writeCharts({ profiles, faults }: Report, folder: string): void 
     name,
     values: groups.map((profile) => {
       const of = profiles[profile]?.[engine]
-      return of === undefined ? null : figure(of)
+      return of === undefined ? 0 : figure(of)
     }),
   })
   write('time-to-converge', {
