@@ -32,6 +32,8 @@ export interface ConnectOptions {
   /** As the `Authorization` header says it. */
   readonly bearer?: string
   readonly origin?: string
+  /** Called with each message as it comes. */
+  readonly onMessage?: (message: ServerMessage) => void
 }
 
 export interface OpenOptions extends Partial<Omit<Open, 'kind' | 'request' | 'document' | 'have'>> {
@@ -56,8 +58,11 @@ export class TidemarkClient {
   private readonly replicas = new Map<number, Replica>()
   private requests = 0
 
-  private constructor(socket: WebSocket) {
+  private readonly onMessage: (message: ServerMessage) => void
+
+  private constructor(socket: WebSocket, onMessage: (message: ServerMessage) => void) {
     this.socket = socket
+    this.onMessage = onMessage
     socket.on('message', (frame: Buffer) => this.receive(frame))
     socket.on('error', () => undefined)
     this.closed = new Promise((resolve) => {
@@ -71,13 +76,13 @@ export class TidemarkClient {
 
   /** Resolves when the server has said welcome, or has closed. `url` is that of a relay, and perhaps a query. */
   static async connect(url: string, options: ConnectOptions = {}): Promise<TidemarkClient> {
-    const { bearer, origin } = options
+    const { bearer, origin, onMessage = () => undefined } = options
     const [base, query = ''] = url.split('?')
     const socket = new WebSocket(`${base}/v1/sync?${query}`, subprotocol, {
       ...(origin === undefined ? {} : { origin }),
       ...(bearer === undefined ? {} : { headers: { authorization: `Bearer ${bearer}` } }),
     })
-    const client = new TidemarkClient(socket)
+    const client = new TidemarkClient(socket, onMessage)
     await once(socket, 'open')
     await until('welcome', () => client.messages.length > 0 || client.closeCode !== null)
     return client
@@ -159,6 +164,7 @@ export class TidemarkClient {
     if (bytes === null) return
     const message = decodeServerMessage(bytes)
     this.messages.push(message)
+    this.onMessage(message)
     switch (message.kind) {
       case 'opened': {
         const replica = this.opening.get(message.request)

@@ -1,28 +1,30 @@
 /**
- * The people of the relay's model: devices that edit one document each, watchers that only read, and what
- * is known of a document from outside: `produced` by devices, and `promised` by the relay, which is
- * every update that it ever sent to anybody.
+ * Devices and joiners that edit and read Yjs documents through the y-websocket door, with echo: what comes back is
+ * durable. A handshake says what either side lacks.
  */
+import { expect } from 'vitest'
 import * as Y from 'yjs'
 import type { YjsCoverage } from '../../core/engine/yjs/coverage.ts'
 import { yjsEngine } from '../../core/engine/yjs/yjs-engine.ts'
-import { edit } from '../core/engine/random-documents.ts'
+import { edit, replicaOf } from '../core/engine/random-documents.ts'
+import { contentOf } from '../core/engine/support.ts'
 import { RawClient } from '../support/raw-client.ts'
+import { TidemarkClient } from '../support/tidemark-client.ts'
 import { until } from '../support/wait.ts'
+import type { Content, Device, Foreign, Joiner, Observed } from './observed.ts'
 
-export const outlineOf = (update: Uint8Array) =>
+const outlineOf = (update: Uint8Array) =>
   yjsEngine.validate(update, { updateBytesMax: Number.MAX_SAFE_INTEGER })
 
 const keyOf = (update: Uint8Array): string => Buffer.from(update).toString('base64')
 
-export function coverageOf(updates: readonly Uint8Array[]): YjsCoverage {
+function coverageOf(updates: readonly Uint8Array[]): YjsCoverage {
   const coverage = yjsEngine.coverageOf(null)
   for (const update of updates) coverage.add(outlineOf(update))
   return coverage
 }
 
-/** A document as seen from outside the relay. */
-export class Observed {
+export class YjsObserved implements Observed {
   readonly id: string
   /** What devices have emitted, in order, sent or not. */
   readonly produced: Uint8Array[] = []
@@ -45,8 +47,52 @@ export class Observed {
     this.timesSent.set(key, (this.timesSent.get(key) ?? 0) + 1)
   }
 
+  newDevice(number: number): Device {
+    return new YjsDevice(this, number)
+  }
+
+  async join(url: string): Promise<Joiner | null> {
+    const client = await this.connect(url, new Y.Doc())
+    return client === null ? null : new YjsJoiner(client)
+  }
+
+  expected(known: YjsJoiner): Content {
+    return contentOf(replicaOf([...this.produced.filter((update) => known.has([update])), ...this.promised]))
+  }
+
+  wrongs(): unknown[] {
+    const produced = coverageOf(this.produced)
+    return this.promised.flatMap((update) => {
+      const { structs } = outlineOf(update)
+      return produced.missing({ structs, deletes: [] }).structs
+    })
+  }
+
+  checkOrder(): number {
+    let compared = 0
+    const sequences = this.ordered()
+    for (const [i, one] of sequences.entries()) {
+      for (const other of sequences.slice(i + 1)) {
+        const shared = overlap(one, other)
+        expect(shared).toEqual(overlap(other, one))
+        compared += shared.length
+      }
+    }
+    return compared
+  }
+
+  async foreign(url: string): Promise<Foreign | null> {
+    const client = await TidemarkClient.connect(url).catch(() => null)
+    if (client === null || client.closeCode !== null) return null
+    const replica = client.open(this.id, { engine: 'automerge', have: { version: Uint8Array.of(0) } })
+    await replica.answered()
+    client.close()
+    if (replica.opened !== null) return 'joined'
+    return replica.refused?.code === 'wrong_engine' ? 'wrong_engine' : null
+  }
+
   /** The sequences, of the updates that were sent once and so have one place in the order. */
-  ordered(): string[][] {
+  private ordered(): string[][] {
     const sequences = this.sequences.map((sequence) => sequence.map(keyOf))
     const repeated = new Set(sequences.flatMap((keys) => keys.filter((key, i) => keys.indexOf(key) !== i)))
     const placed = (key: string): boolean => this.timesSent.get(key) === 1 && !repeated.has(key)
@@ -72,17 +118,60 @@ export class Observed {
   }
 }
 
-export class Device {
-  readonly doc = new Y.Doc()
-  readonly observed: Observed
+const stateCoverageOf = (doc: Y.Doc): YjsCoverage => coverageOf([Y.encodeStateAsUpdate(doc)])
+
+/** From the first to the last of what both have: all of it. */
+function overlap(one: readonly string[], other: readonly string[]): readonly string[] {
+  const both = new Set(other)
+  const shared = (key: string): boolean => both.has(key)
+  return one.slice(one.findIndex(shared), one.findLastIndex(shared) + 1)
+}
+
+class YjsJoiner implements Joiner {
+  private readonly client: RawClient
+  private coverage = coverageOf([])
+  private covered = 0
+
+  constructor(client: RawClient) {
+    this.client = client
+  }
+
+  get connected(): boolean {
+    return this.client.closeCode === null
+  }
+
+  /** As documents: snapshots also say the deletes that follow from the structs, which their updates leave unsaid. */
+  has(updates: readonly Uint8Array[]): boolean {
+    const { received } = this.client
+    if (this.covered < received.length) this.coverage = stateCoverageOf(replicaOf(received))
+    this.covered = received.length
+    return updates.every((update) => this.coverage.covers(outlineOf(update)))
+  }
+
+  content(): Content {
+    return contentOf(replicaOf(this.client.received))
+  }
+
+  json(): string {
+    return contentOf(this.client.doc).json
+  }
+
+  close(): void {
+    this.client.close()
+  }
+}
+
+class YjsDevice implements Device {
+  readonly observed: YjsObserved
   readonly produced: Uint8Array[] = []
+  private readonly doc = new Y.Doc()
   private held: Uint8Array[] = []
   /** What was sent on this connection, but for what its handshake had said already: that has no echo. */
   private sent: Uint8Array[] = []
   private producedBefore = 0
   private client: RawClient | null = null
 
-  constructor(observed: Observed, clientID: number) {
+  constructor(observed: YjsObserved, clientID: number) {
     this.observed = observed
     this.doc.clientID = clientID
     // Roots as clients have them: without a kind, Yjs cannot edit them.
@@ -107,7 +196,6 @@ export class Device {
     this.doc.transact(() => edit(this.doc, kind, place, choice), 'edit')
   }
 
-  /** Without a connection, what is held back goes out with the next handshake. */
   sendHeld(reversed = false): void {
     if (!this.connected) return
     const updates = reversed ? this.held.reverse() : this.held
@@ -115,7 +203,6 @@ export class Device {
     for (const update of updates) this.send(update)
   }
 
-  /** One update of this device, sent before or not: duplicates, and later ones before earlier ones. */
   sendAny(choice: number): void {
     const update = this.produced[choice % this.produced.length]
     if (!this.connected || update === undefined) return
@@ -144,21 +231,24 @@ export class Device {
     this.sent = []
   }
 
-  /** All that was sent on this connection has come back from the relay, or the connection is gone. */
   async acknowledged(): Promise<void> {
     const all = () => this.sent.every((update) => this.isAcknowledged(update))
     await until('what was sent comes back', () => !this.connected || all())
   }
 
-  /** Without a new handshake: all that anybody has been sent by now has come here, or the connection is gone. */
   async caughtUp(): Promise<void> {
     await this.acknowledged()
-    const promised = this.observed.promised.map(outlineOf)
-    const has = () => {
-      const coverage = coverageOf([Y.encodeStateAsUpdate(this.doc)])
-      return promised.every((outline) => coverage.covers(outline))
-    }
-    await until('a connected device has what others got', () => !this.connected || has())
+    const promised = [...this.observed.promised]
+    await until('a connected device has what others got', () => !this.connected || this.has(promised))
+  }
+
+  has(updates: readonly Uint8Array[]): boolean {
+    const coverage = stateCoverageOf(this.doc)
+    return updates.every((update) => coverage.covers(outlineOf(update)))
+  }
+
+  json(): string {
+    return contentOf(this.doc).json
   }
 
   private isAcknowledged(update: Uint8Array): boolean {
