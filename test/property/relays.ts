@@ -37,6 +37,8 @@ const logLimits = { ...busyLogLimits, retryMs: 1, retryMsMax: 10 }
 
 const environmentOf = (choice: number): Record<string, string> => ({
   PORT: '0',
+  // Adapters want a database and threads of their own with each start.
+  ADAPTERS: './no-adapters',
   // Compactions are counted by their lines.
   LOG_LEVEL: 'debug',
   COMPACTION_TAIL_COUNT_MAX: String(2 + (choice % 9)),

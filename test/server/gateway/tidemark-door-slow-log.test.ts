@@ -28,6 +28,7 @@ beforeAll(async () => {
   const config = readConfig({
     DATA_DIR: folder,
     PORT: '0',
+    ADAPTERS: './no-adapters',
     SESSION_BUFFER_BYTES_MAX: String(64 * kib),
     COMPACTION_TAIL_BYTES_MAX: String(1024 * kib * kib),
   })
