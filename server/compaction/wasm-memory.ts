@@ -30,7 +30,8 @@ export class WasmMemory {
     const { memories, bytesMax } = this
     const pagesMax = Math.min(pagesMost, Math.floor(bytesMax / pageBytes))
     WebAssembly.Module = new Proxy(WebAssembly.Module, {
-      construct: (Module, [bytes]: [Uint8Array<ArrayBuffer>]) => new Module(withMaximum(bytes, pagesMax)),
+      construct: (Module, [bytes]: [ArrayBuffer | Uint8Array<ArrayBuffer>]) =>
+        new Module(bytes instanceof Uint8Array ? withMaximum(bytes, pagesMax) : bytes),
     })
     WebAssembly.Instance = new Proxy(WebAssembly.Instance, {
       construct(Instance, given: ConstructorParameters<typeof WebAssembly.Instance>) {
@@ -44,6 +45,11 @@ export class WasmMemory {
 
   private get bytes(): number {
     return this.memories.reduce((sum, { buffer }) => sum + buffer.byteLength, 0)
+  }
+
+  /** Of all that it may have. */
+  get share(): number {
+    return this.bytes / this.bytesMax
   }
 
   get isLarge(): boolean {

@@ -112,7 +112,7 @@ export class Batches {
         batch.unread.push(document)
         return 0
       }
-      const reason = 'The document cannot be read'
+      const reason = live.refusal(document) ?? 'The document cannot be read'
       for (const adapter of own) batch.dead.push({ adapter, document, progress: null, reason })
       batch.documents.push(document)
       return 0
@@ -142,6 +142,7 @@ export class Batches {
         for (const replacement of replacements) rows += replacement.rows.length
       } catch (error) {
         if (!(error instanceof AdapterError)) throw error
+        live.failed(document, error)
         batch.dead.push({ adapter, document, progress: brought.progress, reason: error.message })
         // Its rows stay where they are: next time it is projected whole.
         this.progress.delete(document)

@@ -19,9 +19,11 @@ import type { EngineName } from '../../core/engine/engine.ts'
 import { engines } from '../../core/engine/engines.ts'
 import type { LiveDocument, State, Touched } from '../../core/engine/live-document.ts'
 import { noOffset, type Offset } from '../../core/offset.ts'
+import { TidemarkError } from '../../core/protocol/errors.ts'
 import { counts, fold, unlimited } from '../log/lineage.ts'
 import type { Entry, Loaded, Log } from '../log/log.ts'
 import type { Lineage } from '../log/metadata.ts'
+import { Opening } from './opening.ts'
 
 /** What there are rows for. */
 export interface Progress {
@@ -50,7 +52,10 @@ export type Brought =
 
 export interface LiveDocumentsLimits {
   readonly documentsMax: number
-  /** Of the updates that the kept ones were opened from; what they take in memory is several times as much. */
+  /**
+   * Of the updates that the kept ones were opened from; what they take in memory is several times as much. Half of the memory for
+   * WebAssembly counts as so many, where it is bounded and a document took of it.
+   */
   readonly bytesMax: number
 }
 
@@ -80,6 +85,7 @@ const nothing: Touched = new Map()
 export class LiveDocuments {
   private readonly log: Pick<Log, 'load'>
   private readonly limits: LiveDocumentsLimits
+  private readonly opening: Opening
   /** Least recently used first. */
   private readonly kept = new Map<DocumentId, Kept>()
   private bytes = 0
@@ -89,9 +95,14 @@ export class LiveDocuments {
     { readonly after: Offset | undefined; readonly loaded: Promise<Loaded> }
   >()
 
-  constructor(log: Pick<Log, 'load'>, limits: Partial<LiveDocumentsLimits> = {}) {
+  constructor(
+    log: Pick<Log, 'load'>,
+    limits: Partial<LiveDocumentsLimits> = {},
+    opening: Opening = new Opening(),
+  ) {
     this.log = log
     this.limits = { ...liveDocumentsLimits, ...limits }
+    this.opening = opening
   }
 
   get size(): number {
@@ -116,7 +127,10 @@ export class LiveDocuments {
 
   /** Null progress: there are no rows. Rejects as `Log.load`, and with `document_unreadable`. */
   async bring(document: DocumentId, progress: Progress | null): Promise<Brought> {
+    const refusal = this.refusal(document)
+    if (refusal !== null) throw new TidemarkError('document_unreadable', refusal)
     const kept = this.keptAt(document, progress)
+    if (this.opening.isSuspected(document)) this.dropOthers(document)
     if (kept !== undefined) {
       const loaded = await this.load(document, kept.offset)
       const brought = this.forward(document, kept, loaded)
@@ -124,6 +138,16 @@ export class LiveDocuments {
     }
     this.drop(document)
     return this.open(document, await this.load(document), progress)
+  }
+
+  /** Why the document is not opened now; null when it may be. */
+  refusal(document: DocumentId): string | null {
+    return this.opening.refusal(document)
+  }
+
+  /** It was being read when this was thrown. */
+  failed(document: DocumentId, error: unknown): void {
+    this.opening.failed(document, error)
   }
 
   private keptAt(document: DocumentId, progress: Progress | null): Kept | undefined {
@@ -145,6 +169,10 @@ export class LiveDocuments {
     kept.live.close()
   }
 
+  private dropOthers(document: DocumentId): void {
+    for (const other of [...this.kept.keys()]) if (other !== document) this.drop(other)
+  }
+
   close(): void {
     this.asked.clear()
     for (const document of [...this.kept.keys()]) this.drop(document)
@@ -162,9 +190,9 @@ export class LiveDocuments {
       loaded.tail.filter((entry) => counts(entry, lineage, engine)),
       engine,
     )
-    const touched = this.applied(document, kept.live, updates)
+    const [touched, share] = this.opening.run(document, () => this.applied(document, kept.live, updates))
     kept.offset = loaded.offset
-    const bytes = bytesOf(updates)
+    const bytes = this.costOf(updates, share)
     kept.bytes += bytes
     this.bytes += bytes
     this.keep(document, kept)
@@ -188,14 +216,20 @@ export class LiveDocuments {
       engine,
     )
     await engines[engine].load()
-    const live = engines[engine].open([...first, ...before])
-    const touched = this.applied(document, live, after)
-    const bytes = bytesOf([...first, ...before, ...after])
+    const [{ live, touched }, share] = this.opening.run(document, () => {
+      const live = engines[engine].open([...first, ...before])
+      return { live, touched: this.applied(document, live, after) }
+    })
+    const bytes = this.costOf([...first, ...before, ...after], share)
     const kept: Kept = { live, lineage, engine: has, offset, bytes }
     this.bytes += bytes
     this.keep(document, kept)
     if (from === null) return { kind: 'whole', state: live.state, progress: reached, engine }
     return { kind: 'touched', state: live.state, touched, progress: reached, engine }
+  }
+
+  private costOf(updates: readonly Uint8Array[], share: number): number {
+    return Math.max(bytesOf(updates), share * 2 * this.limits.bytesMax)
   }
 
   private applied(document: DocumentId, live: LiveDocument, updates: readonly Uint8Array[]): Touched {

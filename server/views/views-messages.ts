@@ -20,7 +20,7 @@ export interface ViewsSettings {
   /** Where PGlite takes psql and friends, on 127.0.0.1; 0: nowhere. */
   readonly port: number
   readonly queries: QuerySettings
-  /** Of the thread's heap, where adapters run. */
+  /** Of the thread's heap, where adapters run, and as much for Automerge's WebAssembly. */
   readonly memoryMb: number
 }
 
@@ -30,6 +30,8 @@ export interface ThreadData {
   /** See watched.ts. */
   readonly watched: SharedArrayBuffer
   readonly refused: readonly Refused[]
+  /** See opening.ts. */
+  readonly suspects: readonly string[]
 }
 
 export type FromRelay =

@@ -4,6 +4,7 @@
  */
 import { parentPort, workerData } from 'node:worker_threads'
 import { clockedFacts } from '../../core/domain/fold/fields.ts'
+import { WasmMemory } from '../compaction/wasm-memory.ts'
 import { AdapterLoadError, loadAdapters } from './adapters.ts'
 import type { FromViews, ThreadData } from './views-messages.ts'
 import { yieldToRelay } from './yield-to-relay.ts'
@@ -13,7 +14,9 @@ const port = parentPort
 const tell = (message: FromViews): void => port.postMessage(message)
 
 async function main(): Promise<void> {
-  const { folder, databaseUrl, dataFolder } = (workerData as ThreadData).settings
+  const { folder, databaseUrl, dataFolder, memoryMb } = (workerData as ThreadData).settings
+  const memory = new WasmMemory(memoryMb * 1024 * 1024)
+  memory.install()
   const adapters = await loadAdapters(folder)
   const isHomeless = databaseUrl === null && dataFolder === null
   // A checkout has adapters of its own, and several relays on a Redis are to start in it all the same.
@@ -29,7 +32,7 @@ async function main(): Promise<void> {
   yieldToRelay()
   // What the relay says meanwhile waits for whoever listens.
   const { work } = await import('./views-work.ts')
-  await work(adapters)
+  await work(adapters, memory)
 }
 
 main().catch((error: unknown) => {

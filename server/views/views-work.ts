@@ -15,11 +15,13 @@ import { claimsKnown } from '../arbiter/claims.ts'
 import { DecisionStore } from '../arbiter/decision-store.ts'
 import { sweepDecisions } from '../arbiter/sweep.ts'
 import { seekUndecided } from '../arbiter/undecided.ts'
+import type { WasmMemory } from '../compaction/wasm-memory.ts'
 import type { Logger } from '../logger.ts'
 import { LiveViews } from './live/live-views.ts'
 import { isLive } from './live/messages.ts'
 import { LiveDocuments } from './live-documents.ts'
 import { isAnswer, RemoteLog } from './log-port.ts'
+import { Opening } from './opening.ts'
 import { type OperationsParts, operate } from './operations.ts'
 import { Pending } from './pending.ts'
 import { Projector } from './projector.ts'
@@ -48,7 +50,8 @@ const asideMs = 5_000
 if (parentPort === null) throw new Error('not a thread')
 const port = parentPort
 const threadData = workerData as ThreadData
-const watched = new Watched(threadData.watched, threadData.refused)
+const watched = new Watched(threadData.watched, threadData.refused, threadData.suspects)
+let opening = new Opening()
 const tell = (message: FromViews): void => port.postMessage(message)
 const line =
   (level: 'error' | 'warn' | 'info' | 'debug') =>
@@ -84,7 +87,8 @@ function plain(fields: object): object {
 }
 
 /** Until the relay says that it closes. */
-export async function work(adapters: readonly Adapter[]): Promise<void> {
+export async function work(adapters: readonly Adapter[], memory: WasmMemory): Promise<void> {
+  opening = new Opening({ watched, memory, end: () => process.exit(1) })
   const { settings } = threadData
   const { databaseUrl } = settings
   const sql = sqlOf(settings)
@@ -198,7 +202,7 @@ async function projectUntilMoved(sql: Sql, adapters: readonly Adapter[]): Promis
     },
     // One whose tables are rebuilt is here twice, under the names of both schemas.
     adapters: placed.map(({ adapter, schema }) => ({ ...adapter, name: schema })),
-    documents: new LiveDocuments(log),
+    documents: new LiveDocuments(log, {}, opening),
     visited: visitedDocuments(),
     pending,
     watched,
@@ -291,7 +295,7 @@ function notePlaced(placed: readonly Placed[]): void {
   placement = now
 }
 
-const visitedDocuments = (): LiveDocuments => new LiveDocuments(log, { documentsMax: 1 })
+const visitedDocuments = (): LiveDocuments => new LiveDocuments(log, { documentsMax: 1 }, opening)
 
 function asked(message: QueryFromRelay): void {
   if (queries !== null) return queries.heard(message)

@@ -24,7 +24,7 @@ import { isQuery } from './query/messages.ts'
 import { RemoteQueries } from './query/remote-queries.ts'
 import type { QueryRights } from './query/rights.ts'
 import type { FromViews, ThreadData, ViewsFigures, ViewsSettings } from './views-messages.ts'
-import { Culprits, runningIn, watchedMemory } from './watched.ts'
+import { anyAdapter, Culprits, runningIn, watchedMemory } from './watched.ts'
 
 export interface ViewsOptions {
   readonly log: Pick<Log, 'load' | 'changes'>
@@ -39,6 +39,8 @@ export interface ViewsOptions {
 
 const closeMsMax = 2_000
 const projectionMsMax = 10_000
+/** A document may take so many times as long to be opened. */
+const openingTimes = 6
 const operationMsMax = 30_000
 const operationsMax = 100
 const wakeMs = 2
@@ -139,14 +141,16 @@ export class Views {
   }
 
   /** Ends the thread when its adapter is at the same document for too long, and calls `onLate` before. */
-  private guard(worker: Worker, memory: SharedArrayBuffer, onLate: () => void): NodeJS.Timeout {
+  private guard(worker: Worker, memory: SharedArrayBuffer, onLate: (msMax: number) => void): NodeJS.Timeout {
     let seen = { run: 0, sinceMs: 0 }
     return setInterval(() => {
-      const run = runningIn(memory)?.run ?? 0
+      const running = runningIn(memory)
+      const run = running?.run ?? 0
       const nowMs = performance.now()
       if (run !== seen.run) seen = { run, sinceMs: nowMs }
-      if (run === 0 || nowMs - seen.sinceMs < this.projectionMsMax) return
-      onLate()
+      const msMax = this.projectionMsMax * (running?.adapter === anyAdapter ? openingTimes : 1)
+      if (run === 0 || nowMs - seen.sinceMs < msMax) return
+      onLate(msMax)
       void worker.terminate()
     }, this.projectionMsMax / 10)
   }
@@ -156,8 +160,16 @@ export class Views {
     const culprit = runningIn(memory)
     if (culprit === null || this.closing.signal.aborted) return
     const { adapter, document } = culprit
-    this.options.logger.error({ adapter, document, reason }, 'an adapter ended the thread of the views')
-    this.culprits.note(culprit, reason, Date.now())
+    if (adapter !== anyAdapter)
+      this.options.logger.error({ adapter, document, reason }, 'an adapter ended the thread of the views')
+    else this.options.logger.error({ document, reason }, 'a document ended the thread of the views')
+    this.culprits.note(
+      culprit,
+      adapter === anyAdapter
+        ? `It cannot be opened within ${this.options.settings.memoryMb} MiB: ${reason}`
+        : reason,
+      Date.now(),
+    )
     this.wasBlamed = true
   }
 
@@ -198,14 +210,15 @@ export class Views {
       decide,
     }
     const watched = watchedMemory()
-    const workerData: ThreadData = { settings, watched, refused: this.culprits.refused }
+    const { refused, suspects } = this.culprits
+    const workerData: ThreadData = { settings, watched, refused, suspects }
     const resourceLimits = { maxOldGenerationSizeMb: settings.memoryMb }
     const worker = new Worker(threadUrl, { workerData, resourceLimits })
     this.worker = worker
     this.queries.attach(worker)
     let reason = 'it ended the thread'
-    const guard = this.guard(worker, watched, () => {
-      reason = `it took more than ${this.projectionMsMax} ms`
+    const guard = this.guard(worker, watched, (msMax) => {
+      reason = `it took more than ${msMax} ms`
     })
     return new Promise((resolve, reject) => {
       worker.on('message', (message: FromViews) => {

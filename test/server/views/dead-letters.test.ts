@@ -5,6 +5,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import * as Automerge from '@automerge/automerge'
 import { Client } from 'pg'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import * as Y from 'yjs'
@@ -14,7 +15,7 @@ import type { Log } from '../../../server/log/log.ts'
 import { Metrics } from '../../../server/metrics.ts'
 import type { Letters, ViewsStatus } from '../../../server/views/operations.ts'
 import { Views } from '../../../server/views/views.ts'
-import { Culprits } from '../../../server/views/watched.ts'
+import { anyAdapter, Culprits, Watched } from '../../../server/views/watched.ts'
 import { type PostgresServer, start as startPostgres } from '../../support/postgres-server.ts'
 import { silentLogger } from '../../support/silent-logger.ts'
 import { until } from '../../support/wait.ts'
@@ -70,7 +71,7 @@ export default defineAdapter({
   )
 }
 
-async function start(): Promise<Views> {
+async function start(memoryMb = 128): Promise<Views> {
   await views?.close()
   views = new Views({
     log,
@@ -85,7 +86,7 @@ async function start(): Promise<Views> {
         afterTimeoutMs: 1_000,
         limits: { timeoutMs: 1_000, rowsMax: 100, bytesMax: 10_000, runningMax: 1, perUserMax: 1 },
       },
-      memoryMb: 128,
+      memoryMb,
       port: 0,
     },
     logger: silentLogger,
@@ -235,6 +236,34 @@ test('an adapter that does not return, or takes all memory, for some documents: 
   expect(await letters()).toEqual([])
 }, 90_000)
 
+test('a document of Automerge that takes all memory is a dead letter, and the others go on', async () => {
+  adapter('notes')
+  adapter('others')
+  await start(64)
+  const write = async (document: string, t: string): Promise<void> => {
+    const update = Automerge.getLastLocalChange(Automerge.from({ t }))!
+    await log.append(document as DocumentId, [{ timeMs: 1, author: '', origin: 'o', update }])
+    views?.wake()
+  }
+  await write('notes/one', 'good')
+  await until('projected', async () => (await textOf('notes/one')) === 'good')
+  // Each character is one of Automerge's operations: 1 MB, and more than 64 MB in its memory.
+  const characters = Array.from({ length: 1_000_000 }, (_, i) => String.fromCharCode(97 + ((i * 7919) % 26)))
+  await write('notes/large', characters.join(''))
+  await write('notes/two', 'good')
+  await until('the others', async () => (await textOf('notes/two')) === 'good', 30_000)
+  await until('dead', async () => (await letters()).length === 1, 30_000)
+  expect((await letters())[0]).toMatchObject({
+    document: 'notes/large',
+    reason: 'It cannot be opened within 64 MiB: it ended the thread',
+  })
+  for (const document of ['notes/three', 'others/one']) {
+    await write(document, 'good')
+    await until('the others', async () => (await textOf(document)) === 'good', 30_000)
+  }
+  expect(await letters()).toHaveLength(1)
+}, 120_000)
+
 test('who is caught again is refused for longer; an adapter that is caught for three documents, as a whole; until it is forgiven', () => {
   const culprits = new Culprits()
   const of = (document: string) => culprits.refused.find((one) => one.document === document)?.untilMs
@@ -256,4 +285,22 @@ test('who is caught again is refused for longer; an adapter that is caught for t
   expect(culprits.refused.map(({ document }) => document)).toEqual(['notes/2', 'notes/3'])
   culprits.forgive(null, null)
   expect(culprits.refused).toEqual([])
+})
+
+test('a document that ends the thread while it is opened is tried once more alone, then refused to all adapters', () => {
+  const culprits = new Culprits()
+  const note = (document: string) => culprits.note({ adapter: anyAdapter, document }, 'large', Date.now())
+  note('notes/1')
+  expect([culprits.refused, culprits.suspects]).toEqual([[], ['notes/1']])
+  note('notes/1')
+  const inThread = new Watched(undefined, culprits.refused, culprits.suspects)
+  expect(inThread.isSuspected('notes/1')).toBe(true)
+  expect(inThread.refusal(anyAdapter, 'notes/1')).toBe('large')
+  expect(inThread.refusal(anyAdapter, 'notes/2')).toBeNull()
+  // However many there are, adapters are not at fault.
+  for (let i = 2; i < 9; i++) for (let time = 0; time < 2; time++) note(`notes/${i}`)
+  expect(culprits.refused.map(({ document }) => document)).not.toContain('*')
+  culprits.forgive('notes', 'notes/1')
+  expect(culprits.refused.some(({ document }) => document === 'notes/1')).toBe(false)
+  expect(culprits.refused).toHaveLength(7)
 })
