@@ -97,6 +97,11 @@ export interface Engine {
 
   // Light: structure only.
 
+  /**
+   * Does what `validate` of these updates, `coverageOf` and `join` would begin with, in steps of some milliseconds, and remembers it
+   * as they do. Skips what cannot be read. Absent: that takes no time.
+   */
+  readAhead?(state: IndexedState | null, tail: readonly Uint8Array[]): Iterable<void>
   /** Refuses what is malformed, truncated, trailing or oversized (`TidemarkError`), else says what it holds. */
   validate(update: Uint8Array, limits: UpdateLimits): Outline
   /** Throws `malformed_frame` when the bytes are not a version. */

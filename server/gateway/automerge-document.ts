@@ -51,6 +51,8 @@ export interface Documents {
   recognise(identity: Identity): void
   /** Not many are opened at a time. Settles as `open` does. */
   inTurn(open: () => Promise<void>): Promise<void>
+  /** Resolves when something may be done that takes a while. */
+  turn(): Promise<void>
   /** So many bytes more, or less, wait. */
   waiting(bytes: number): void
   framesOf(room: Room, documentId: string, takesDocuments: boolean): RoomFrames
@@ -135,6 +137,8 @@ export class AutomergeDocument {
     if (this.closed) return
     const { room } = this.enter(identity, takesDocuments)
     await room.opened
+    // Many may have waited for the same room.
+    await this.among.turn()
     this.subscribed(this.among.subscriptions)
     await this.line.writable()
   }

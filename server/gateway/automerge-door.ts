@@ -33,6 +33,7 @@ import { AutomergeDocument, type DocumentMessage, type Documents } from './autom
 import { type Peer, Peers } from './automerge-peers.ts'
 import { closeSocket } from './close-socket.ts'
 import { type Arrival, type Connection, type DoorContext, reported, toldOf } from './door.ts'
+import { Pace } from './pace.ts'
 import { SocketLine } from './socket-line.ts'
 import { Bearer, type BearerContext } from './tidemark-bearer.ts'
 import { Turns } from './turns.ts'
@@ -41,6 +42,7 @@ import { Turns } from './turns.ts'
 export class AutomergeShared {
   readonly peers = new Peers()
   readonly frames = new FramesOfRooms()
+  readonly pace = new Pace()
 }
 
 export interface AutomergeContext extends DoorContext, BearerContext {
@@ -202,6 +204,10 @@ class AutomergeConnection implements Connection, Documents, Peer {
 
   inTurn(open: () => Promise<void>): Promise<void> {
     return this.opens.run(open)
+  }
+
+  turn(): Promise<void> {
+    return this.context.shared.pace.turn()
   }
 
   waiting(bytes: number): void {

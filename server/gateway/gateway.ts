@@ -276,6 +276,7 @@ export class Gateway {
 
   private async automergeDoor(host: string, token: string | null): Promise<(arrival: Arrival) => Connection> {
     const identity = await identifyConnection(this.options, token)
+    await this.automerge.shared.pace.turn()
     return (arrival) => acceptAutomerge({ ...arrival, identity, host }, this.automerge)
   }
 

@@ -17,6 +17,7 @@ import type { Offset } from '../../core/offset.ts'
 import { type Content, fold } from '../log/lineage.ts'
 import type { Entry, Log, Snapshot } from '../log/log.ts'
 import { wrongEngine } from './known.ts'
+import { readAhead } from './read-ahead.ts'
 
 const answersMax = 8
 /** What is spliced from less is spliced again sooner than it is found. */
@@ -89,9 +90,11 @@ export class Image {
     this.budget = budget
   }
 
-  /** Takes what the room has just read anyway. */
-  seed(content: Content, nowMs: number): void {
-    this.hold(heldOf(content), nowMs)
+  /** Takes what the room has just read anyway. Rejects with `document_unreadable`. */
+  async seed(content: Content, nowMs: number): Promise<void> {
+    const held = heldOf(content)
+    await readAhead(held.engine, held.snapshot, held.tail)
+    this.hold(held, nowMs)
   }
 
   /** An update the room delivers: keeps the image at the room's offset. */
@@ -131,7 +134,7 @@ export class Image {
   private async load(nowMs: number): Promise<Held> {
     if (this.loading === null) {
       this.meanwhile = []
-      this.loading = this.log.load(this.document).then((loaded) => heldOf(fold(loaded)))
+      this.loading = this.read()
     }
     const loading = this.loading
     try {
@@ -146,6 +149,12 @@ export class Image {
     } finally {
       if (this.loading === loading) this.loading = null
     }
+  }
+
+  private async read(): Promise<Held> {
+    const held = heldOf(fold(await this.log.load(this.document)))
+    await readAhead(held.engine, held.snapshot, held.tail)
+    return held
   }
 
   private hold(held: Held, nowMs: number): void {

@@ -9,8 +9,8 @@ import type { Coverage, Ended, Engine, EngineName } from '../../core/engine/engi
 import { engines } from '../../core/engine/engines.ts'
 import { TidemarkError } from '../../core/protocol/errors.ts'
 import type { TailStats } from '../compaction/policy.ts'
-import { type Content, coverageOf, endedOf, unlimited } from '../log/lineage.ts'
-import type { Entry, Loaded } from '../log/log.ts'
+import { type Content, endedOf, unlimited } from '../log/lineage.ts'
+import type { Loaded } from '../log/log.ts'
 import type { Lineage } from '../log/metadata.ts'
 import { FactGuard } from './fact-guard.ts'
 
@@ -31,17 +31,13 @@ export class Known {
   private decided: EngineName | null
   private readonly held = new Map<EngineName, Held>()
 
-  /** `onUnreadable`: an entry that validation on some node let through; it is skipped. */
-  constructor(
-    content: Content,
-    factRules: FactRules | null,
-    onUnreadable: (entry: Entry, error: unknown) => void,
-  ) {
+  /** `coverage`: of the content; null when it has no engine. */
+  constructor(content: Content, coverage: Coverage | null, factRules: FactRules | null) {
     this.lineage = content.lineage
     this.factRules = factRules
     this.decided = content.engine
-    if (content.engine !== null)
-      this.held.set(content.engine, heldOf(content, engines[content.engine], factRules, onUnreadable))
+    if (content.engine !== null && coverage !== null)
+      this.held.set(content.engine, heldOf(content, engines[content.engine], coverage, factRules))
   }
 
   /** The document's; null as long as it has none. */
@@ -78,10 +74,9 @@ export function wrongEngine(engine: EngineName, asked: EngineName): TidemarkErro
 function heldOf(
   { snapshot, entries, lineage, aside }: Content,
   engine: Engine,
+  coverage: Coverage,
   factRules: FactRules | null,
-  onUnreadable: (entry: Entry, error: unknown) => void,
 ): Held {
-  const coverage = coverageOf(snapshot, entries, engine, onUnreadable)
   // What was set aside and comes again is not to be taken in again.
   for (const { entry } of aside) coverage.add(engine.validate(entry.update, unlimited))
   const ended = endedOf(lineage, engine.name)

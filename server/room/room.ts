@@ -32,6 +32,7 @@ import type { Dialect } from './dialect.ts'
 import { heedOf } from './heed.ts'
 import { Image } from './image.ts'
 import { Known, learn, tailOf, wrongEngine } from './known.ts'
+import { coverageAhead } from './read-ahead.ts'
 import { RoomBroadcast } from './room-broadcast.ts'
 import type { RoomContext } from './room-context.ts'
 import { RoomPresence } from './room-presence.ts'
@@ -107,13 +108,12 @@ export class Room implements Flushable, Follower {
   private async open(): Promise<void> {
     const { log } = this.context
     const loaded = await log.load(this.document)
-    if (this.state.kind === 'closed') return
     const content = fold(loaded)
-    const known = new Known(content, this.context.factRulesOf(this.document), (entry, error) =>
-      this.unreadable(entry, error),
-    )
+    await this.image.seed(content, Date.now())
+    const coverage = await coverageAhead(content, (entry, error) => this.unreadable(entry, error))
+    if (this.state.kind === 'closed') return this.image.drop()
+    const known = new Known(content, coverage, this.context.factRulesOf(this.document))
     this.head = loaded.offset
-    this.image.seed(content, Date.now())
     Object.assign(this.stats, tailOf(loaded))
     // The log may deliver before `follow` resolves: what is known must be in place.
     const open = { kind: 'open', known } as const

@@ -8,7 +8,7 @@ import type { Engine } from '../engine.ts'
 import type { LiveDocument } from '../live-document.ts'
 import { compact, digest, indexOf } from './compact.ts'
 import { AutomergeCoverage, endedOf, isBehind } from './coverage.ts'
-import { join, merge } from './join.ts'
+import { join, merge, readAhead } from './join.ts'
 import { AutomergeLiveDocument } from './live-document.ts'
 import { type AutomergeOutline, outlineOf, updateOf } from './outline.ts'
 import { toJson } from './to-json.ts'
@@ -29,6 +29,7 @@ export const automergeEngine = {
       )
     return outlineOf(update)
   },
+  readAhead,
   validateVersion(version) {
     readVersion(version)
   },

@@ -10,7 +10,8 @@
 import type { IndexedState } from '../engine.ts'
 import { type Change, type Chunks, hashBytes, hex, readChunks, type SavedDocument, unhex } from './chunk.ts'
 import { HashTable } from './hash-table.ts'
-import { readIndex, type SnapshotIndex } from './snapshot-index.ts'
+import { baseOf } from './snapshot-base.ts'
+import type { SnapshotIndex } from './snapshot-index.ts'
 
 interface Waiting {
   readonly change: Change
@@ -58,17 +59,12 @@ export class ChangeGraph {
       this.snapshotCount = 0
       return
     }
-    const index = readIndex(snapshot.index)
-    this.table = new HashTable(index.hashes)
+    const { index, table, heads, lasts } = baseOf(snapshot)
+    this.table = table.copy()
     this.base = index
     this.snapshotCount = index.actorOf.length
-    const isBuiltOn = new Uint8Array(this.snapshotCount)
-    for (const dep of index.deps) isBuiltOn[dep] = 1
-    for (let i = 0; i < this.snapshotCount; i++) {
-      if (isBuiltOn[i] === 0) this.headSet.add(i)
-      const actor = index.actors[index.actorOf[i]!]!
-      this.lasts.set(actor, { seq: (this.lasts.get(actor)?.seq ?? 0) + 1, number: i })
-    }
+    for (const head of heads) this.headSet.add(head)
+    for (const [actor, last] of lasts) this.lasts.set(actor, last)
     if (index.documentBytes === snapshot.bytes.length) return
     const { changes } = readChunks(snapshot.bytes.subarray(index.documentBytes))
     for (const change of changes) {
@@ -221,10 +217,9 @@ export class ChangeGraph {
     const ready = [first]
     for (let change = ready.pop(); change !== undefined; change = ready.pop()) {
       const { hash, deps, actor, seq, startOp, operationCount } = change
-      const name = hex(hash)
-      this.waiting.delete(name)
+      if (this.waiting.size > 0) this.waiting.delete(hex(hash))
       if (this.contradiction(change) !== null) {
-        this.void.add(name)
+        this.void.add(hex(hash))
         continue
       }
       this.lasts.set(actor, { seq, number: this.count })
@@ -238,6 +233,8 @@ export class ChangeGraph {
       })
       this.headSet.add(this.table.push(hash))
       if (this.keeping) this.chunks.push(change.bytes)
+      if (this.waitedFor.size === 0) continue
+      const name = hex(hash)
       const waiting = this.waitedFor.get(name) ?? []
       this.waitedFor.delete(name)
       for (const other of waiting) if (--other.left === 0) ready.push(other.change)

@@ -11,10 +11,15 @@ export class HashTable {
   private slots: Int32Array
   private length: number
 
-  constructor(base: Uint8Array = new Uint8Array()) {
+  constructor(base: Uint8Array = new Uint8Array(), slots?: Int32Array) {
     this.base = base
     this.length = base.length / hashBytes
-    this.slots = this.filled(this.length)
+    this.slots = slots ?? this.filled(this.length)
+  }
+
+  /** Of a table to which nothing was pushed. */
+  copy(): HashTable {
+    return new HashTable(this.base, this.slots.slice())
   }
 
   get count(): number {

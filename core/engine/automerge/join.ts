@@ -5,9 +5,11 @@
  *
  * Graphs are remembered by the array of the tail, which may only grow: joiners of a room pay for what has come since.
  */
+import { TidemarkError } from '../../protocol/error-codes.ts'
 import type { IndexedState } from '../engine.ts'
 import { ChangeGraph } from './change-graph.ts'
 import { concat, outlineOf } from './outline.ts'
+import { baseOf } from './snapshot-base.ts'
 import { readVersion, writeVersion } from './version.ts'
 
 /** What is larger is not copied into one chunk with others. */
@@ -15,15 +17,40 @@ const ownChunkBytesMin = 64 * 1024
 
 const known = new WeakMap<readonly Uint8Array[], { graph: ChangeGraph; count: number }>()
 
-/** With the chunks of the tail. Throws `document_unreadable`, and what reading the tail throws. */
-export function graphOf(state: IndexedState | null, tail: readonly Uint8Array[]): ChangeGraph {
+/** With the chunks of the first `count` of the tail, at least. Throws `document_unreadable`, and what reading the tail throws. */
+export function graphOf(
+  state: IndexedState | null,
+  tail: readonly Uint8Array[],
+  count = tail.length,
+): ChangeGraph {
   let kept = known.get(tail)
   if (kept === undefined || kept.graph.snapshot !== state) {
     kept = { graph: new ChangeGraph(state, true), count: 0 }
     known.set(tail, kept)
   }
-  for (; kept.count < tail.length; kept.count++) kept.graph.add(outlineOf(tail[kept.count]!))
+  for (; kept.count < count; kept.count++) kept.graph.add(outlineOf(tail[kept.count]!))
   return kept.graph
+}
+
+/** See `Engine.readAhead`. */
+export function* readAhead(state: IndexedState | null, tail: readonly Uint8Array[]): Generator<void> {
+  if (state !== null) {
+    baseOf(state)
+    yield
+  }
+  for (const update of tail) {
+    try {
+      outlineOf(update)
+    } catch (error) {
+      if (!(error instanceof TidemarkError)) throw error
+      return
+    }
+    yield
+  }
+  for (let count = 0; count <= tail.length; count++) {
+    graphOf(state, tail, count)
+    yield
+  }
 }
 
 export function join(
