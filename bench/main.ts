@@ -1,10 +1,10 @@
 /**
- * `npm run bench -- [question…] [--runs 5] [--quick] [--log embedded|redis|both] [--servers a,b] [--profile dir]`
+ * `npm run bench -- [question…] [--runs 5] [--quick] [--log embedded|redis|both] [--servers a,b] [--profile dir] [--tell]`
  *
  * Asks the questions one after the other, prints a table for each with what was aimed at, and writes
  * bench/results/<question>.json (`-quick` keeps its own). `--servers` names what to compare beside the
  * raw limits instead of the relay's logs; peers among them must be installed (peers.ts). `--profile`
- * leaves a CPU profile of each relay in that folder. Ends by itself; exit code 1 when anything was lost
+ * leaves a CPU profile of each relay in that folder. `--tell`: a full run's figures go into docs/scaling.md. Ends by itself; exit code 1 when anything was lost
  * or broke. A missed target is no error: a machine may be slow.
  */
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
@@ -34,6 +34,7 @@ import { offlineReturn } from './offline-return.ts'
 import { paste } from './paste.ts'
 import { presence } from './presence.ts'
 import { reconnect } from './reconnect.ts'
+import { tellScale } from './scale-tables.ts'
 import { start } from './start.ts'
 import { viewsFlat } from './views-flat.ts'
 import { viewsLatency } from './views-latency.ts'
@@ -76,6 +77,7 @@ const { values, positionals } = parseArgs({
     log: { type: 'string', default: 'both' },
     servers: { type: 'string' },
     profile: { type: 'string' },
+    tell: { type: 'boolean', default: false },
   },
 })
 
@@ -130,4 +132,5 @@ for (const name of asked)
     writeAnswer(answer, settings)
     broken ||= answer.samples.some((sample) => sample.errors.length > 0)
   }
+if (values.tell && !values.quick && !broken) tellScale()
 process.exit(broken ? 1 : 0)

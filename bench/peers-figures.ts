@@ -130,7 +130,7 @@ export const comparisons: Readonly<Record<string, Comparison>> = {
   'join-large': {
     title: 'Joining a large document',
     asked:
-      'Somebody who has nothing joins a stored document: first after a restart, then one by one, then 150 at once; then the same with 100 updates after it.',
+      'Somebody who has nothing joins a stored document: first after a restart, then one by one while nobody else is there, then 150 at once; then the same with a tail of 100 updates.',
     columns: [
       { header: 'first ms', figure: 'joinMs', name: 'first after a restart', better: 'less' },
       { header: 'CPU ms of one', figure: 'serverCpuMsPerJoin', name: 'newcomer', better: 'less' },

@@ -2,36 +2,20 @@
  * The page's part that is made of results: a table and a chart for each comparison, the machine, the versions, and where others are ahead.
  * It stands in docs/benchmarks.md between two marks, and is replaced as a whole. A full run's result is told rather than a quick one's.
  */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
-import type { Row, Sample } from './harness/question.ts'
-import { resultsDir, show } from './harness/report.ts'
-import { root } from './harness/root.ts'
+import { describeMachine, markdownTable, writePart } from './harness/page.ts'
+import type { Row } from './harness/question.ts'
+import { type AnswerRecord, readRecord, show } from './harness/report.ts'
 import { drawComparison } from './peers-charts.ts'
 import { besides, type Column, type Comparison, comparisons, labels } from './peers-figures.ts'
 
-const page = `${root}docs/benchmarks.md`
-const begin = '<!-- peers: from here on `npm run bench:peers` writes -->'
-const end = '<!-- peers: up to here -->'
 /** A median that is better by less is not told. */
 const aheadMin = 1.05
 const errorsMax = 3
 
-export interface Told {
-  readonly date: string
-  readonly commit: string
-  readonly clean: boolean
-  readonly machine: Readonly<Record<string, string | number>>
-  readonly versions?: Readonly<Record<string, string>>
-  readonly settings: { readonly runs: number; readonly quick: boolean }
-  readonly notes: readonly string[]
-  readonly rows: readonly Row[]
-  readonly samples: readonly Sample[]
-}
-
 /** Charts and the page's part, of whatever results there are. */
 export function tellComparisons(): void {
   const told = Object.entries(comparisons).flatMap(([question, comparison]) => {
-    const record = readRecord(question)
+    const record = readRecord(`peers-${question}`)
     if (record === null) return []
     return [{ question, comparison, record, drawn: drawComparison(question, comparison, record.rows) }]
   })
@@ -52,27 +36,15 @@ export function tellComparisons(): void {
     '### Where others are ahead',
     ahead(told),
   ]
-  const text = readFileSync(page, 'utf8')
-  const [from, to] = [text.indexOf(begin), text.indexOf(end)]
-  if (from < 0 || to < from) throw new Error(`${page} has no place for the comparison: ${begin} … ${end}`)
-  writeFileSync(page, `${text.slice(0, from)}${begin}\n\n${parts.join('\n\n')}\n\n${text.slice(to)}`)
+  writePart('benchmarks.md', 'bench:peers', parts.join('\n\n'))
 }
 
-function readRecord(question: string): Told | null {
-  for (const suffix of ['', '-quick']) {
-    const path = `${resultsDir}peers-${question}${suffix}.json`
-    if (existsSync(path)) return JSON.parse(readFileSync(path, 'utf8')) as Told
-  }
-  return null
-}
-
-function setting(records: readonly Told[]): string {
+function setting(records: readonly AnswerRecord[]): string {
   const newest = records.toSorted((a, b) => b.date.localeCompare(a.date))[0]!
-  const { cpu, cores, memoryGb, kernel, node } = newest.machine
   const versions = Object.entries(newest.versions ?? {}).map(([name, version]) => `${name} ${version}`)
   const isFull = records.every(({ settings }) => !settings.quick)
   return [
-    `Measured on ${newest.date.slice(0, 10)}, commit ${newest.commit}, on ${cores} cores (${cpu}), ${memoryGb} GB, Linux ${kernel}, Node ${String(node).slice(1)}.`,
+    describeMachine(newest),
     ...(versions.length > 0 ? [`Versions: ${versions.join(', ')}.`] : []),
     isFull
       ? 'Medians; the least and the most in brackets.'
@@ -80,12 +52,12 @@ function setting(records: readonly Told[]): string {
   ].join(' ')
 }
 
-const ran = ({ settings }: Told): string =>
+const ran = ({ settings }: AnswerRecord): string =>
   settings.quick
     ? ` (${settings.runs === 1 ? 'One quick run' : `${settings.runs} quick runs`}.)`
     : ` (${settings.runs} runs.)`
 
-function tableOf({ columns, cannot = {} }: Comparison, { rows, samples }: Told): string {
+function tableOf({ columns, cannot = {} }: Comparison, { rows, samples }: AnswerRecord): string {
   const order = Object.keys(labels)
   const servers = [...new Set([...rows.map(({ server }) => server), ...Object.keys(cannot)])]
     .filter((server) => order.includes(server))
@@ -98,8 +70,7 @@ function tableOf({ columns, cannot = {} }: Comparison, { rows, samples }: Told):
     return [`${labels[server]}${failed ? ' (!)' : ''}`, ...cells]
   })
   const head = ['', ...columns.map(({ header }) => header)]
-  const rule = head.map((_, i) => (i === 0 ? '---' : '--:'))
-  return [head, rule, ...lines].map((each) => `| ${each.join(' | ')} |`).join('\n')
+  return markdownTable(head, lines)
 }
 
 function figureOf(
@@ -116,7 +87,7 @@ function figureOf(
 const cell = (rows: readonly Row[], server: string, column: Column): string =>
   show(figureOf(rows, server, column) ?? undefined)
 
-function remarks({ notes, samples }: Told): string[] {
+function remarks({ notes, samples }: AnswerRecord): string[] {
   const failures = new Map<string, Set<string>>()
   for (const { server, errors } of samples)
     for (const error of errors) failures.set(server, (failures.get(server) ?? new Set()).add(error))
@@ -136,7 +107,7 @@ const plain = (error: string): string =>
     .replaceAll(/\/[\w./-]+\//g, '…/')
     .slice(0, 160)
 
-function ahead(told: readonly { readonly comparison: Comparison; readonly record: Told }[]): string {
+function ahead(told: readonly { readonly comparison: Comparison; readonly record: AnswerRecord }[]): string {
   const lines = told.flatMap(({ comparison, record: { rows } }) =>
     comparison.columns.flatMap((column) =>
       besides.flatMap(({ ours, theirs }) => {

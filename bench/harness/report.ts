@@ -1,13 +1,13 @@
 /** Tables for people, JSON for the record: machine, commit, date and every raw figure. */
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus, release, totalmem } from 'node:os'
-import type { Answer, Row, Settings } from './question.ts'
+import type { Answer, Row, Sample, Settings } from './question.ts'
 import { root } from './root.ts'
 import { versionOf } from './servers.ts'
 import { median, type Spread } from './statistics.ts'
 
-export const resultsDir = `${root}bench/results/`
+const resultsDir = `${root}bench/results/`
 /** More of somebody else's work than this and the figures are worth little. */
 const foreignCoresMax = 0.15
 
@@ -73,6 +73,27 @@ export function writeAnswer(
   }
   const suffix = settings.quick ? '-quick' : ''
   writeFileSync(`${resultsDir}${answer.question}${suffix}.json`, `${JSON.stringify(record, null, 1)}\n`)
+}
+
+/** What a file in bench/results holds, as far as documents are made of it. */
+export interface AnswerRecord {
+  readonly date: string
+  readonly commit: string
+  readonly machine: Readonly<Record<string, string | number>>
+  readonly versions?: Readonly<Record<string, string>>
+  readonly settings: { readonly runs: number; readonly quick: boolean }
+  readonly notes: readonly string[]
+  readonly rows: readonly Row[]
+  readonly samples: readonly Sample[]
+}
+
+/** The last full run's, else the last quick one's, else null. */
+export function readRecord(question: string): AnswerRecord | null {
+  for (const suffix of ['', '-quick']) {
+    const path = `${resultsDir}${question}${suffix}.json`
+    if (existsSync(path)) return JSON.parse(readFileSync(path, 'utf8')) as AnswerRecord
+  }
+  return null
 }
 
 function git(...args: string[]): string {

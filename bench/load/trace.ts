@@ -12,13 +12,14 @@ import * as Y from 'yjs'
 import { startCpuMeter } from '../harness/cpu.ts'
 import { Latencies } from '../harness/statistics.ts'
 import { readEditTrace } from './edit-trace.ts'
-import { syncFrame } from './frames.ts'
+import { emptyUpdate, syncFrame } from './frames.ts'
 import { joinInTurns, openPeer, sleep, until } from './peer.ts'
 import type { LoadResult, TraceSpec } from './spec.ts'
 import { syncMessage, visitUpdate } from './updates.ts'
 
 const deliveredDeadlineMs = 120_000
 const joinDeadlineMs = 60_000
+const storedDeadlineMs = 20_000
 const compactionQuietMs = 3000
 
 export async function trace(spec: TraceSpec, document: string): Promise<LoadResult> {
@@ -179,6 +180,8 @@ async function coldJoin(spec: TraceSpec, document: string): Promise<{ bytes: Buf
   })
   const timeout = setTimeout(() => peer.socket.end(), joinDeadlineMs)
   await peer.ready
+  // Some servers answer first, with nothing, and read what is stored afterwards.
+  await until(() => parts.some(({ length }) => length > emptyUpdate.length), storedDeadlineMs)
   clearTimeout(timeout)
   const milliseconds = performance.now() - from
   peer.socket.end()
