@@ -99,18 +99,24 @@ describe.each(versions)('@hocuspocus/provider %s', (version) => {
     expect(b.content).toBe(saved)
   })
 
-  test('clients come back by themselves after kill -9 and converge', async () => {
-    const id = room()
-    const [a, b] = [connect(version).open(id), connect(version).open(id)]
-    await until('both saved', () => a.saved && b.saved)
+  test('clients come back by themselves after kill -9 and converge, in all documents of their sockets', async () => {
+    const ids = Array.from({ length: 20 }, room)
+    const [first, second] = [connect(version), connect(version)]
+    const pairs = ids.map((id) => [first.open(id), second.open(id)] as const)
+    const all = pairs.flat()
+    await until('all saved', () => all.every((client) => client.saved))
     await relay.kill9()
-    await until('both noticed', () => !a.socket.connected && !b.socket.connected)
-    a.write('while down ')
-    b.write('also ')
+    await until('both noticed', () => !first.connected && !second.connected)
+    for (const [a, b] of pairs) {
+      a.write('while down ')
+      b.write('also ')
+    }
     relay = await start(String(relay.port))
     await until(
       'equal and saved',
-      () => a.content.length === 16 && a.content === b.content && a.saved && b.saved,
+      () =>
+        pairs.every(([a, b]) => a.content.length === 16 && a.content === b.content) &&
+        all.every((client) => client.saved),
     )
   })
 

@@ -57,6 +57,14 @@ export interface OpenOptions {
   readonly flushDelayMs?: number
 }
 
+/** Providers that try anew listen to their last socket no more, and it may still have an error to tell. */
+class QuietSocket extends WebSocket {
+  constructor(...given: ConstructorParameters<typeof WebSocket>) {
+    super(...given)
+    this.on('error', () => undefined)
+  }
+}
+
 /** One connection, on which documents are opened. */
 export class HocuspocusSocket {
   readonly provider: ProviderSocket
@@ -68,7 +76,7 @@ export class HocuspocusSocket {
     this.version = version
     this.provider = new kinds[version].HocuspocusProviderWebsocket({
       url: `${relay}/hocuspocus${query}`,
-      WebSocketPolyfill: WebSocket,
+      WebSocketPolyfill: QuietSocket,
       delay: 50,
       minDelay: 50,
       maxDelay: 200,
