@@ -66,7 +66,8 @@ export function browserOrNode(webSocket: WebSocketClass | undefined): Environmen
   return {
     now: () => Date.now(),
     random: () => Math.random(),
-    newName: () => hexOf(crypto.getRandomValues(new Uint8Array(16))),
+    // Later ones sort behind: what pages that are gone had left is sent in the order of their names.
+    newName: () => Date.now().toString(36) + hexOf(crypto.getRandomValues(new Uint8Array(16))),
     after: (delayMs, then) => {
       const timer = setTimeout(then, delayMs)
       return () => clearTimeout(timer)

@@ -1,5 +1,6 @@
 /** Two tabs of one user with one document, over the locks and channels of one browser. */
 import { afterEach, expect, test } from 'vitest'
+import * as Y from 'yjs'
 import type { Client, Handle } from '../../client/types.ts'
 import { until } from '../support/wait.ts'
 import { Browser, type Tab } from './browser.ts'
@@ -90,6 +91,26 @@ test('the edits of a tab that is gone are adopted by one of those left, and sent
   await Promise.all(handles.map((each) => each.saved()))
   expect(left.reduce((sum, { client }) => sum + happened(client, 'outbox adopted'), 0)).toBe(1)
   expect(await logged(door)).toBe(5)
+})
+
+test('what pages that are gone had left is sent in the order in which it was made', async () => {
+  const [browser, door] = [newBrowser(), await newDoor()]
+  for (const letter of 'abcdef') {
+    const openedMs = Date.now()
+    const { client } = newTab(browser, null)
+    const handle = client.open('notes')
+    await handle.whenLoaded
+    type(handle, letter)
+    await client.close()
+    await until('the clock has gone on', () => Date.now() > openedMs)
+  }
+  await newTab(browser, door).client.open('notes').saved()
+  const doc = new Y.Doc()
+  for (const { update } of (await door.log.load('notes' as never)).tail) {
+    Y.applyUpdate(doc, update)
+    expect(doc.store.pendingStructs, 'what it builds on is there').toBeNull()
+  }
+  expect(doc.getText('text').toString()).toBe('fedcba')
 })
 
 test('a tab that opens while another lives leaves its outbox alone', async () => {
