@@ -34,6 +34,7 @@ import {
   play,
 } from '../../../support/fact-history.ts'
 import { agrees } from '../../../support/fold-laws.ts'
+import { seed } from '../../../support/seed.ts'
 import { TablesInMemory } from '../../../support/tables-in-memory.ts'
 
 interface Player {
@@ -181,25 +182,35 @@ function gameOf(
   }
 }
 
+const roundsMax = 20
+
+const worthSeeing = [
+  ...Object.keys(players)
+    .filter((name) => name !== 'text')
+    .map((name) => `${name} effective`),
+  ...['register', 'multiValue', 'set', 'lastWrite', 'offers'].map((name) => `${name} superseded`),
+  ...['offers', 'quantity', 'workflow', 'owner'].flatMap((name) => [`${name} pending`, `${name} rejected`]),
+  // Proposals of what somebody else holds.
+  ...['register', 'counter', 'set', 'lastWrite', 'multiValue'].map((name) => `${name} pending`),
+]
+
 test('order, duplication and grouping do not matter', () => {
   const occurred = new Set<string>()
-  fc.assert(
-    fc.property(composition, composition, decidedSteps(60), fc.gen(), (own, lines, history, gen) => {
+  const property = fc.property(
+    composition,
+    composition,
+    decidedSteps(60),
+    fc.gen(),
+    (own, lines, history, gen) => {
       const game = gameOf(own, lines, occurred)
       agrees(game.fields, play(history, game).entries, gen)
-    }),
-    { numRuns: 400 },
+    },
   )
-  for (const each of [
-    ...Object.keys(players)
-      .filter((name) => name !== 'text')
-      .map((name) => `${name} effective`),
-    ...['register', 'multiValue', 'set', 'lastWrite', 'offers'].map((name) => `${name} superseded`),
-    ...['offers', 'quantity', 'workflow', 'owner'].flatMap((name) => [`${name} pending`, `${name} rejected`]),
-    // Proposals of what somebody else holds.
-    ...['register', 'counter', 'set', 'lastWrite', 'multiValue'].map((name) => `${name} pending`),
-  ])
-    expect([...occurred].sort()).toContain(each)
+  // Proposals are so rare that not every seed has all of them in its first histories.
+  const missing = () => worthSeeing.filter((each) => !occurred.has(each))
+  for (let round = 0; round === 0 || (round < roundsMax && missing().length > 0); round++)
+    fc.assert(property, { numRuns: 400, seed: seed + round })
+  expect(missing()).toEqual([])
 })
 
 test('rows of a document that is followed are those of one that is read at the end', () => {
