@@ -3,12 +3,12 @@
  * while or dies. The partition is real: node B reaches Redis through a TCP proxy that stops passing bytes.
  */
 import { connect, createServer, type Server, type Socket } from 'node:net'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { expect, type TestContext, test } from 'vitest'
 import WebSocket from 'ws'
 import { WebsocketProvider } from 'y-websocket'
 import * as Y from 'yjs'
 import { RawClient } from '../support/raw-client.ts'
-import { type RedisServer, startRedisServer } from '../support/redis-server.ts'
+import { startRedisServer } from '../support/redis-server.ts'
 import { type RelayProcess, startRelay } from '../support/relay-process.ts'
 import { until } from '../support/wait.ts'
 
@@ -22,33 +22,37 @@ interface Proxy {
   close(): void
 }
 
-let redis: RedisServer
-let proxy: Proxy
-let a: RelayProcess
-let b: RelayProcess
-const opened: { close(): void }[] = []
+/** Two nodes, of which `b` reaches Redis through the proxy; a client knows what it was asked to do, and no more. */
+interface World {
+  readonly proxy: Proxy
+  readonly a: RelayProcess
+  readonly b: RelayProcess
+  client(relay: RelayProcess, room: string): Promise<RawClient>
+}
 
-beforeEach(async () => {
-  redis = await startRedisServer({ appendonly: 'yes', appendfsync: 'everysec' })
-  proxy = await startProxy(redis.port)
-  a = await startRelay({ REDIS_URL: redis.url })
-  b = await startRelay({ REDIS_URL: proxy.url })
-})
-afterEach(async () => {
-  for (const client of opened.splice(0)) client.close()
-  await Promise.all([a.stop(), b.stop()])
-  proxy.close()
-  await redis.stop()
-})
-
-const client = async (relay: RelayProcess, room: string, doc = new Y.Doc()): Promise<RawClient> => {
-  const opening = await RawClient.connect(`${relay.webSocketUrl}/${room}`, { doc })
-  opened.push(opening)
-  doc.on('update', (update: Uint8Array, origin: unknown) => {
-    if (origin === null && opening.closeCode === null) opening.sendUpdate(update)
+/** It ends with the test. */
+async function world({ onTestFinished }: TestContext): Promise<World> {
+  const redis = await startRedisServer({ appendonly: 'yes', appendfsync: 'everysec' })
+  const proxy = await startProxy(redis.port)
+  const [a, b] = await Promise.all([redis.url, proxy.url].map((url) => startRelay({ REDIS_URL: url })))
+  const opened: RawClient[] = []
+  onTestFinished(async () => {
+    for (const client of opened) client.close()
+    await Promise.all([a!.stop(), b!.stop()])
+    proxy.close()
+    await redis.stop()
   })
-  await until('synced', () => opening.synced)
-  return opening
+  const client = async (relay: RelayProcess, room: string): Promise<RawClient> => {
+    const doc = new Y.Doc()
+    const opening = await RawClient.connect(`${relay.webSocketUrl}/${room}`, { doc })
+    opened.push(opening)
+    doc.on('update', (update: Uint8Array, origin: unknown) => {
+      if (origin === null && opening.closeCode === null) opening.sendUpdate(update)
+    })
+    await until('synced', () => opening.synced)
+    return opening
+  }
+  return { proxy, a: a!, b: b!, client }
 }
 
 const text = (of: { doc: Y.Doc }): Y.Text => of.doc.getText('t')
@@ -61,7 +65,8 @@ const order = (reader: RawClient): string[] =>
     [...Y.parseUpdateMeta(update).from].map(([id, clock]) => `${id}:${clock}`),
   )
 
-test('readers on both nodes see the edits of both in the same order, without gap', async () => {
+test.concurrent('readers on both nodes see the edits of both in the same order, without gap', async (context) => {
+  const { a, b, client } = await world(context)
   const [writerA, writerB] = [await client(a, 'r'), await client(b, 'r')]
   const [readerA, readerB] = [await client(a, 'r'), await client(b, 'r')]
   for (let i = 0; i < 300; i++) {
@@ -74,44 +79,44 @@ test('readers on both nodes see the edits of both in the same order, without gap
   expect(order(readerB)).toEqual(order(readerA))
 })
 
-describe('a node that loses Redis for a while', () => {
-  test.each(['freeze', 'cut'] as const)(
-    '(%s) acknowledges nothing meanwhile, and misses nothing afterwards',
-    async (how) => {
-      const [writerA, readerA] = [await client(a, 'r'), await client(a, 'r')]
-      const docB = new Y.Doc()
-      const provider = new WebsocketProvider(b.webSocketUrl, 'r', docB, {
-        WebSocketPolyfill: WebSocket as unknown as typeof globalThis.WebSocket,
-        disableBc: true,
-        maxBackoffTime: 200,
-      })
-      opened.push({ close: () => provider.destroy() })
-      const clientB = { doc: docB }
-      await until('b is synced', () => provider.synced)
-      text(writerA).insert(0, 'before ')
-      await until('b has it', () => equal(readerA, clientB))
+test.concurrent.for(['freeze', 'cut'] as const)(
+  'a node that loses Redis for a while (%s) acknowledges nothing meanwhile, and misses nothing afterwards',
+  async (how, context) => {
+    const { a, b, client, proxy } = await world(context)
+    const [writerA, readerA] = [await client(a, 'r'), await client(a, 'r')]
+    const docB = new Y.Doc()
+    const provider = new WebsocketProvider(b.webSocketUrl, 'r', docB, {
+      WebSocketPolyfill: WebSocket as unknown as typeof globalThis.WebSocket,
+      disableBc: true,
+      maxBackoffTime: 200,
+    })
+    context.onTestFinished(() => provider.destroy())
+    const clientB = { doc: docB }
+    await until('b is synced', () => provider.synced)
+    text(writerA).insert(0, 'before ')
+    await until('b has it', () => equal(readerA, clientB))
 
-      proxy[how]()
-      text(clientB).insert(0, 'b-during ')
-      text(writerA).insert(0, 'a-during ')
-      await until('a goes on', () => text(readerA).toString().includes('a-during'))
-      expect(text(readerA).toString()).not.toContain('b-during')
-      await until('b says that it is not ready', async () => (await fetch(`${b.url}/readyz`)).status === 503)
+    proxy[how]()
+    text(clientB).insert(0, 'b-during ')
+    text(writerA).insert(0, 'a-during ')
+    await until('a goes on', () => text(readerA).toString().includes('a-during'))
+    expect(text(readerA).toString()).not.toContain('b-during')
+    await until('b says that it is not ready', async () => (await fetch(`${b.url}/readyz`)).status === 503)
 
-      proxy.thaw()
-      await until('b is ready', async () => (await fetch(`${b.url}/readyz`)).ok)
-      await until(
-        'equal',
-        () => text(readerA).toString().includes('b-during') && equal(writerA, readerA, clientB),
-        40_000,
-      )
-    },
-  )
-})
+    proxy.thaw()
+    await until('b is ready', async () => (await fetch(`${b.url}/readyz`)).ok)
+    await until(
+      'equal',
+      () => text(readerA).toString().includes('b-during') && equal(writerA, readerA, clientB),
+      40_000,
+    )
+  },
+)
 
-test('when a node dies its users’ presence is gone within 30 s, and their edits are not', {
+test.concurrent('when a node dies its users’ presence is gone within 30 s, and their edits are not', {
   timeout: 90_000,
-}, async () => {
+}, async (context) => {
+  const { a, b, client } = await world(context)
   const watcher = await client(a, 'r')
   const docB = new Y.Doc()
   const provider = new WebsocketProvider(b.webSocketUrl, 'r', docB, {

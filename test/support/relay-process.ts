@@ -8,7 +8,9 @@ import { freePort } from './free-port.ts'
 const main = fileURLToPath(new URL('../../dist/server/main.js', import.meta.url))
 /** For `startRelay`: a relay whose embedded log has the limits in LOG_LIMITS. */
 export const smallRelay = fileURLToPath(new URL('./small-relay.mjs', import.meta.url))
-const startMsMax = 30_000
+const startMsMax = 60_000
+/** A start is nothing but work: more at once would only delay one another. */
+const startingMax = 2
 /** A relay in a checkout has the adapters that are in it, and a database for them: seconds that most tests need not wait. */
 const noViews = { ADAPTERS: './no-adapters' }
 
@@ -26,8 +28,23 @@ export interface RelayProcess {
   stop(): Promise<number | null>
 }
 
+let starting = 0
+const waiting: (() => void)[] = []
+
 /** Rejects with what the process printed when it ends instead of listening. */
 export async function startRelay(environment: Record<string, string>, program = main): Promise<RelayProcess> {
+  if (starting < startingMax) starting++
+  else await new Promise<void>((go) => waiting.push(go))
+  try {
+    return await start(environment, program)
+  } finally {
+    const next = waiting.shift()
+    if (next === undefined) starting--
+    else next()
+  }
+}
+
+async function start(environment: Record<string, string>, program: string): Promise<RelayProcess> {
   // Many come back at the port they had, which must still be theirs to take.
   const asked = environment['PORT'] ?? '0'
   const port = asked === '0' ? String(await freePort()) : asked

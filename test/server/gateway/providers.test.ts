@@ -1,8 +1,8 @@
-/** The real clients people have, unchanged, against a real server process that gets killed. */
+/** The real clients people have, unchanged, each in rooms of its own, against a real server process that gets killed. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import WebSocket from 'ws'
 import { WebsocketProvider as ProviderV3 } from 'y-websocket'
 import { WebsocketProvider as ProviderV2 } from 'y-websocket-2'
@@ -25,17 +25,15 @@ for (const log of ['embedded', 'redis'] as const) {
 
       beforeAll(async () => {
         if (log === 'redis') redis = await startRedisServer({ appendonly: 'yes', appendfsync: 'always' })
-      })
-      afterAll(async () => {
-        await redis?.stop()
-      })
-      beforeEach(async () => {
         folder = mkdtempSync(join(tmpdir(), 'tidemark-'))
         relay = await start('0')
       })
-      afterEach(async () => {
+      afterEach(() => {
         for (const provider of opened.splice(0)) provider.destroy()
+      })
+      afterAll(async () => {
         expect(await relay.stop()).toBe(0)
+        await redis?.stop()
         rmSync(folder, { recursive: true })
       })
 
