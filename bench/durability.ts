@@ -26,7 +26,7 @@ async function ask(name: ServerName, { temporaryDir, quick }: Settings): Promise
       documents: 50,
       updatesPerSecond: 2500,
       // Long enough for servers that store what they have every ten seconds.
-      afterMs: quick ? 3000 : 15_000,
+      afterMs: quick ? 3000 : 12_000,
       seenFile,
     })
     await first.halt()

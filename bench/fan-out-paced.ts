@@ -30,7 +30,7 @@ async function pacedTo(
     windows: [],
     // The first seconds are the compiler's.
     warmUpMs: settings.quick ? 2000 : 3000,
-    measureMs: settings.quick ? 3000 : 6000,
+    measureMs: settings.quick ? 3000 : 5000,
   }))
   const figure = 'serverCpuMicrosecondsPerDelivery'
   const verdicts = judge(samples, settings.contestants, [

@@ -55,9 +55,9 @@ const targets: readonly Target[] = [
 
 export const joinLarge: Question = (settings) => askJoins(settings, largeRowCount, true)
 
-/** Beside peers: a smaller document, since some take a minute for the crowd, and newcomers only. */
+/** Beside peers: a quarter of the document, since some take a minute for the crowd with all of it, and newcomers only. */
 export const joinLargeBesidePeers: Question = (settings) =>
-  askJoins(settings, Math.round(largeRowCount / (settings.quick ? 8 : 2)), false)
+  askJoins(settings, Math.round(largeRowCount / (settings.quick ? 8 : 4)), false)
 
 async function askJoins(settings: Settings, rowCount: number, asksReturning: boolean) {
   const updateFile = join(settings.temporaryDir, 'large')
@@ -76,7 +76,7 @@ async function askJoins(settings: Settings, rowCount: number, asksReturning: boo
     rawBytes: version === emptyVersion ? large.bytes : returningRawBytes,
   })
   const write: WriteStep = { kind: 'write', updatesFile: pendingFile, version: large.version }
-  const times = settings.quick ? 5 : 10
+  const times = !asksReturning ? 3 : settings.quick ? 5 : 10
   const ifReturning = (returns: JoinStep): JoinStep[] => (asksReturning ? [returns] : [])
   const steps = [
     step(cold, 1, 1, emptyVersion),

@@ -98,7 +98,7 @@ export const comparisons: Readonly<Record<string, Comparison>> = {
   idle: {
     title: 'Idle connections',
     asked:
-      '5,000 sessions, each on a document of its own, that do nothing. Documents of Automerge hold one change, others none.',
+      '5,000 sessions, each on a document of its own, that do nothing. Of peers of automerge-repo there are 1,000, whose documents hold a change: the server looks at all documents whenever a peer comes, so that 5,000 would take it minutes.',
     columns: [
       { header: 'kB a session', figure: 'residentBytesPerSession', scale: 1e-3, better: 'less' },
       { header: 'cores when idle', figure: 'idleServerCores', better: 'less' },

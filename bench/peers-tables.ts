@@ -59,7 +59,8 @@ const ran = ({ settings }: AnswerRecord): string =>
 
 function tableOf({ columns, cannot = {} }: Comparison, { rows, samples }: AnswerRecord): string {
   const order = Object.keys(labels)
-  const servers = [...new Set([...rows.map(({ server }) => server), ...Object.keys(cannot)])]
+  // Who failed altogether has samples and no row.
+  const servers = [...new Set([...[...rows, ...samples].map(({ server }) => server), ...Object.keys(cannot)])]
     .filter((server) => order.includes(server))
     .sort((a, b) => order.indexOf(a) - order.indexOf(b))
   const lines = servers.map((server): string[] => {

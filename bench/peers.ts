@@ -13,7 +13,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { documents } from './documents.ts'
+import { documentsAt } from './documents.ts'
 import { durability } from './durability.ts'
 import { fanOutTo } from './fan-out.ts'
 import { fanOutTo1500 } from './fan-out-paced.ts'
@@ -35,7 +35,7 @@ const questions: Readonly<Record<string, Question>> = {
     ),
   ],
   'fan-out-1500': fanOutTo1500,
-  documents,
+  documents: documentsAt([8, 32]),
   idle,
   presence: presenceOfQuietClients,
   'join-large': joinLargeBesidePeers,

@@ -23,7 +23,7 @@ async function presenceOf(settings: Settings, echoing: boolean): Promise<Answer>
     users: 500,
     echoing,
     warmUpMs: settings.quick ? 2000 : 3000,
-    measureMs: settings.quick ? 3000 : 8000,
+    measureMs: settings.quick ? 3000 : 6000,
   }))
   const verdicts = judge(samples, settings.contestants, [
     { figure: 'serverCores', bound: 'atMost', value: 0.15, servers: logNames },

@@ -58,6 +58,7 @@ export function tellScale(): void {
         ],
         memory,
       ),
+      'Memory is what the process holds more than with its first 1,000 sessions; a collection of garbage in between makes it less.',
     ].join('\n\n'),
   )
 }

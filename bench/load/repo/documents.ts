@@ -17,7 +17,7 @@ import { documentIdOf, joinPeers, RepoPeer } from './peer.ts'
 /** For any server to know of a document before others ask for it. */
 const knownMs = 1_000
 const deliveredDeadlineMs = 15_000
-const changesOfOne = 30_000
+const changesOfOne = 50_000
 const changesOfMany = 4_000
 
 interface Load {
