@@ -7,6 +7,7 @@ import { once } from 'node:events'
 import * as fs from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { EngineName } from './clients/engine.ts'
 import type { ProfileName } from './profiles.ts'
 import { root } from './program.ts'
 import type { Regression } from './regressions.ts'
@@ -25,6 +26,7 @@ export interface Mutant {
   readonly promise: string
   readonly world: WorldName
   readonly profile: ProfileName
+  readonly engine: EngineName
   readonly changes: readonly Change[]
 }
 
@@ -49,6 +51,7 @@ export const mutants: readonly Mutant[] = [
     promise: 'P1: nobody sees what is not durable',
     world: 'embedded',
     profile: 'hostile',
+    engine: 'yjs',
     changes: [
       {
         file: appends,
@@ -70,6 +73,7 @@ export const mutants: readonly Mutant[] = [
     promise: 'P1: what is acknowledged survives a kill',
     world: 'embedded',
     profile: 'hostile',
+    engine: 'yjs',
     changes: [
       {
         file: appends,
@@ -83,6 +87,7 @@ export const mutants: readonly Mutant[] = [
     promise: 'P3: compaction never loses an update',
     world: 'embedded',
     profile: 'hostile',
+    engine: 'yjs',
     changes: [
       {
         file: 'server/compaction/compactor.ts',
@@ -96,6 +101,7 @@ export const mutants: readonly Mutant[] = [
     promise: 'P5: rows and offset change in one transaction',
     world: 'views',
     profile: 'office',
+    engine: 'yjs',
     changes: [
       {
         file: 'server/views/store/writer.ts',
@@ -114,6 +120,7 @@ export const mutants: readonly Mutant[] = [
     promise: 'P4: the same facts fold to the same, in any order',
     world: 'embedded',
     profile: 'mobile',
+    engine: 'yjs',
     changes: [
       {
         file: 'core/domain/fold/entity-fold.ts',
@@ -127,6 +134,7 @@ export const mutants: readonly Mutant[] = [
     promise: 'P2: a retried push is appended once',
     world: 'embedded',
     profile: 'hostile',
+    engine: 'yjs',
     changes: [
       {
         file: appends,
@@ -145,12 +153,50 @@ export const mutants: readonly Mutant[] = [
     promise: 'P2: who comes back gets all that it missed',
     world: 'redis',
     profile: 'hostile',
+    engine: 'yjs',
     changes: [
       {
         file: 'server/room/catch-up.ts',
         find: "  return { kind: 'entries', entries, offset }\n}\n\n/**\n * What a session",
         replace:
           "  return { kind: 'entries', entries: entries.slice(1), offset }\n}\n\n/**\n * What a session",
+      },
+    ],
+  },
+  {
+    name: 'joiners lack the latest change',
+    promise: 'P2: who joins has what everybody has',
+    world: 'embedded',
+    profile: 'office',
+    engine: 'automerge',
+    changes: [
+      {
+        file: 'core/engine/automerge/change-graph.ts',
+        find: 'for (let number = this.snapshotCount; number < marks.length; number++)',
+        replace: 'for (let number = this.snapshotCount; number < marks.length - 1; number++)',
+      },
+    ],
+  },
+  {
+    name: 'heads before append',
+    promise: 'P1: peers are told no heads that are not durable',
+    world: 'embedded',
+    profile: 'hostile',
+    engine: 'automerge',
+    changes: [
+      {
+        file: 'server/room/submits.ts',
+        find: '    from.taken(bytes.length)\n',
+        replace: '    from.taken(bytes.length)\n    coverage.add(outline)\n',
+      },
+      {
+        file: 'server/gateway/automerge-sync.ts',
+        find: 'if (this.room.submit(this.session, update, true)) this.underWay++\n',
+        replace: `if (this.room.submit(this.session, update, true)) {
+      this.underWay++
+      if (this.session.state === 'live') this.session.writeAll(this.dialect.sync([]), Date.now())
+    }
+`,
       },
     ],
   },
@@ -188,13 +234,15 @@ async function catchMutant(mutant: Mutant): Promise<Caught> {
       ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json', '--incremental', 'false'],
       [0],
     )
-    const { world, profile, name, promise } = mutant
+    const { world, profile, engine, name, promise } = mutant
     const startedMs = performance.now()
     const asked = [
       '--world',
       world,
       '--profile',
       profile,
+      '--engine',
+      engine,
       '--seed',
       String(firstSeed),
       '--runs',

@@ -42,7 +42,7 @@ export interface Failure extends Error {
 }
 
 const people = ['ann', 'ben', 'cem', 'dov', 'eli']
-const convergeMsMax = 60_000
+const convergeMsMax = 120_000
 const joinMsMax = 30_000
 const waitMsMax = 60
 const tokenWaitMsMax = 900
