@@ -58,13 +58,13 @@ export class AutomergeEntries implements DocumentEntries {
 
   write(root: string, entries: readonly NewEntry[]): void {
     this.edit(root, (map) => {
-      for (const { key, value } of entries) map[key] = storedOf(value as Value)
+      for (const { key, value } of entries) put(map, key, value as Value, storedOf)
     })
   }
 
   assign(root: string, key: string, value: Value): void {
     this.edit(root, (map) => {
-      map[key] = assignedOf(value)
+      put(map, key, value, assignedOf)
     })
   }
 
@@ -151,12 +151,32 @@ const storedOf = (value: Value): unknown =>
 const assignedOf = (value: Value): unknown => nested(value, assignedOf)
 
 function nested(value: Value, of: (value: Value) => unknown): unknown {
-  if (typeof value === 'number') return numberOf(value)
   if (typeof value !== 'object' || value === null) return value
   if (Array.isArray(value)) return value.map(of)
   return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, of(each as Value)]))
 }
 
-/** Automerge makes an integer of whatever is near to one. */
-const numberOf = (value: number): unknown =>
-  Number.isSafeInteger(value) && !Object.is(value, -0) ? value : new Automerge.Float64(value)
+type Target = Record<string, unknown> | unknown[]
+
+/** Automerge cannot keep integers beyond 2^63, and takes floats in their place only one by one. */
+function put(into: Target, key: string, value: Value, of: (value: Value) => unknown): void {
+  if (!hasLarge(value) || typeof value !== 'object') {
+    set(into, key, typeof value === 'number' && hasLarge(value) ? new Automerge.Float64(value) : of(value))
+    return
+  }
+  const made = set(into, key, Array.isArray(value) ? [] : {}) as Target
+  for (const [within, each] of Object.entries(value as object)) put(made, within, each as Value, of)
+}
+
+/** Gives what is there now. */
+function set(into: Target, key: string, value: unknown): unknown {
+  // What is pushed to a list goes in by the way that takes no floats.
+  const place = Array.isArray(into) ? into.length : key
+  Reflect.set(into, place, value)
+  return Reflect.get(into, place)
+}
+
+function hasLarge(value: Value): boolean {
+  if (typeof value === 'number') return Number.isInteger(value) && !Number.isSafeInteger(value)
+  return typeof value === 'object' && value !== null && Object.values(value).some(hasLarge)
+}
