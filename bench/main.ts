@@ -12,7 +12,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { append } from './append.ts'
-import { automergeRepo } from './automerge-repo.ts'
+import { automergeJoin, automergeRepo } from './automerge-repo.ts'
 import { b4 } from './b4.ts'
 import { clientsReturn } from './clients-return.ts'
 import { coldOpen } from './cold-open.ts'
@@ -60,6 +60,7 @@ const questions: Readonly<Record<string, Question>> = {
   costs,
   'cold-open': coldOpen,
   'automerge-repo': automergeRepo,
+  'automerge-join': automergeJoin,
   start,
   'views-latency': viewsLatency,
   'views-throughput': viewsThroughput,

@@ -68,7 +68,8 @@ export class AutomergePeer {
   }
 }
 
-function syncData(head: Uint8Array | null, changes: readonly Uint8Array[]): Uint8Array {
+/** As the data of a sync message; with capabilities when there are no changes. */
+export function syncData(head: Uint8Array | null, changes: readonly Uint8Array[]): Uint8Array {
   const hashes = head === null ? [Uint8Array.of(0)] : [Uint8Array.of(1), head]
   const parts = [Uint8Array.of(0x42), ...hashes, Uint8Array.of(0, 1), ...hashes, Uint8Array.of(0)]
   return Buffer.concat([

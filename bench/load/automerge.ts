@@ -9,14 +9,15 @@
 import { resetResidentPeak, residentBytes, residentPeakBytes, startCpuMeter } from '../harness/cpu.ts'
 import { Latencies } from '../harness/statistics.ts'
 import { type Chain, editedChain, placeOf, typedChain } from './automerge-changes.ts'
-import { AutomergePeer } from './automerge-peer.ts'
+import { AutomergePeer, syncData } from './automerge-peer.ts'
+import { answerOf, startStandIn } from './automerge-stand-in.ts'
+import { Typist } from './automerge-typist.ts'
 import { sleep, until } from './peer.ts'
 import type { AutomergeSpec, LoadCase, LoadResult } from './spec.ts'
 
 const deliveredDeadlineMs = 60_000
 const joinDeadlineMs = 120_000
 const editsPerChange = 100
-const typedPerSecond = 20
 
 interface Load {
   readonly chain: Chain
@@ -32,7 +33,7 @@ export async function automerge(spec: AutomergeSpec): Promise<LoadResult> {
   const onBroken = (reason: string): void => {
     errors.push(reason)
   }
-  if (spec.what === 'join') return join(spec, errors, onBroken)
+  if (spec.what === 'join' || spec.what === 'join-control') return join(spec, errors, onBroken)
   if (spec.what === 'fill') return fill(spec, errors, onBroken)
   const latencies = new Latencies()
   let measuring = false
@@ -103,7 +104,7 @@ export async function automerge(spec: AutomergeSpec): Promise<LoadResult> {
   return { cases: [{ name: '', figures }], errors }
 }
 
-/** The long session becomes durable. */
+/** The long session becomes durable, and what a server makes of it when it is left alone. */
 async function fill(
   spec: AutomergeSpec,
   errors: string[],
@@ -125,8 +126,9 @@ async function fill(
   await sleep(1_000)
   witness.request(chain.documentId)
   if (!(await until(() => reached === chain.heads.length - 1, joinDeadlineMs))) errors.push('not stored')
-  await sleep(spec.measureMs)
+  // A document that nobody has open is compacted.
   for (const each of [writer, witness]) each.end()
+  await sleep(spec.measureMs)
   const head = Buffer.from(chain.heads.at(-1)!).toString('hex')
   return { cases: [{ name: `${chain.documentId} ${head}`, figures: {} }], errors }
 }
@@ -138,35 +140,15 @@ async function join(
 ): Promise<LoadResult> {
   const { documentId, head } = spec.stored!
   const idleBytes = residentBytes(spec.serverPid)
-  const chain = typedChain(4_000)
-  const latencies = new Latencies()
-  const times: number[] = []
-  let reached = -1
-  const writer = new AutomergePeer({ ...spec, name: 'typist', onBroken })
-  const reader = new AutomergePeer({
-    ...spec,
-    name: 'reader',
-    onBroken,
-    onSync: (_, { heads, changes }) => {
-      const place = changes.length > 0 ? placeOf(chain, heads) : undefined
-      for (let at = reached + 1; place !== undefined && at <= place; at++)
-        if (times[at] !== undefined) latencies.add(performance.now() - times[at]!)
-      reached = Math.max(reached, place ?? -1)
-    },
-  })
-  await Promise.all([writer.joined, reader.joined])
-  writer.sync(chain.documentId, chain.heads[0]!, [chain.changes[0]!])
-  await sleep(1_000)
-  reader.request(chain.documentId)
-  await until(() => reached === 0, deliveredDeadlineMs)
-  let sent = 1
-  const typing = setInterval(() => {
-    times[sent] = performance.now()
-    writer.sync(chain.documentId, chain.heads[sent]!, [chain.changes[sent]!])
-    sent++
-  }, 1_000 / typedPerSecond)
+  const typist = new Typist(spec, onBroken)
+  await typist.typing()
+  const standIn =
+    spec.what === 'join-control'
+      ? await startStandIn(await answerOf(spec, documentId, syncData(null, [])))
+      : null
+  const asked = { path: spec.path, address: standIn?.address ?? spec.address }
   await sleep(spec.warmUpMs)
-  latencies.reset()
+  typist.reset()
   resetResidentPeak(spec.serverPid)
   const meter = startCpuMeter(spec.serverPid, spec.logPid)
   const from = performance.now()
@@ -176,7 +158,7 @@ async function join(
     { length: spec.readers },
     (_, i) =>
       new AutomergePeer({
-        ...spec,
+        ...asked,
         name: `joiner-${i}`,
         onBroken,
         onSync: (_id, { heads, changes }, bytes) => {
@@ -192,17 +174,20 @@ async function join(
   const joinMs = performance.now() - from
   const cpu = meter.stop()
   const peakBytes = residentPeakBytes(spec.serverPid)
-  clearInterval(typing)
-  if (!(await until(() => reached === sent - 1, deliveredDeadlineMs))) errors.push('typing was lost')
-  for (const each of [...joiners, writer, reader]) each.end()
+  const typed = await typist.stop()
+  for (const each of joiners) each.end()
+  await standIn?.stop()
   const figures = {
     joinMs,
     serverCpuMsPerJoin: cpu.serverMs / spec.readers,
     bytesPerJoin: bytesReceived / spec.readers,
     residentAboveIdleBytes: peakBytes - idleBytes,
-    typistP99Ms: latencies.quantile(0.99),
+    typistP99Ms: typed.p99Ms,
+    typistMaxMs: typed.maxMs,
+    typedCount: typed.count,
     ...cpu.figures,
   }
-  const result: LoadCase = { name: `${spec.readers} at once`, figures }
+  const name = `${spec.readers} at once${standIn === null ? '' : ', of a stand-in'}`
+  const result: LoadCase = { name, figures }
   return { cases: [result], errors }
 }
