@@ -54,3 +54,16 @@ test('a document is drawn once it is loaded and at each change, another one in i
   await until('all are closed', async () => (await open()).length === 0)
   expect(errors).toEqual([])
 })
+
+test('a document of Automerge is drawn as well, once Automerge is loaded', async () => {
+  await page.evaluate(() => domainPage.show('pens/3', 'automerge'))
+  await shows('pens/3', 0, 'open', 'open')
+  await page.evaluate(() => domainPage.add(2))
+  await page.evaluate(() => domainPage.shut())
+  await shows('pens/3', 2, 'open', 'shut')
+  // Gone before it was there.
+  await page.evaluate(() => domainPage.show('pens/4', 'automerge'))
+  await page.evaluate(() => domainPage.unmount())
+  await until('all are closed', async () => (await open()).length === 0)
+  expect(errors).toEqual([])
+})

@@ -15,8 +15,14 @@ const root = fileURLToPath(new URL('../../', import.meta.url))
 
 /** `entry` is a path from the root of the sources. */
 export async function serveTestPage(entry: string): Promise<TestPage> {
-  const script = await bundle(entry)
+  const { script, assets } = await bundle(entry)
   const server = createServer((request, response) => {
+    const asset = assets.get(request.url ?? '')
+    if (asset !== undefined) {
+      response.setHeader('content-type', 'application/wasm')
+      response.end(asset)
+      return
+    }
     const isScript = request.url === '/page.js'
     response.setHeader('content-type', isScript ? 'text/javascript' : 'text/html; charset=utf-8')
     response.end(
@@ -37,7 +43,13 @@ export async function serveTestPage(entry: string): Promise<TestPage> {
   }
 }
 
-async function bundle(entry: string): Promise<string> {
+interface Bundle {
+  readonly script: string
+  /** WebAssembly, by its path. */
+  readonly assets: ReadonlyMap<string, string | Uint8Array>
+}
+
+async function bundle(entry: string): Promise<Bundle> {
   const built = await build({
     root,
     configFile: false,
@@ -56,5 +68,8 @@ async function bundle(entry: string): Promise<string> {
   const { output } = built as Rollup.RollupOutput
   const chunk = output.find((part) => part.type === 'chunk' && part.isEntry)
   if (chunk?.type !== 'chunk') throw new Error(`${entry} was not built`)
-  return chunk.code
+  const assets = output.flatMap((part): [string, string | Uint8Array][] =>
+    part.type === 'asset' && part.fileName.endsWith('.wasm') ? [[`/${part.fileName}`, part.source]] : [],
+  )
+  return { script: chunk.code, assets: new Map(assets) }
 }

@@ -3,6 +3,7 @@ import { createElement, memo, StrictMode } from 'react'
 import { createRoot, type Root } from 'react-dom/client'
 import { createClient } from '../../../client/index.ts'
 import { type OpenDomain, useDomain } from '../../../client/react/domain.ts'
+import type { AutomergeHandle } from '../../../client/types.ts'
 import { counter } from '../../../core/domain/kinds/counter.ts'
 import { workflow } from '../../../core/domain/kinds/workflow.ts'
 
@@ -19,7 +20,7 @@ const definition = {
 
 export interface DomainPage {
   /** In strict mode; null: with no document. Again: with another one. */
-  show(documentId: string | null): void
+  show(documentId: string | null, engine?: 'yjs' | 'automerge'): void
   unmount(): void
   /** Each time the memoised part was drawn: what was in it. */
   readonly drawn: (readonly [id: string, sheep: number, state: string, expected: string])[]
@@ -34,17 +35,26 @@ export interface DomainPage {
 const client = createClient({ url: location.origin, storage: 'memory' })
 client.pause()
 const acting = { actor: 'ann000', subject: '' }
-let current: OpenDomain<typeof definition> | null = null
+let current: Pen | null = null
 let root: Root | null = null
 
-const Part = memo(({ pen }: { readonly pen: OpenDomain<typeof definition> }) => {
+const Part = memo(({ pen }: { readonly pen: Pen }) => {
   const { sheep, state } = pen.fields
   domainPage.drawn.push([pen.handle.id, sheep.value, state.value.state, state.expected.state])
   return null
 })
 
-function Page({ id }: { readonly id: string | null }) {
-  const pen = useDomain(client, id, definition, acting)
+type Pen = OpenDomain<typeof definition> | OpenDomain<typeof definition, AutomergeHandle>
+
+function YjsPage({ id }: { readonly id: string | null }) {
+  return drawnAs(useDomain(client, id, definition, acting))
+}
+
+function AutomergePage({ id }: { readonly id: string | null }) {
+  return drawnAs(useDomain(client, id, definition, acting, { engine: 'automerge' }))
+}
+
+function drawnAs(pen: Pen | null) {
   current = pen
   if (pen !== null) return createElement(Part, { pen })
   domainPage.nothing++
@@ -52,9 +62,10 @@ function Page({ id }: { readonly id: string | null }) {
 }
 
 const domainPage: DomainPage = {
-  show(id) {
+  show(id, engine = 'yjs') {
     root ??= createRoot(document.getElementById('app')!)
-    root.render(createElement(StrictMode, null, createElement(Page, { id })))
+    const page = engine === 'yjs' ? YjsPage : AutomergePage
+    root.render(createElement(StrictMode, null, createElement(page, { id })))
   },
   unmount() {
     root?.unmount()
