@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config'
+import { LongestFirst } from './test/support/longest-first.ts'
 
 export default defineConfig({
   test: {
@@ -7,8 +8,9 @@ export default defineConfig({
     setupFiles: ['test/support/seed-properties.ts'],
     // Processes, not threads: tests start servers, native modules and signal handlers of their own.
     pool: 'forks',
-    // Each file may start a redis-server, a relay and load beside itself; two files fill two cores.
-    maxWorkers: 2,
+    // For two cores: a file waits four tenths of its time, for processes, deadlines and disks.
+    maxWorkers: 3,
+    sequence: { sequencer: LongestFirst },
     // Deadlines only for what hangs: tests wait on conditions, and a loaded machine is slow.
     testTimeout: 60_000,
     hookTimeout: 60_000,

@@ -3,6 +3,9 @@
  * itself. Writers type without pause, readers watch; the kill comes at a random moment. Afterwards
  * nothing that a writer got acknowledged (its echo) or a reader saw may be missing, the stored offsets
  * must be contiguous and no edit stored twice, and the same writers go on where they were.
+ *
+ * Each kind of kill happens in `lanes` beside one another, with writers and processes of their own: most of a kill
+ * is waiting for a process to start.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -13,16 +16,16 @@ import type { DocumentId } from '../../core/document-id.ts'
 import { createEmbeddedLog } from '../../server/log/lmdb/embedded-log.ts'
 import type { Log } from '../../server/log/log.ts'
 import { createRedisLog } from '../../server/log/redis/redis-log.ts'
-import { RawClient } from '../support/raw-client.ts'
+import { RawClient, type RawClientOptions } from '../support/raw-client.ts'
 import { type RedisServer, startRedisServer } from '../support/redis-server.ts'
 import { type RelayProcess, startRelay } from '../support/relay-process.ts'
+import { randomOf, seed } from '../support/seed.ts'
 import { silentLogger } from '../support/silent-logger.ts'
 import { until } from '../support/wait.ts'
 
 const documents = 4
 const windowMax = 20
-const seed = Number(process.env['SEED'] ?? Date.now() % 1_000_000)
-const random = mulberry32(seed)
+const lanes = [0, 1]
 
 /** Compactions run all the time, so that kills hit them too. */
 const busyCompaction = {
@@ -32,16 +35,28 @@ const busyCompaction = {
   LOG_LEVEL: 'info',
 }
 
+/** A relay that is busy, or has only just lost its log, turns clients away for a moment. */
+async function connect(url: string, options: RawClientOptions = {}): Promise<RawClient> {
+  let client: RawClient | null = null
+  await until('the relay takes a client', async () => {
+    client = await RawClient.connect(url, options).catch(() => null)
+    return client !== null
+  })
+  return client!
+}
+
 /** Types one character at a time, at most `windowMax` ahead of what the server has acknowledged. */
 class Writer {
   readonly doc = new Y.Doc()
   readonly id: DocumentId
   /** Clock up to which the server has said that it is durable: by an echo, or by its version. */
   acked = 0
+  private readonly random: () => number
   private client: RawClient | null = null
 
-  constructor(id: DocumentId) {
+  constructor(id: DocumentId, random: () => number) {
     this.id = id
+    this.random = random
     this.doc.on('update', (update: Uint8Array, origin: unknown) => {
       if (origin === null) this.client?.sendUpdate(update)
     })
@@ -52,7 +67,7 @@ class Writer {
   }
 
   async connect(relay: RelayProcess): Promise<void> {
-    this.client = await RawClient.connect(`${relay.webSocketUrl}/${this.id}?echo=true`, {
+    this.client = await connect(`${relay.webSocketUrl}/${this.id}?echo=true`, {
       doc: this.doc,
       onVersion: (version) => {
         this.acked = Math.max(this.acked, version.get(this.doc.clientID) ?? 0)
@@ -81,21 +96,27 @@ class Writer {
 
   private insert(): void {
     const text = this.doc.getText('t')
-    text.insert(Math.floor(random() * (text.length + 1)), String.fromCharCode(97 + (this.clock % 26)))
+    text.insert(Math.floor(this.random() * (text.length + 1)), String.fromCharCode(97 + (this.clock % 26)))
   }
 }
 
 class Trials {
-  readonly writers = Array.from(
-    { length: documents },
-    (_, i) => new Writer(`fault/${seed}-${i}` as DocumentId),
-  )
+  readonly writers: readonly Writer[]
+  readonly random: () => number
   private readers: RawClient[] = []
+
+  constructor(name: string, lane: number) {
+    this.random = randomOf(seed, lane)
+    this.writers = Array.from(
+      { length: documents },
+      (_, i) => new Writer(`fault/${name}-${lane}-${i}` as DocumentId, this.random),
+    )
+  }
 
   async connect(relay: RelayProcess): Promise<void> {
     this.readers = []
     for (const writer of this.writers) {
-      this.readers.push(await RawClient.connect(`${relay.webSocketUrl}/${writer.id}`))
+      this.readers.push(await connect(`${relay.webSocketUrl}/${writer.id}`))
       await writer.connect(relay)
     }
   }
@@ -111,7 +132,9 @@ class Trials {
     return clocks
   }
 
-  async progress(updates: number): Promise<void> {
+  /** Somewhere in it is the moment of the kill. */
+  async progress(): Promise<void> {
+    const updates = 1 + Math.floor(this.random() * 150)
     const goals = this.writers.map((writer) => writer.acked + updates)
     await until('writers get on', () => this.writers.every((writer, i) => writer.acked >= goals[i]!))
   }
@@ -139,7 +162,7 @@ class Trials {
 
   async converge(relay: RelayProcess): Promise<void> {
     for (const writer of this.writers) {
-      const reader = await RawClient.connect(`${relay.webSocketUrl}/${writer.id}`)
+      const reader = await connect(`${relay.webSocketUrl}/${writer.id}`)
       await until(
         'all of it comes back',
         () => Y.getState(reader.doc.store, writer.doc.clientID) >= writer.acked,
@@ -149,7 +172,7 @@ class Trials {
   }
 }
 
-describe(`the relay is killed at random moments (seed ${seed})`, () => {
+describe.concurrent(`killed at random moments (seed ${seed})`, () => {
   let redis: RedisServer
   beforeAll(async () => {
     redis = await startRedisServer({ appendonly: 'yes', appendfsync: 'everysec' })
@@ -158,88 +181,92 @@ describe(`the relay is killed at random moments (seed ${seed})`, () => {
     await redis.stop()
   })
 
-  test.each(['embedded', 'redis'] as const)(
-    'over the %s log, 40 times',
-    { timeout: 300_000 },
-    async (kind) => {
-      const folder = mkdtempSync(join(tmpdir(), 'tidemark-'))
-      const environment = {
-        ...busyCompaction,
-        DATA_DIR: folder,
-        ...(kind === 'redis' ? { REDIS_URL: redis.url } : {}),
-      }
-      const trials = new Trials()
-      let relay = await startRelay(environment)
-      let compactions = 0
-      for (let trial = 0; trial < 40; trial++) {
-        await trials.connect(relay)
-        await trials.progress(1 + Math.floor(random() * 150))
-        // A relay killed early takes its count along, so now and then one lives until it has compacted.
-        if (trial % 8 === 0) await until('a compaction', async () => (await compactionsDone(relay)) > 0)
-        compactions += await compactionsDone(relay)
-        await relay.kill9()
-        const promised = trials.promised()
-        const log =
-          kind === 'embedded'
-            ? createEmbeddedLog({ directory: folder, logger: silentLogger })
-            : createRedisLog({ url: redis.url, logger: silentLogger })
-        await log.start()
-        await trials.verify(log, promised)
-        await log.close()
-        relay = await startRelay(environment)
-      }
-      expect(compactions, 'compactions under load').toBeGreaterThan(0)
-      await trials.connect(relay)
-      await trials.converge(relay)
-      trials.promised()
-      expect(await relay.stop()).toBe(0)
-      rmSync(folder, { recursive: true })
-    },
-  )
-})
+  test('the relay over the embedded log, 40 times', { timeout: 600_000 }, async () => {
+    const folders = lanes.map(() => mkdtempSync(join(tmpdir(), 'tidemark-')))
+    const compactions = await Promise.all(
+      lanes.map(async (lane) => {
+        const directory = folders[lane]!
+        const environment = { ...busyCompaction, DATA_DIR: directory }
+        const openLog = () => createEmbeddedLog({ directory, logger: silentLogger })
+        return killRelays(40 / lanes.length, new Trials('embedded', lane), environment, openLog)
+      }),
+    )
+    expect(Math.max(...compactions), 'compactions under load').toBeGreaterThan(0)
+    for (const folder of folders) rmSync(folder, { recursive: true })
+  })
 
-describe(`redis-server is killed at random moments (seed ${seed})`, () => {
+  test('the relay over Redis, 40 times', { timeout: 600_000 }, async () => {
+    const environment = { ...busyCompaction, REDIS_URL: redis.url }
+    const openLog = () => createRedisLog({ url: redis.url, logger: silentLogger })
+    const compactions = await Promise.all(
+      lanes.map((lane) => killRelays(40 / lanes.length, new Trials('redis', lane), environment, openLog)),
+    )
+    expect(Math.max(...compactions), 'compactions under load').toBeGreaterThan(0)
+  })
+
   // With everysec Redis may hold a write back for up to 2 s while the disk is slow, so that level promises less;
   // test/server/log/redis/kill.test.ts holds it to that.
-  test('with appendfsync always, 30 times', { timeout: 300_000 }, async () => {
-    const redis = await startRedisServer({ appendonly: 'yes', appendfsync: 'always' })
-    const relay = await startRelay({ ...busyCompaction, REDIS_URL: redis.url })
-    const trials = new Trials()
-    for (let trial = 0; trial < 30; trial++) {
-      await trials.connect(relay)
-      await trials.progress(1 + Math.floor(random() * 150))
-      await redis.kill9()
-      // What reaches anybody after the kill must have been durable before it.
-      await new Promise((resolve) => setImmediate(resolve))
-      const promised = trials.promised()
-      await redis.restart()
-      const log = createRedisLog({ url: redis.url, logger: silentLogger })
-      await log.start()
-      await trials.verify(log, promised)
-      await log.close()
-      await until('the relay has recovered', async () => (await fetch(`${relay.url}/readyz`)).ok)
-    }
-    await trials.connect(relay)
-    await trials.converge(relay)
-    trials.promised()
-    expect(await relay.stop()).toBe(0)
-    await redis.stop()
+  test('redis-server with appendfsync always, 30 times', { timeout: 600_000 }, async () => {
+    await Promise.all(lanes.map((lane) => killRedis(30 / lanes.length, new Trials('server', lane))))
   })
 })
+
+/** Gives how many compactions there were. */
+async function killRelays(
+  times: number,
+  trials: Trials,
+  environment: Record<string, string>,
+  openLog: () => Log,
+): Promise<number> {
+  let relay = await startRelay(environment)
+  let compactions = 0
+  for (let trial = 0; trial < times; trial++) {
+    await trials.connect(relay)
+    await trials.progress()
+    // A relay killed early takes its count along, so now and then one lives until it has compacted.
+    if (trial % 8 === 0) await until('a compaction', async () => (await compactionsDone(relay)) > 0)
+    compactions += await compactionsDone(relay)
+    await relay.kill9()
+    const promised = trials.promised()
+    const log = openLog()
+    await log.start()
+    await trials.verify(log, promised)
+    await log.close()
+    relay = await startRelay(environment)
+  }
+  await trials.connect(relay)
+  await trials.converge(relay)
+  trials.promised()
+  expect(await relay.stop()).toBe(0)
+  return compactions
+}
+
+async function killRedis(times: number, trials: Trials): Promise<void> {
+  const redis = await startRedisServer({ appendonly: 'yes', appendfsync: 'always' })
+  const relay = await startRelay({ ...busyCompaction, REDIS_URL: redis.url })
+  for (let trial = 0; trial < times; trial++) {
+    await trials.connect(relay)
+    await trials.progress()
+    await redis.kill9()
+    // What reaches anybody after the kill must have been durable before it.
+    await new Promise((resolve) => setImmediate(resolve))
+    const promised = trials.promised()
+    await redis.restart()
+    const log = createRedisLog({ url: redis.url, logger: silentLogger })
+    await log.start()
+    await trials.verify(log, promised)
+    await log.close()
+    await until('the relay has recovered', async () => (await fetch(`${relay.url}/readyz`)).ok)
+  }
+  await trials.connect(relay)
+  await trials.converge(relay)
+  trials.promised()
+  expect(await relay.stop()).toBe(0)
+  await redis.stop()
+}
 
 async function compactionsDone(relay: RelayProcess): Promise<number> {
   const text = await (await fetch(`${relay.url}/metrics`)).text()
   expect(text).not.toMatch(/compactions_total{result="failed"} [1-9]/)
   return Number(/compactions_total{result="done"} (\d+)/.exec(text)?.[1] ?? 0)
-}
-
-/** Source: mulberry32 by Tommy Ettinger, public domain. */
-function mulberry32(start: number): () => number {
-  let state = start
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296
-  }
 }
