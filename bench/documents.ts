@@ -3,16 +3,17 @@
  * writer and one reader: as many as go, and then 2,500 a second for their latency.
  */
 import { bestWindow, interleave, judge, type Question, rowsOf } from './harness/question.ts'
+import type { RunningServer } from './harness/servers.ts'
 
 const documentCount = 500
 const p99MsMax = 200
 
 export const documents: Question = (settings) =>
-  documentsAt(settings.quick ? [8, 32] : [4, 8, 16, 32])(settings)
+  documentsAt(() => (settings.quick ? [8, 32] : [4, 8, 16, 32]))(settings)
 
 /** At the windows that are given. */
 export const documentsAt =
-  (windows: readonly number[]): Question =>
+  (windowsOf: (server: RunningServer) => readonly number[]): Question =>
   async (settings) => {
     const load = {
       kind: 'documents' as const,
@@ -21,7 +22,11 @@ export const documentsAt =
       measureMs: settings.quick ? 1500 : 3000,
     }
     const servers = ['raw-each', ...settings.contestants] as const
-    const most = await interleave(servers, settings, (server) => ({ ...load, ...server, windows }))
+    const most = await interleave(servers, settings, (server) => ({
+      ...load,
+      ...server,
+      windows: windowsOf(server),
+    }))
     const best = bestWindow(most, 'updatesPerSecond', p99MsMax)
     const paced = await interleave(servers, settings, (server) => ({
       ...load,

@@ -228,7 +228,10 @@ export function bestWindow(samples: readonly Sample[], figure: string, p99MsMax:
   const best: Sample[] = []
   for (const server of new Set(samples.map((sample) => sample.server))) {
     const own = rows.filter((row) => row.server === server && row.figures[figure] !== undefined)
-    const keeping = own.filter((row) => row.figures['p99Ms']!.median < p99MsMax)
+    // Where nothing came there is no latency either.
+    const keeping = own.filter(
+      (row) => row.figures[figure]!.median > 0 && row.figures['p99Ms']!.median < p99MsMax,
+    )
     const ranked = (keeping.length > 0 ? keeping : own).sort(
       (a, b) => b.figures[figure]!.median - a.figures[figure]!.median,
     )
