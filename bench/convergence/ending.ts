@@ -57,14 +57,20 @@ export async function assertBounded(node: RelayNode, faults: Tally): Promise<voi
   if (bytes > residentBytesMax) throw new Violation(`${node.name} takes ${bytes} bytes`)
   const grave = node.complaints.find((line) => /"gap"|resync failed|unreadable entry|uncaught/i.test(line))
   if (grave !== undefined) throw new Violation(`${node.name} says ${grave}`)
-  let metrics = await node.metrics()
+  let metrics = new Map<string, number>() as ReadonlyMap<string, number>
+  // On a busy machine an answer may be lost.
+  const isAnswered = async (): Promise<boolean> => {
+    metrics = (await node.metrics().catch(() => null)) ?? metrics
+    return metrics.size > 0
+  }
+  await until(`${node.name} tells its metrics`, isAnswered, idleMsMax)
   for (const [event, counter] of Object.entries(events)) {
     const gained = node.gained(metrics, counter)
     if (gained > 0) faults.add(event, gained)
   }
   const waiting = (): string[] => queues.filter((name) => (metrics.get(name) ?? 0) > 0)
   const isIdle = async (): Promise<boolean> => {
-    metrics = await node.metrics()
+    await isAnswered()
     return waiting().length === 0
   }
   try {

@@ -1,17 +1,20 @@
 /**
- * An Automerge document that is edited as operations say: each edit is one change, with its name and the fields of the domain.
+ * An Automerge document that is edited as operations say: each edit is one change with its name, behind those that write its facts.
  * All kinds of clients that speak Automerge share it.
  *
  * Two who make a root at once have two, of which one shows. So whoever makes a document makes all its roots, and the map of
  * facts by the change that everybody makes alike; nobody edits before these are there.
  */
 import * as Automerge from '@automerge/automerge'
+import { type Domain, type EntriesHandle, openDomain } from '../../../client/domain/domain.ts'
 import { concat } from '../../../core/engine/automerge/outline.ts'
 import { rootChange } from '../../../core/engine/automerge/written-entries.ts'
+import { documentFields } from '../fields.ts'
 import type { Operation } from '../operation.ts'
-import { AutomergeFields, type Facts, plain } from './automerge-fields.ts'
 import { brokenRules, foldOf, pasteCharactersMax, sorted, words, workOn } from './field-work.ts'
 import type { Content, Edit, ReplicaDocument } from './replica.ts'
+
+type Facts = Record<string, unknown>
 
 export interface Page {
   text: string
@@ -26,6 +29,7 @@ export interface Page {
 export interface Holder {
   doc(): Automerge.Doc<Page>
   change(edit: (page: Page) => void, options: { time: number }): void
+  readonly handle: EntriesHandle
 }
 
 const maker = Buffer.from('convergence').toString('hex')
@@ -48,7 +52,8 @@ export class AutomergeDocument implements ReplicaDocument {
   private readonly holder: Holder
   private readonly name: string
   private readonly clockSkewMs: number
-  private readonly fields: AutomergeFields
+  private readonly actor: string
+  private opened: Domain<typeof documentFields> | null = null
   private known: { readonly doc: Automerge.Doc<Page>; readonly content: Content } | null = null
 
   constructor(
@@ -59,7 +64,7 @@ export class AutomergeDocument implements ReplicaDocument {
     this.name = name
     this.edits = edits
     this.clockSkewMs = clockSkewMs
-    this.fields = new AutomergeFields(actor)
+    this.actor = actor
   }
 
   get ready(): boolean {
@@ -68,26 +73,25 @@ export class AutomergeDocument implements ReplicaDocument {
   }
 
   edit(operation: Operation): Edit | null {
-    if (!this.ready) return null
-    const { fields, holder } = this
-    fields.take(holder.doc().facts)
+    const domain = this.domain()
+    if (domain === null) return null
+    const { holder } = this
+    const before = Automerge.getHeads(holder.doc())
     const number = this.edits.length + 1
     const name = `${this.name}.${number}`
     const nowMs = Date.now() + this.clockSkewMs
-    let what: string | null = null
+    const isFact = operation.kind === 'fact'
+    domain.introduce()
+    let what = isFact ? workOn(domain.fields, operation, nowMs) : null
     holder.change(
       (page) => {
-        fields.introduce(page.facts)
-        what =
-          operation.kind === 'fact'
-            ? fields.within(page.facts, () => workOn(fields.fields, operation, nowMs))
-            : change(page, operation)
+        if (!isFact) what = change(page, operation)
         page.edits[name] = number
       },
       { time: Math.floor(nowMs / 1000) },
     )
+    const update = concat(Automerge.getChangesSince(holder.doc(), before))
     // Its name is all that it changes when there was nothing to do; it was sent all the same.
-    const update = Automerge.getLastLocalChange(holder.doc())!
     const edit = { name, what: what ?? 'does nothing', update }
     this.edits.push(edit)
     return edit
@@ -100,21 +104,35 @@ export class AutomergeDocument implements ReplicaDocument {
   }
 
   fold(): string {
-    return foldOf(this.current().fields)
+    const domain = this.domain()
+    return domain === null ? '' : foldOf(domain.fields)
   }
   undecided(): number {
-    return this.current().undecided()
+    return this.domain()?.intents().length ?? 0
   }
   broken(): string[] {
-    return brokenRules(this.current().fields)
+    const domain = this.domain()
+    return domain === null ? [] : brokenRules(domain.fields)
   }
 
-  close(): void {}
-
-  private current(): AutomergeFields {
-    if (this.ready) this.fields.take(this.holder.doc().facts)
-    return this.fields
+  close(): void {
+    this.opened?.close()
   }
+
+  private domain(): Domain<typeof documentFields> | null {
+    if (this.opened === null && this.ready)
+      this.opened = openDomain(this.holder.handle, documentFields, { actor: this.actor, subject: '' })
+    return this.opened
+  }
+}
+
+/** Strings of facts are scalars, which are objects here. */
+function plain(value: unknown): unknown {
+  if (value instanceof Automerge.ImmutableString) return value.toString()
+  if (value instanceof Automerge.Counter) return Number(value)
+  if (Array.isArray(value)) return value.map(plain)
+  if (value === null || typeof value !== 'object') return value
+  return Object.fromEntries(Object.entries(value).map(([key, of]) => [key, plain(of)]))
 }
 
 /** All concurrent values of a key count: replicas that have the same have all of them. */

@@ -20,6 +20,7 @@ import {
   type UrlHeads,
 } from '@automerge/automerge-repo'
 import { WebSocketClientAdapter } from '@automerge/automerge-repo-network-websocket'
+import { AutomergeEntries } from '../../../client/automerge/entries.ts'
 import { hex, readChunks } from '../../../core/engine/automerge/chunk.ts'
 import type { Operation } from '../operation.ts'
 import { AutomergeDocument, beginning, type Page } from './automerge-document.ts'
@@ -71,9 +72,16 @@ class RepoReplica implements Replica {
     } else this.handle = await repo.find<Page>(stringifyAutomergeUrl({ documentId }) as AutomergeUrl)
     const { handle } = this
     handle.on('remote-heads', ({ heads }) => this.life === life && this.tellSaved(heads))
+    const change = (edit: (page: Page) => void, options?: { time: number }): void =>
+      handle.change(edit, options)
+    const entries = new AutomergeEntries(handle.doc(), (root, edit) =>
+      change((page) => edit(page[root as 'facts'])),
+    )
+    handle.on('change', () => entries.changed())
     const holder = {
       doc: () => handle.doc(),
-      change: (edit: (page: Page) => void, options: { time: number }) => handle.change(edit, options),
+      change,
+      handle: { entries, loaded: true, on: () => () => undefined },
     }
     const actor = actorOf(name, life)
     this.document = new AutomergeDocument(holder, { name, edits: this.edits, actor, clockSkewMs })
@@ -82,6 +90,7 @@ class RepoReplica implements Replica {
   private refresh(): void {
     this.refreshing = setInterval(() => {
       void this.setting.token().then((next) => {
+        if (this.refreshing === null) return
         this.socket.leadTo(urlOf(this.setting.line.url, next))
       })
     }, tokenMs)
@@ -123,7 +132,7 @@ class RepoReplica implements Replica {
       heads: Automerge.getHeads(doc),
       need: [],
       have: [],
-      changes: [edit.update],
+      changes: readChunks(edit.update).changes.map(({ bytes }) => bytes),
     })
     this.socket.repeat(this.handle.documentId, data)
     return true
@@ -156,7 +165,8 @@ class RepoReplica implements Replica {
 const urlOf = (url: string, token: string): string =>
   `${url}/automerge${token === '' ? '' : `?token=${token}`}`
 
-const hashOf = ({ update }: Edit): string => hex(readChunks(update).changes[0]!.hash)
+/** Of its last change, which builds on the others. */
+const hashOf = ({ update }: Edit): string => hex(readChunks(update).changes.at(-1)!.hash)
 
 class Socket extends WebSocketClientAdapter {
   connected = false

@@ -1,12 +1,14 @@
 /** Documents of Automerge, over two doors. */
 import * as Automerge from '@automerge/automerge'
 import { generateAutomergeUrl, parseAutomergeUrl } from '@automerge/automerge-repo'
+import { AutomergeEntries } from '../../../client/automerge/entries.ts'
+import { openDomain } from '../../../client/domain/domain.ts'
 import { hex, readChunks, unhex } from '../../../core/engine/automerge/chunk.ts'
 import { concat } from '../../../core/engine/automerge/outline.ts'
 import { writeVersion } from '../../../core/engine/automerge/version.ts'
 import { rootChange } from '../../../core/engine/automerge/written-entries.ts'
+import { documentFields } from '../fields.ts'
 import { beginning, contentOf, type Page } from './automerge-document.ts'
-import { AutomergeFields } from './automerge-fields.ts'
 import { automergeRepo } from './automerge-repo.ts'
 import type { Engine, Part, Reading } from './engine.ts'
 import { foldOf } from './field-work.ts'
@@ -72,9 +74,12 @@ class AutomergeReading implements Reading {
   }
 
   fold(): string {
-    const fields = new AutomergeFields('oracle')
-    fields.take(this.doc.facts)
-    return foldOf(fields.fields)
+    const entries = new AutomergeEntries(this.doc, () => undefined)
+    const handle = { entries, loaded: true, on: () => () => undefined }
+    const domain = openDomain(handle, documentFields, { actor: 'oracle', subject: '' })
+    const fold = foldOf(domain.fields)
+    domain.close()
+    return fold
   }
 
   get edits(): number {

@@ -83,6 +83,7 @@ class TidemarkReplica implements Replica {
     const holder = {
       doc: () => handle.doc,
       change: (edit: (page: Page) => void, options: { time: number }) => void handle.change(edit, options),
+      handle,
     }
     this.document = new AutomergeDocument(holder, { name, edits: this.edits, actor, clockSkewMs })
   }

@@ -64,6 +64,7 @@ class YWebsocketReplica implements Replica {
   private refresh(): void {
     this.refreshing = setInterval(() => {
       void this.setting.token().then((next) => {
+        if (this.refreshing === null) return
         this.provider.params = { token: next }
         // It gives up after a refusal, and apps connect it anew.
         if (!this.paused && !this.provider.shouldConnect) this.provider.connect()
