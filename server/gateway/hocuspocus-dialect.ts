@@ -2,8 +2,10 @@
  * The room's side of the Hocuspocus dialect: entries, answers and presence as complete frames.
  *
  * Every frame begins with the address that its client gave the document. That is nearly always the document's name, so
- * all sessions of a room get the same bytes; sessions of 4.x that name themselves each get their own.
+ * all sessions of a room get the same bytes; sessions of 4.x that name themselves each get their own. Because of it a frame costs
+ * more here than at the y-websocket door, where a socket has one document; so what one client typed in a turn is joined.
  */
+import { joinAdjoining } from '../../core/engine/yjs/adjoining.ts'
 import { encodeAddress, encodeServerMessage, type ServerMessage } from '../../core/protocol/hocuspocus.ts'
 import type { Entry } from '../log/log.ts'
 import type { Joined } from '../room/catch-up.ts'
@@ -24,7 +26,12 @@ export class HocuspocusDialect implements Dialect {
   }
 
   entries(entries: readonly Entry[]): Uint8Array {
-    return updateFrames(this.address, entries)
+    if (entries.length === 1) return updateFrames(this.address, entries)
+    const updates = joinAdjoining(entries.map(({ update }) => update))
+    return updateFrames(
+      this.address,
+      updates.map((update) => ({ update })),
+    )
   }
 
   caughtUp(chunks: readonly Uint8Array[]): Uint8Array[] {

@@ -13,7 +13,7 @@ import { frameHeaderBytes, writeFrameHeader } from './websocket-frame.ts'
 const syncHeaderBytesMax = 24
 
 /** One frame an update (the client takes at most one message a frame), all in one buffer. */
-export function updateFrames(prefix: Uint8Array, entries: readonly Entry[]): Buffer {
+export function updateFrames(prefix: Uint8Array, entries: readonly Pick<Entry, 'update'>[]): Buffer {
   let length = 0
   for (const { update } of entries) {
     const payload = payloadBytes(prefix, update.length)
