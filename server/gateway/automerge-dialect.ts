@@ -25,6 +25,7 @@ import type { Entry } from '../log/log.ts'
 import type { Joined } from '../room/catch-up.ts'
 import type { Dialect } from '../room/dialect.ts'
 import type { Room } from '../room/room.ts'
+import { messageBytesMax, partsOf } from './automerge-messages.ts'
 import { isAboutHeads } from './automerge-remote-heads.ts'
 import { frameHeaderBytes, writeFrameHeader } from './websocket-frame.ts'
 
@@ -72,9 +73,8 @@ export class RoomFrames {
     return this.heard.message
   }
 
-  /** Updates are shared, not copied. Throws as `Room.coverage`. */
-  sync(updates: readonly Uint8Array[]): Encoded {
-    const told = toldOf(this.room)
+  /** Updates are shared, not copied. `told`: when it is not all. Throws as `Room.coverage`. */
+  sync(updates: readonly Uint8Array[], told = toldOf(this.room)): Encoded {
     const { heads, need } = told
     const changes = this.documents ? updates : changesOf(updates)
     const have = [{ lastSync: heads, filter: Filter.empty }]
@@ -161,11 +161,15 @@ export class AutomergeDialect implements Dialect {
     return this.framed([this.frames.unavailable()])
   }
 
-  /** Where things stand, with what the peer may lack. */
+  /** Where things stand, with what the peer may lack; in several messages when that is much. */
   sync(updates: readonly Uint8Array[]): Uint8Array[] {
-    const { told, parts } = this.frames.sync(updates)
-    this.told = told
-    return this.framed(parts)
+    const { graph } = coverageIn(this.frames.room)
+    const known = this.told?.heads ?? []
+    return partsOf(updates, known, (hash) => graph.counts(hash), messageBytesMax).flatMap((part) => {
+      const told = part.heads === null ? toldOf(this.frames.room) : { heads: part.heads, need: [] }
+      this.told = told
+      return this.framed(this.frames.sync(part.updates, told).parts)
+    })
   }
 
   /** These peers have ephemeral messages instead. */

@@ -13,8 +13,9 @@ import { outlineOf } from './outline.ts'
 import { type SnapshotIndex, writeIndex } from './snapshot-index.ts'
 import { type Handle, newHandle, release } from './wasm.ts'
 
-/** Kept beside a snapshot, for those who lack little of it. */
-const recentBytesMax = 256 * 1024
+/** Kept beside a snapshot, for those who lack little of it: half of a small document, or an eighth of a large one. */
+const recentBytesOf = (documentBytes: number): number =>
+  Math.min(documentBytes / 2, Math.max(256 * 1024, documentBytes / 8))
 
 export function compact(updates: readonly Uint8Array[]): IndexedState {
   const bytes = withHandle(updates, (handle) => handle.save())
@@ -77,7 +78,7 @@ function read(handle: Handle, documentBytes: number): SnapshotIndex {
 /** As many of the last changes as are less to send than the document. */
 function recentOf(handle: Handle, hashes: readonly string[], documentBytes: number): Uint8Array[] {
   const recent: Uint8Array[] = []
-  let left = Math.min(recentBytesMax, documentBytes / 2)
+  let left = recentBytesOf(documentBytes)
   for (let i = hashes.length - 1; i >= 0; i--) {
     const chunk = handle.getChangeByHash(hashes[i]!)
     if (chunk === null) throw unreadable('Automerge does not know a change that it has')

@@ -14,6 +14,8 @@ import { readVersion, writeVersion } from './version.ts'
 
 /** What is larger is not copied into one chunk with others. */
 const ownChunkBytesMin = 64 * 1024
+/** Into one chunk. */
+const copiedBytesMax = 1024 * 1024
 
 const known = new WeakMap<readonly Uint8Array[], { graph: ChangeGraph; count: number }>()
 
@@ -61,13 +63,18 @@ export function join(
   const { snapshot, changes } = graphOf(state, tail).since(readVersion(version))
   const chunks = snapshot ? [state!.bytes] : []
   let small: Uint8Array[] = []
+  let smallBytes = 0
   const flush = (): void => {
     if (small.length > 0) chunks.push(concat(small))
     small = []
+    smallBytes = 0
   }
   for (const change of changes) {
-    if (change.length < ownChunkBytesMin) small.push(change)
-    else {
+    if (change.length < ownChunkBytesMin) {
+      small.push(change)
+      smallBytes += change.length
+      if (smallBytes >= copiedBytesMax) flush()
+    } else {
       flush()
       chunks.push(change)
     }

@@ -1,5 +1,5 @@
 /** What Automerge documents say is what their clients see, wherever a log was cut, compacted, and sent again. */
-import { createHash } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import * as A from '@automerge/automerge'
 import fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
@@ -62,6 +62,25 @@ describe('a joiner', () => {
     expect(engine.join(state, [], versionOf(doc))).toEqual([])
     // As their author made them.
     expect(concat(engine.join(state, [], versionOf(replicas[1]!)))).toEqual(concat(all.slice(-3)))
+  })
+
+  test('of a large document that lacks less than an eighth of it gets that, and not the snapshot', () => {
+    const changes: Uint8Array[] = []
+    const replicas: A.Doc<Content>[] = []
+    let doc = A.from<Content>({}, { actor: 'aa' })
+    for (let i = 0; i < 24; i++) {
+      if (i === 10 || i === 22) replicas.push(A.clone(doc))
+      // Nothing can be saved of random bytes.
+      doc = A.change(doc, (doc) => {
+        doc[`k${i}`] = Uint8Array.from(randomBytes(150_000))
+      })
+      changes.push(A.getLastLocalChange(doc)!)
+    }
+    const state = engine.compact([...A.getAllChanges(A.from<Content>({}, { actor: 'aa' })), ...changes])
+    const [far, near] = replicas.map((replica) => engine.join(state, [], versionOf(replica)))
+    expect([far!.length, far![0] === state.bytes]).toEqual([1, true])
+    expect(near!.length).toBeGreaterThan(0)
+    expect(engine.validate(concat(near!), unlimited).documents.length).toBe(0)
   })
 
   test('that has changes of its own, unknown here, gets what it lacks', () => {
