@@ -40,9 +40,9 @@ const variants = [
   { name: `automerge, ${two}`, observe: automerge, open: twoNodes, numRuns: 5 },
 ]
 const devicesCount = 6
-const testMsMax = 180_000
+const testMsMax = 660_000
 /** Shrinking ends here, and what it has found by then is printed. */
-const timeLimit = { interruptAfterTimeLimit: 120_000, markInterruptAsFailure: true }
+const timeLimit = { interruptAfterTimeLimit: 600_000, markInterruptAsFailure: true }
 
 type Command = readonly [device: number, action: number, kind: number, place: number, choice: number]
 const commands: fc.Arbitrary<Command[]> = fc.array(
