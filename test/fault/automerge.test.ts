@@ -115,6 +115,12 @@ const change = (ops: readonly object[], actor: string): Uint8Array =>
   })
 
 test('a hostile document is refused or set aside, and the edits of others go on meanwhile', async () => {
+  const deep = Array.from({ length: 20_000 }, (_, i) => ({
+    ...{ action: 'makeMap', obj: i === 0 ? '_root' : `${i}@bb`, key: 'k', pred: [] },
+  }))
+  // What the door takes and no document does: more than memory holds.
+  const characters = Array.from({ length: 1_000_000 }, (_, i) => String.fromCharCode(97 + ((i * 7919) % 26)))
+  const large = Automerge.getAllChanges(Automerge.from({ text: characters.join('') }))[0]!
   await start({ ...busyCompaction, COMPACTION_MEMORY_MB: '64' })
   const other = new Writer('other')
   let ended = false
@@ -131,12 +137,6 @@ test('a hostile document is refused or set aside, and the edits of others go on 
     expect((await post('hostile', bytes)).status).toBe(422)
     await goOn()
   }
-  const deep = Array.from({ length: 20_000 }, (_, i) => ({
-    ...{ action: 'makeMap', obj: i === 0 ? '_root' : `${i}@bb`, key: 'k', pred: [] },
-  }))
-  // What the door takes and no document does: more than memory holds.
-  const characters = Array.from({ length: 1_000_000 }, (_, i) => String.fromCharCode(97 + ((i * 7919) % 26)))
-  const large = Automerge.getAllChanges(Automerge.from({ text: characters.join('') }))[0]!
   expect((await post('hostile', change([set], 'aa'))).status).toBe(201)
   expect((await post('deep', change(deep, 'bb'))).status).toBe(201)
   expect((await post('hostile', large)).status).toBe(201)
