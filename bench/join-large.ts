@@ -4,6 +4,7 @@
  */
 import { join } from 'node:path'
 import {
+  inTurns,
   interleave,
   judge,
   type Prepared,
@@ -13,6 +14,7 @@ import {
   type Sample,
   type Settings,
   type Target,
+  tellProgress,
 } from './harness/question.ts'
 import { automergeServers, logNames, type ServerName } from './harness/servers.ts'
 import { largeRowCount, writeLargeDocument } from './load/large-document.ts'
@@ -21,6 +23,7 @@ import type { JoinStep, WriteStep } from './load/spec.ts'
 
 const document = 'bench-large'
 const crowd = 150
+const preparedAtOnce = 3
 /** What the raw server sends instead of what a returning client lacks. */
 const returningRawBytes = 300
 const emptyVersion = 'AA=='
@@ -90,15 +93,23 @@ async function askJoins(settings: Settings, rowCount: number, asksReturning: boo
   ]
   const prepared = new Map<ServerName, Prepared>()
   const failed: Sample[] = []
-  const prepareOne = (name: ServerName) =>
-    prepare(name, {}, (server) => ({ ...server, ...ofRepo(name), kind: 'store', document, updateFile })).then(
+  const prepareOne = async (name: ServerName) => {
+    tellProgress(`prepare ${name}`)
+    await prepare(name, {}, (server) => ({
+      ...server,
+      ...ofRepo(name),
+      kind: 'store',
+      document,
+      updateFile,
+    })).then(
       (done) => prepared.set(name, done),
       (error: unknown) =>
         failed.push({ run: 0, server: name, name: '', figures: {}, errors: [String(error)] }),
     )
+  }
   try {
     // Nothing is measured yet, and most of it is waiting.
-    await Promise.all(settings.contestants.map(prepareOne))
+    await inTurns(settings.contestants, preparedAtOnce, prepareOne)
     const servers: readonly ServerName[] = [
       'raw-bytes',
       ...settings.contestants.filter((name) => prepared.has(name)),

@@ -6,7 +6,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 
 export { freePort } from './free-port.ts'
 
-const startDeadlineMs = 20_000
+const startDeadlineMs = 60_000
 const stopDeadlineMs = 15_000
 const outputCharactersMax = 4000
 

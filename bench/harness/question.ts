@@ -113,6 +113,19 @@ export function samplesOf(run: number, server: string, { cases, errors }: LoadRe
   return cases.map((each) => ({ run, server, ...each, errors }))
 }
 
+/** A few at once, for what is mostly waiting and is not timed. */
+export async function inTurns<Name>(
+  names: readonly Name[],
+  atOnce: number,
+  ask: (name: Name) => Promise<void>,
+): Promise<void> {
+  const waiting = [...names]
+  const turn = async (): Promise<void> => {
+    for (let name = waiting.shift(); name !== undefined; name = waiting.shift()) await ask(name)
+  }
+  await Promise.all(Array.from({ length: atOnce }, turn))
+}
+
 /** What a prepared server has stored, to start others from copies of it (`StartOptions.copyOf`). */
 export interface Prepared {
   readonly dir: string

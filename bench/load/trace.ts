@@ -19,7 +19,7 @@ import { syncMessage, visitUpdate } from './updates.ts'
 
 const deliveredDeadlineMs = 120_000
 const joinDeadlineMs = 60_000
-const storedDeadlineMs = 20_000
+const storedDeadlineMs = 60_000
 const compactionQuietMs = 3000
 
 export async function trace(spec: TraceSpec, document: string): Promise<LoadResult> {

@@ -1,6 +1,7 @@
 /**
  * Everybody was away, edited, and comes back in the same moment, as peers of automerge-repo: the load of ../offline-return.ts, and the same
- * figures. Each client says where it is and sends its changes with that; it has everything when it is given changes with the heads of all.
+ * figures. Each client says where it is and sends its changes with that, again after
+ * 5 s when its connection breaks; it has everything when it is given changes with the heads of all.
  * A few newcomers afterwards put together what they are given, which has to be the text of all edits.
  */
 import * as Automerge from '@automerge/automerge'
@@ -12,6 +13,7 @@ import { documentIdOf, headsKey, joinPeers, RepoPeer } from './peer.ts'
 const knownMs = 2_000
 const wholeDeadlineMs = 10_000
 const checkedDocuments = 5
+const retryMs = 5_000
 const firstText = 'The tide comes in twice a day and leaves its mark upon the shore. '.repeat(16)
 
 interface Content extends Record<string, unknown> {
@@ -59,31 +61,41 @@ export async function repoOfflineReturn(spec: OfflineReturnSpec, prefix: string)
   let openedMs = 0
   let done = 0
   let doneMs = 0
+  let isOver = false
   const meter = startCpuMeter(spec.serverPid, spec.logPid)
   const from = performance.now()
   for (const [index, id] of ids.entries())
     for (const [number, client] of returning.entries()) {
       let isWhole = false
-      const peer = new RepoPeer({
-        ...spec,
-        name: `client-${index}-${number}`,
-        onSync(_, message) {
-          if (isWhole || message.heads.length < returning.length || headsKey(message.heads) !== wholeKey)
-            return
-          isWhole = true
-          if (++done === total) doneMs = performance.now() - from
-        },
-        onBroken,
-      })
-      peers.push(peer)
-      void peer.joined
-        .then(() => {
-          if (++opened === total) openedMs = performance.now() - from
-          peer.sync(id, client.heads, client.changes)
+      let hasOpened = false
+      const come = (time: number): void => {
+        const peer = new RepoPeer({
+          ...spec,
+          name: `client-${index}-${number}-${time}`,
+          onSync(_, message) {
+            if (isWhole || message.heads.length < returning.length || headsKey(message.heads) !== wholeKey)
+              return
+            isWhole = true
+            if (++done === total) doneMs = performance.now() - from
+          },
+          // As automerge-repo's own clients do.
+          onBroken() {
+            if (!isOver && !isWhole) setTimeout(() => come(time + 1), retryMs)
+          },
         })
-        .catch(() => {})
+        peers.push(peer)
+        void peer.joined
+          .then(() => {
+            if (!hasOpened && ++opened === total) openedMs = performance.now() - from
+            hasOpened = true
+            peer.sync(id, client.heads, client.changes)
+          })
+          .catch(() => {})
+      }
+      come(0)
     }
   const converged = await until(() => done === total || errors.length > 0, spec.deadlineMs)
+  isOver = true
   const cpu = meter.stop()
   if (!converged || done < total)
     errors.push(`${total - done} of ${total} clients did not converge, ${total - opened} did not connect`)

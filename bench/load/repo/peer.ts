@@ -29,6 +29,9 @@ export interface RepoPeerOptions extends Endpoint {
   readonly onBroken: (reason: string) => void
 }
 
+/** Whom a busy server turns away comes again. */
+const triesMax = 20
+const retryMs = 1_000
 /** "I take whole documents", as Automerge 3 says it. */
 const capabilities = Uint8Array.of(2, 2, 0x84)
 const documentIdBytes = 16
@@ -37,36 +40,53 @@ const atOnce = 50
 export class RepoPeer {
   /** The server has said who it is. */
   readonly joined: Promise<void>
-  private readonly socket: LoadSocket
-  private readonly name: string
+  private readonly options: RepoPeerOptions
+  private socket: LoadSocket | null = null
+  private tries = 0
+  private state: 'joining' | 'joined' | 'ended' = 'joining'
+  private settle: { resolve: () => void; reject: (error: Error) => void } | null = null
 
-  constructor({ address, automergePath, name, onSync, onFrame, onBroken }: RepoPeerOptions) {
-    this.name = name
-    let resolve = (): void => undefined
-    let reject = (_: Error): void => undefined
-    this.joined = new Promise((done, refused) => {
-      resolve = done
-      reject = refused
+  constructor(options: RepoPeerOptions) {
+    this.options = options
+    this.joined = new Promise((resolve, reject) => {
+      this.settle = { resolve, reject }
     })
     // A peer that breaks later tells through onBroken only.
     this.joined.catch(() => {})
+    this.connect()
+  }
+
+  private connect(): void {
+    const { address, automergePath, onSync, onFrame } = this.options
+    this.tries++
     this.socket = new LoadSocket(address, automergePath ?? '', {
       onOpen: () => this.send({ type: 'join', peerMetadata: {}, supportedProtocolVersions: ['1'] }),
       onFrame: (bytes, start, end) => {
         if (onFrame?.(bytes, start, end) === true) return
         const message = decodeClientFrame(bytes.subarray(start, end))
-        if (message.type === 'unknown') resolve()
+        if (message.type === 'unknown' && this.state === 'joining') {
+          this.state = 'joined'
+          this.settle?.resolve()
+        }
         if (message.type !== 'sync') return
         const sync = decodeSyncMessage(message.data)
         if (sync.changes.length > 0) this.sync(message.documentId, sync.heads, [])
         onSync?.(message.documentId, sync, end - start)
       },
       onRead: () => undefined,
-      onBroken(reason) {
-        reject(new Error(reason))
-        onBroken(reason)
-      },
+      onBroken: (reason) => this.broken(reason),
     })
+  }
+
+  private broken(reason: string): void {
+    if (this.state === 'joining' && this.tries < triesMax) {
+      setTimeout(() => {
+        if (this.state === 'joining') this.connect()
+      }, retryMs)
+      return
+    }
+    this.settle?.reject(new Error(reason))
+    this.options.onBroken(reason)
   }
 
   /** It has nothing of the document and wants it. */
@@ -81,15 +101,16 @@ export class RepoPeer {
 
   /** `count` rises with each message of a session. */
   ephemeral(documentId: string, count: number, data: Uint8Array): void {
-    this.send({ type: 'ephemeral', count, sessionId: `${this.name}-session`, documentId, data })
+    this.send({ type: 'ephemeral', count, sessionId: `${this.options.name}-session`, documentId, data })
   }
 
   end(): void {
-    this.socket.end()
+    this.state = 'ended'
+    this.socket?.end()
   }
 
   private send(message: Readonly<Record<string, unknown>>): void {
-    this.socket.write(clientFrame(encode({ senderId: this.name, targetId: 'server', ...message })))
+    this.socket?.write(clientFrame(encode({ senderId: this.options.name, targetId: 'server', ...message })))
   }
 }
 
