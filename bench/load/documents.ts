@@ -9,7 +9,7 @@ import { startCpuMeter } from '../harness/cpu.ts'
 import { Latencies } from '../harness/statistics.ts'
 import { pace } from './fan-out.ts'
 import { typingFrameBytesMax, writeTypingFrame } from './frames.ts'
-import { joinInTurns, openPeer, type Peer, sleep, until } from './peer.ts'
+import { joinInTurns, openPeer, type Peer, sleep, until, type WritingPeer } from './peer.ts'
 import type { DocumentsSpec, LoadCase, LoadResult } from './spec.ts'
 import { syncMessage, visitUpdate } from './updates.ts'
 
@@ -19,7 +19,7 @@ const deliveredDeadlineMs = 30_000
 const timesKept = 4096
 
 interface DocumentLoad {
-  writer: Peer | null
+  writer: WritingPeer | null
   sent: number
   delivered: number
   /** When each of the last updates left, by clock. */
@@ -44,14 +44,15 @@ export async function documents(spec: DocumentsSpec, prefix: string): Promise<Lo
   const name = (index: number) => `${prefix}-${index}`
 
   const send = (load: DocumentLoad, count: number) => {
-    const bytes = Buffer.allocUnsafe(count * typingFrameBytesMax)
+    const { address, writeAddressed } = load.writer!
+    const bytes = Buffer.allocUnsafe(count * (typingFrameBytesMax + address.length))
     const now = performance.now()
     let length = 0
     for (let i = 0; i < count; i++) {
       load.times[load.sent % timesKept] = now
-      length = writeTypingFrame(bytes, length, load.client, load.sent++)
+      length = writeTypingFrame(bytes, length, load.client, load.sent++, address)
     }
-    load.writer!.socket.write(bytes.subarray(0, length))
+    writeAddressed(bytes.subarray(0, length))
   }
   const pump = () => {
     scheduled = false

@@ -121,12 +121,13 @@ export async function fanOut(spec: FanOutSpec, document: string): Promise<LoadRe
     return clock
   }
   const send = (count: number) => {
-    const bytes = Buffer.allocUnsafe(count * typingFrameBytesMax)
+    const { address } = writer!
+    const bytes = Buffer.allocUnsafe(count * (typingFrameBytesMax + address.length))
     let length = 0
-    for (let i = 0; i < count; i++) length = writeTypingFrame(bytes, length, client, sent++)
+    for (let i = 0; i < count; i++) length = writeTypingFrame(bytes, length, client, sent++, address)
     turnEnd.push(sent)
     turnTime.push(performance.now())
-    writer!.socket.write(bytes.subarray(0, length))
+    writer!.writeAddressed(bytes.subarray(0, length))
   }
 
   const measure = async (name: string): Promise<LoadCase> => {

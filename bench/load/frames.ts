@@ -15,6 +15,7 @@ const mask = [0x37, 0xfa, 0x21, 0x3d] as const
 
 export const typingFrameBytesMax = 64
 const lettersFrom = 97
+const noAddress = new Uint8Array(0)
 
 /** Returns the end. */
 export function writeVarUint(target: Buffer, at: number, value: number): number {
@@ -51,13 +52,24 @@ export function writeTypingUpdate(target: Buffer, at: number, client: number, cl
   return position
 }
 
-/** The frame that carries `writeTypingUpdate`. Returns the end. */
-export function writeTypingFrame(target: Buffer, at: number, client: number, clock: number): number {
+/**
+ * The frame that carries `writeTypingUpdate`, with `address` before it: about as many bytes more than `typingFrameBytesMax`, and
+ * not more than 60. Returns the end.
+ */
+export function writeTypingFrame(
+  target: Buffer,
+  at: number,
+  client: number,
+  clock: number,
+  address: Uint8Array = noAddress,
+): number {
   const payload = at + 6
-  const end = writeTypingUpdate(target, payload + 3, client, clock)
-  target[payload] = 0
-  target[payload + 1] = 2
-  target[payload + 2] = end - payload - 3
+  const message = payload + address.length
+  for (let i = 0; i < address.length; i++) target[payload + i] = address[i]!
+  const end = writeTypingUpdate(target, message + 3, client, clock)
+  target[message] = 0
+  target[message + 1] = 2
+  target[message + 2] = end - message - 3
   target[at] = 0x82
   target[at + 1] = 0x80 | (end - payload)
   writeMask(target, at + 2, payload, end)

@@ -1,6 +1,7 @@
 /**
  * The same messages as a Hocuspocus provider sends them: the document's name before each, and a token before all. Frames are
- * built for y-websocket and rewritten here, so that every load can be put on both kinds of server.
+ * built for y-websocket and rewritten here, so that every load can be put on both kinds of server; where they are many, whoever
+ * builds them puts `address` before each at once.
  */
 import { clientFrame, writeVarUint } from './frames.ts'
 
@@ -8,17 +9,13 @@ import { clientFrame, writeVarUint } from './frames.ts'
 const maskBytes = 4
 
 export class HocuspocusFrames {
-  private readonly address: Buffer
+  /** What comes before each message in a frame. */
+  readonly address: Buffer
 
   constructor(document: string) {
     const name = Buffer.from(document)
     const length = Buffer.allocUnsafe(5)
     this.address = Buffer.concat([length.subarray(0, writeVarUint(length, 0, name.length)), name])
-  }
-
-  /** What comes before each message in a frame. */
-  get addressBytes(): number {
-    return this.address.length
   }
 
   /** Whole masked frames in, as many out. */

@@ -42,7 +42,7 @@ const upgradeEnd = Buffer.from('\r\n\r\n')
 export function joinOnce(options: JoinOptions): Promise<Joined> {
   const { address, document, handshake, hocuspocusPath } = options
   const frames = hocuspocusPath === undefined ? null : new HocuspocusFrames(document)
-  const addressBytes = frames?.addressBytes ?? 0
+  const addressBytes = frames?.address.length ?? 0
   const framed = (frame: Buffer): Buffer => frames?.rewrite(frame) ?? frame
   return new Promise((resolve, reject) => {
     const from = performance.now()

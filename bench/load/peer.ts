@@ -35,10 +35,18 @@ export interface Peer {
   readonly ready: Promise<void>
 }
 
+export interface WritingPeer extends Peer {
+  /** What its server wants before each message. */
+  readonly address: Uint8Array
+  /** Whole masked frames with the address in them. */
+  writeAddressed(bytes: Buffer): void
+}
+
+const noAddress = new Uint8Array(0)
 const emptyStep1Frame = syncFrame(0, emptyStateVector)
 const emptyStep2Frame = syncFrame(1, emptyUpdate)
 
-export function openPeer(options: PeerOptions): Peer {
+export function openPeer(options: PeerOptions): WritingPeer {
   let opened: () => void = () => {}
   let ready: () => void = () => {}
   let refused: (error: Error) => void = () => {}
@@ -55,7 +63,8 @@ export function openPeer(options: PeerOptions): Peer {
   const step2Frame = options.step2 === undefined ? emptyStep2Frame : syncFrame(1, options.step2)
   const { address, document, hocuspocusPath } = options
   const frames = hocuspocusPath === undefined ? null : new HocuspocusFrames(document)
-  const addressBytes = frames?.addressBytes ?? 0
+  const messageAddress = frames?.address ?? noAddress
+  const addressBytes = messageAddress.length
   const plain = new LoadSocket(address, hocuspocusPath ?? document, {
     onOpen() {
       opened()
@@ -81,13 +90,19 @@ export function openPeer(options: PeerOptions): Peer {
   })
   const socket: PeerSocket =
     frames === null ? plain : { write: (bytes) => plain.write(frames.rewrite(bytes)), end: () => plain.end() }
-  return { socket, opened: openedPromise, ready: readyPromise }
+  return {
+    socket,
+    opened: openedPromise,
+    ready: readyPromise,
+    address: messageAddress,
+    writeAddressed: (bytes) => plain.write(bytes),
+  }
 }
 
 /** Opens them a few at a time, so that joining is not what is measured. */
-export async function joinInTurns(count: number, open: (index: number) => Peer): Promise<Peer[]> {
+export async function joinInTurns<P extends Peer>(count: number, open: (index: number) => P): Promise<P[]> {
   const atOnce = 50
-  const peers: Peer[] = []
+  const peers: P[] = []
   for (let from = 0; from < count; from += atOnce) {
     const some = Array.from({ length: Math.min(atOnce, count - from) }, (_, i) => open(from + i))
     await Promise.all(some.map((peer) => peer.ready))
