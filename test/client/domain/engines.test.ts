@@ -39,16 +39,16 @@ const payloads: readonly Value[] = [
 ]
 
 const behave: Behaviour = ({ fold }, choice) => {
-  const kind = choice.below(5)
+  const kind = choice.below(6)
   if (kind === 0) return { entity: '', type: 'note.set', payload: choice.of(payloads) }
-  if (kind === 1) {
+  if (kind < 3) {
     const { conflict } = fold.read('', 'price') as { conflict: { key: string }[] | null }
     const replaces = conflict?.map(({ key }) => key)
     return replaces === undefined
       ? { entity: '', type: 'price.set', payload: { value: choice.below(50) } }
       : { entity: '', type: 'price.settle', payload: { value: 5, replaces } }
   }
-  if (kind === 2) return { entity: `lines/${choice.below(3)}`, type: 'count.add', payload: choice.below(9) }
+  if (kind === 3) return { entity: `lines/${choice.below(3)}`, type: 'count.add', payload: choice.below(9) }
   const { version } = fold.read('', 'state') as { version: string }
   const type = choice.of(['state.sell', 'state.cancel'])
   return { entity: '', type, payload: version === '' ? {} : { at: version } }
@@ -57,7 +57,7 @@ const behave: Behaviour = ({ fold }, choice) => {
 test('a fold is the same over either engine', () => {
   const seen = { decisions: 0, conflicts: 0 }
   fc.assert(
-    fc.property(decidedSteps(25), fc.gen(), (history, gen) => {
+    fc.property(decidedSteps(40), fc.gen(), (history, gen) => {
       const { entries } = play(history, {
         fields,
         behave,
@@ -93,7 +93,7 @@ test('a fold is the same over either engine', () => {
         seen.conflicts += domain.conflicts().length
       }
     }),
-    { numRuns: 15 },
+    { numRuns: 20 },
   )
   expect(Object.values(seen).every((count) => count > 0)).toBe(true)
 })

@@ -104,17 +104,15 @@ describe('in an Automerge document', () => {
   const steps = fc.array(
     fc.record({
       who: fc.nat(2),
-      what: fc.constantFrom('set', 'set', 'delete', 'meet'),
+      what: fc.constantFrom('set', 'set', 'set', 'delete', 'meet', 'meet'),
       place: fc.constantFrom(
         ['deal', 'title'] as const,
         ['deal', 'amount'] as const,
-        ['deal', 'other'] as const,
         ['counts', '7'] as const,
-        ['counts', '8'] as const,
       ),
       value: fc.oneof(fc.integer({ min: 0, max: 9 }), fc.constantFrom('a', 'b'), fc.constant({ nested: 1 })),
     }),
-    { maxLength: 30, size: 'max' },
+    { minLength: 15, maxLength: 30, size: 'max' },
   )
 
   test('rows of a document that is followed are those of one that is read at the end', () => {
@@ -133,7 +131,9 @@ describe('in an Automerge document', () => {
         }
         const merged = all.slice(1).reduce((one, other) => Automerge.merge(one, other), all[0]!)
         const changes = Automerge.getAllChanges(merged)
-        const updates = gen(() => fc.shuffledSubarray(changes, { minLength: changes.length }))
+        const updates = gen(fc.boolean)
+          ? changes
+          : gen(() => fc.shuffledSubarray(changes, { minLength: changes.length }))
         const live = automergeEngine.open([])
         const followed = new TablesInMemory().replace(project(deals, live.state, context))
         let before = 0
@@ -147,7 +147,7 @@ describe('in an Automerge document', () => {
         live.close()
         expect(followed.content()).toEqual(TablesInMemory.contentOf(rows(merged)))
       }),
-      { numRuns: 40 },
+      { numRuns: 20 },
     )
     expect(Object.values(seen).every((count) => count > 0)).toBe(true)
   })
