@@ -167,7 +167,7 @@ export const comparisons: Readonly<Record<string, Comparison>> = {
       title: '150 people join a large document at once: until all have it',
       unit: 'seconds; less is better; logarithmic',
       headers: ['150: s', 'tail: 150: s'],
-      names: ['compacted', 'with 100 updates after it'],
+      names: ['at rest', 'with a tail'],
       isLogarithmic: true,
     },
   },

@@ -27,7 +27,9 @@ export function tellComparisons(): void {
         `### ${comparison.title}`,
         `${comparison.asked}${ran(record)}`,
         tableOf(comparison, record),
-        remarks(record).join('\n'),
+        remarks(record)
+          .map((each) => `- ${each}`)
+          .join('\n'),
         drawn ? `![${comparison.drawn.title}](images/peers-${question}.svg)` : '',
       ]
         .filter((part) => part !== '')
@@ -109,20 +111,25 @@ const plain = (error: string): string =>
     .slice(0, 160)
 
 function ahead(told: readonly { readonly comparison: Comparison; readonly record: AnswerRecord }[]): string {
-  const lines = told.flatMap(({ comparison, record: { rows } }) =>
-    comparison.columns.flatMap((column) =>
+  const lines = told.flatMap(({ comparison, record: { rows, samples } }) => {
+    const failed = new Set(samples.filter(({ errors }) => errors.length > 0).map(({ server }) => server))
+    return comparison.columns.flatMap((column) =>
       besides.flatMap(({ ours, theirs }) => {
-        const best = (servers: readonly string[]) => bestOf(rows, servers, column)
+        const best = (servers: readonly string[]) =>
+          bestOf(
+            rows,
+            servers.filter((server) => !failed.has(server)),
+            column,
+          )
         const [own, other] = [best(ours), best(theirs)]
-        if (own === null || other === null || column.better === undefined) return []
+        if (other === null || column.better === undefined) return []
+        const what = `- ${comparison.title}, ${column.header}: ${labels[other.server]} ${show(other)}`
+        if (own === null) return [`${what}, ${labels[ours[0]!]} failed`]
         const times = column.better === 'more' ? other.median / own.median : own.median / other.median
-        if (!(times >= aheadMin)) return []
-        return [
-          `- ${comparison.title}, ${column.header}: ${labels[other.server]} ${show(other)}, ${labels[own.server]} ${show(own)}`,
-        ]
+        return times >= aheadMin ? [`${what}, ${labels[own.server]} ${show(own)}`] : []
       }),
-    ),
-  )
+    )
+  })
   return lines.length > 0 ? lines.join('\n') : 'Nowhere in what was asked here.'
 }
 

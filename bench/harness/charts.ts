@@ -55,7 +55,15 @@ export function chartOf({ title, unit, groups, series, isLogarithmic = false, ma
       textStyle: { ...font, fontSize: 15 },
       subtextStyle: { ...font, color: light.faint, fontSize: 12 },
     },
-    legend: { show: series.length > 1, right: 12, top: 32, textStyle: font, icon: 'rect', itemWidth: 12 },
+    legend: {
+      show: series.length > 1,
+      right: 28,
+      top: 32,
+      itemGap: 18,
+      textStyle: font,
+      icon: 'rect',
+      itemWidth: 12,
+    },
     grid: { left: labelWidth, right: valueWidth, top: headHeight - 16, bottom: 12 },
     xAxis: {
       type: isLogarithmic ? 'log' : 'value',

@@ -117,8 +117,7 @@ export async function offlineReturn(spec: OfflineReturnSpec, prefix: string): Pr
         errors.push(`${name} has another text than all edits make`)
     }
   const figures = {
-    connectedMs: openedMs,
-    convergedMs: doneMs,
+    ...(done < total ? {} : { connectedMs: openedMs, convergedMs: doneMs }),
     serverCpuMs: cpu.serverMs,
     ...cpu.figures,
   }
