@@ -116,7 +116,7 @@ function comeAsNewcomer(
 /** Sends the pending changes, one message each, and waits until another peer has them. */
 async function write(spec: JoinSpec, large: LargeRepoDocument, documentId: string): Promise<void> {
   const [writer] = await joinPeers(1, () => new RepoPeer({ ...spec, name: 'writer', onBroken() {} }))
-  for (const change of pendingChangesOf(large)) writer!.sync(documentId, [headOf(change)], [change])
+  for (const { head, bytes } of pendingChangesOf(large)) writer!.sync(documentId, [head], [bytes])
   const reader = await comeAsNewcomer(spec, 'reader', documentId, large.pendingHead, false)
   for (const { peer } of [{ peer: writer! }, reader]) peer.end()
 }
@@ -140,7 +140,7 @@ export async function repoStore(spec: StoreSpec): Promise<LoadResult> {
         onBroken: (reason) => errors.push(reason),
       }),
   )
-  for (const change of tableChangesOf(large)) writer!.sync(documentId, [headOf(change)], [change])
+  for (const { head, bytes } of tableChangesOf(large)) writer!.sync(documentId, [head], [bytes])
   if (!(await until(() => isAnswered || errors.length > 0, storedDeadlineMs)))
     errors.push('the table was never taken')
   if (spec.metricsUrl === null) await sleep(storedBlindlyMs)
@@ -153,6 +153,3 @@ export async function repoStore(spec: StoreSpec): Promise<LoadResult> {
   writer!.end()
   return { cases: [{ name: '', figures: {} }], errors }
 }
-
-const headOf = (change: Uint8Array): Uint8Array =>
-  Uint8Array.from(Buffer.from(Automerge.decodeChange(change).hash, 'hex'))

@@ -17,6 +17,12 @@ export interface LargeRepoDocument {
   readonly bytes: number
 }
 
+/** `head`: of the document with it. */
+export interface Change {
+  readonly head: Uint8Array
+  readonly bytes: Uint8Array
+}
+
 type Row = Record<string, string>
 interface Table extends Record<string, unknown> {
   rows: Record<string, Row>
@@ -24,7 +30,12 @@ interface Table extends Record<string, unknown> {
 
 export function writeLargeRepoDocument(file: string, rowCount: number): LargeRepoDocument {
   let document = Automerge.from<Table>({ rows: {} })
-  const changes = [Automerge.getLastLocalChange(document)!]
+  const changes: Change[] = []
+  const keepLast = (): void => {
+    const head = Buffer.from(Automerge.getHeads(document)[0]!, 'hex')
+    changes.push({ head, bytes: Automerge.getLastLocalChange(document)! })
+  }
+  keepLast()
   const perAuthor = Math.ceil(rowCount / authorCount)
   for (let author = 0; author < authorCount; author++) {
     document = Automerge.change(Automerge.clone(document), (table) => {
@@ -34,7 +45,7 @@ export function writeLargeRepoDocument(file: string, rowCount: number): LargeRep
         table.rows[rowName(i)] = row
       }
     })
-    changes.push(Automerge.getLastLocalChange(document)!)
+    keepLast()
   }
   const head = Automerge.getHeads(document)[0]!
   const { length: bytes } = Automerge.save(document)
@@ -43,14 +54,25 @@ export function writeLargeRepoDocument(file: string, rowCount: number): LargeRep
     document = Automerge.change(document, (table) => {
       table.rows[rowName((i * 709) % rowCount)]![columns[i % columns.length]!] = `changed ${i}`
     })
-    changes.push(Automerge.getLastLocalChange(document)!)
+    keepLast()
   }
-  writeUpdates(file, changes)
+  writeUpdates(
+    file,
+    changes.flatMap(({ head, bytes }) => [head, bytes]),
+  )
   return { file, tableChanges, head, pendingHead: Automerge.getHeads(document)[0]!, bytes }
 }
 
-export const tableChangesOf = ({ file, tableChanges }: LargeRepoDocument): Buffer[] =>
-  readUpdates(file).slice(0, tableChanges)
+export const tableChangesOf = (document: LargeRepoDocument): Change[] =>
+  readChanges(document).slice(0, document.tableChanges)
 
-export const pendingChangesOf = ({ file, tableChanges }: LargeRepoDocument): Buffer[] =>
-  readUpdates(file).slice(tableChanges)
+export const pendingChangesOf = (document: LargeRepoDocument): Change[] =>
+  readChanges(document).slice(document.tableChanges)
+
+function readChanges({ file }: LargeRepoDocument): Change[] {
+  const entries = readUpdates(file)
+  return Array.from({ length: entries.length / 2 }, (_, i) => ({
+    head: entries[i * 2]!,
+    bytes: entries[i * 2 + 1]!,
+  }))
+}
