@@ -5,8 +5,11 @@
  * SEED and RUNS play others.
  */
 import { describe, expect, test } from 'vitest'
-import { campaign, replay } from '../../bench/convergence/campaign.ts'
-import { saved } from '../../bench/convergence/regressions.ts'
+import { campaign } from '../../bench/convergence/campaign.ts'
+import { profiles } from '../../bench/convergence/profiles.ts'
+import { type Regression, saved } from '../../bench/convergence/regressions.ts'
+import { run } from '../../bench/convergence/run.ts'
+import { startWorld, type World } from '../../bench/convergence/world.ts'
 
 const seed = Number(process.env['SEED'] ?? 17)
 const runsMax = Number(process.env['RUNS'] ?? 2)
@@ -35,8 +38,19 @@ describe(`histories from seed ${seed}`, () => {
 })
 
 test('what has gone wrong before goes well', { timeout: 300_000 }, async () => {
-  for (const { name, world, profile, history } of saved())
-    await replay(world, profile, history).catch((error: unknown) => {
-      throw new Error(`${name}: ${String(error)}\n${String((error as { timeline?: unknown }).timeline)}`)
-    })
+  const all = saved()
+  for (const name of new Set(all.map(({ world }) => world))) {
+    const world = await startWorld(name)
+    try {
+      for (const regression of all.filter((each) => each.world === name)) await play(world, regression)
+    } finally {
+      await world.close()
+    }
+  }
 })
+
+async function play(world: World, { name, profile, history }: Regression): Promise<void> {
+  await run(world, profiles[profile], history).catch((error: unknown) => {
+    throw new Error(`${name}: ${String(error)}\n${String((error as { timeline?: unknown }).timeline)}`)
+  })
+}
