@@ -167,7 +167,8 @@ export function writeCharts({ profiles, faults }: Report, folder: string): void 
   const groups = Object.keys(profiles)
   const all = rowsOf({ profiles })
   const engines = [...new Set(all.map(({ engine }) => engine))]
-  const write = (name: string, chart: Chart): void => writeFileSync(join(folder, `${name}.svg`), still(chart))
+  const write = (name: string, chart: Chart): void =>
+    writeFileSync(join(folder, `${name}.svg`), chartOf(chart))
   const series = (name: string, engine: string, figure: (of: ProfileReport) => number) => ({
     name,
     values: groups.map((profile) => {
@@ -202,12 +203,6 @@ export function writeCharts({ profiles, faults }: Report, folder: string): void 
     series: [{ name: 'times', values: kindsOfFaults.map(([, count]) => count) }],
   })
 }
-
-/** Nobody points at a chart in a document; and it has a name for those who do not see it. */
-const still = (chart: Chart): string =>
-  chartOf(chart)
-    .replace(/<style[\s\S]*?<\/style>\n?/, '')
-    .replace(/<svg[^>]*>/, (opening) => `${opening}\n<title>${chart.title}</title>`)
 
 const bytesPerEdit = ({ bytes, edits }: ProfileReport, kind: string): number =>
   (bytes[kind] ?? 0) / Math.max(1, edits)

@@ -1,6 +1,7 @@
 /**
  * Bars, as SVG files that documents show, drawn by ECharts without a browser. A chart has a ground of its own, light or dark as its reader
- * prefers: ECharts writes colours as attributes, which a style sheet in the file outranks.
+ * prefers: ECharts writes colours as attributes, which a style sheet in the file outranks. Its own sheet is for who points at a bar, which nobody
+ * can in a document.
  */
 import { init } from 'echarts'
 
@@ -101,7 +102,9 @@ export function chartOf({ title, unit, groups, series, isLogarithmic = false, ma
   })
   const svg = chart.renderToSVGString()
   chart.dispose()
-  return svg.replace(/^(<svg[^>]*>)/, `$1\n${darkStyle}`)
+  return svg
+    .replace(/<style[\s\S]*?<\/style>\n?/g, '')
+    .replace(/^<svg[^>]*>/, (opening) => `${opening}\n<title>${title}</title>\n${darkStyle}`)
 }
 
 const darkStyle = `<style>@media (prefers-color-scheme: dark) {
