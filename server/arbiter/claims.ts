@@ -7,6 +7,7 @@
  * - Until that is done nobody decides intents of such documents, on any node: what looks free may be taken. So what is read stays
  *   true meanwhile, but for documents that are deleted: these are looked at again after they were written.
  * - Documents do not come in an order that matters: of what one has, no other says that it has it.
+ * - One that cannot be read holds nothing, which is logged: else one hostile document would keep everybody's intents waiting.
  * - Once done it is done for this database; from there on claims change with each decision, in its transaction.
  *
  * Rejected: to let the projector write claims with the rows. What it writes was read a while before, and may have been freed since.
@@ -15,6 +16,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { DocumentId } from '../../core/document-id.ts'
 import type { Adapter } from '../../core/domain/adapter.ts'
 import { claimsIn } from '../../core/domain/fold/claims.ts'
+import { TidemarkError } from '../../core/protocol/errors.ts'
 import type { Logger } from '../logger.ts'
 import type { LiveDocuments } from '../views/live-documents.ts'
 import type { ReadLog } from '../views/log-port.ts'
@@ -75,7 +77,7 @@ async function read(
       for (const { document } of page)
         for (const adapter of adapters) {
           if (signal.aborted) return false
-          if (adapter.contextOf(document) !== null) await take(parts, document, adapter, write)
+          if (adapter.contextOf(document) !== null) await takeReadable(parts, document, adapter, write)
         }
       from = page.at(-1)?.sequence ?? from
       if (page.length === 0) break
@@ -88,6 +90,20 @@ async function read(
   } catch (error) {
     if (error instanceof SqlError && error.code === rowsUnexpected) return false
     throw error
+  }
+}
+
+async function takeReadable(
+  parts: ClaimsParts,
+  document: DocumentId,
+  adapter: Adapter,
+  write: (statement: Statement) => Promise<void>,
+): Promise<void> {
+  try {
+    await take(parts, document, adapter, write)
+  } catch (error) {
+    if (!(error instanceof TidemarkError) || error.code !== 'document_unreadable') throw error
+    parts.logger.error({ document, adapter: adapter.name, err: error }, 'its claims are left out')
   }
 }
 

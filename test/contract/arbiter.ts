@@ -317,7 +317,12 @@ export function arbiterContract(open: () => Promise<Sql>): void {
         {
           isFirst = true,
           isGone = () => false,
-        }: { isFirst?: boolean; isGone?: (id: string) => boolean } = {},
+          isUnreadable = () => false,
+        }: {
+          isFirst?: boolean
+          isGone?: (id: string) => boolean
+          isUnreadable?: (id: string) => boolean
+        } = {},
       ) {
         const progress = { epoch: noOffset, offset: toOffset(1) }
         return claimsKnown(
@@ -329,15 +334,12 @@ export function arbiterContract(open: () => Promise<Sql>): void {
                 deals.slice(from).map(({ id }, i) => ({ document: id, sequence: from + i + 1 }) as Change),
             },
             documents: {
-              bring: async (id) =>
-                isGone(id)
-                  ? { kind: 'gone', progress }
-                  : {
-                      kind: 'whole',
-                      engine: 'yjs',
-                      state: engines.yjs.open(deals.find((deal) => deal.id === id)!.updates).state,
-                      progress,
-                    },
+              bring: async (id) => {
+                if (isUnreadable(id)) throw new TidemarkError('document_unreadable', 'It is too large')
+                if (isGone(id)) return { kind: 'gone', progress }
+                const { updates } = deals.find((deal) => deal.id === id)!
+                return { kind: 'whole', engine: 'yjs', state: engines.yjs.open(updates).state, progress }
+              },
             },
             fenceOf: () => (isFirst ? fence : undefined),
             logger: silentLogger,
@@ -364,6 +366,12 @@ export function arbiterContract(open: () => Promise<Sql>): void {
         await sql.batch([{ text: 'truncate tidemark.claims' }])
         await reading(deals)
         expect(await claims()).toEqual([])
+      })
+
+      test('a document that cannot be read holds nothing, and keeps nobody waiting', async () => {
+        const deals = await forgotten()
+        await reading(deals, { isUnreadable: (id) => id === 'deals/1' })
+        expect(await claims()).toEqual(held)
       })
 
       test('keeps nothing of a document that is deleted while it is read', async () => {
