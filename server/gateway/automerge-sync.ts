@@ -41,6 +41,8 @@ export class AutomergeSync implements UnnamedUpdates {
   private pending: SyncMessage | null = null
   /** What was answered last, and what the peer was told then. */
   private answered = ''
+  /** The peer has said something that it can say only since the last answer reached it. */
+  private heard = false
 
   constructor(
     room: Room,
@@ -80,6 +82,7 @@ export class AutomergeSync implements UnnamedUpdates {
     const asked = digest(data) + digest(this.room.version(automergeEngine))
     if (!asks && asked === this.answered) return
     this.answered = asked
+    this.heard = false
     const waits = this.pending !== null
     this.pending = message
     if (!waits) await this.answerPending()
@@ -89,12 +92,16 @@ export class AutomergeSync implements UnnamedUpdates {
     if (asks || this.session.state === 'waiting') return true
     if (this.session.state === 'closed') return false
     const { graph } = coverageIn(this.room)
+    const told = this.dialect.told?.heads ?? []
+    const knowsNothing = have[0] !== undefined && have[0].lastSync.length === 0
+    this.heard ||= told.length === 0 || changes.length > 0 || need.length > 0 || !knowsNothing
+    this.heard ||= heads.some((head) => told.some((known) => Buffer.compare(head, known) === 0))
     // It lacks what it was given.
     if (need.some((hash) => graph.has(hash))) return true
-    // It does not know what it was told, or began anew.
-    const told = this.dialect.told
-    const knowsNothing = have[0] !== undefined && have[0].lastSync.length === 0
-    if (knowsNothing && told !== null && told.heads.length > 0) return true
+    // Each of its edits is a message, until our answer reaches it: over a slow line it would be sent everything again for each.
+    if (!this.heard) return false
+    // It began anew.
+    if (knowsNothing && told.length > 0) return true
     if (changes.length > 0 || this.underWay > 0) return false
     // It has what is not here, and does not send it.
     return heads.some((hash) => !graph.has(hash))

@@ -144,6 +144,41 @@ test('whoever says the same again and again is answered once', async () => {
   expect(peer.told.filter((told) => told.documentId === documentId).length).toBeLessThanOrEqual(2)
 })
 
+test('whoever edits before the first answer reaches it is sent the document once', async () => {
+  const { a, ours } = await shared('far away')
+  const { documentId } = ours
+  for (let i = 0; i < 20; i++) write(ours, `line ${i}`)
+  await a.saved(ours)
+  const peer = await raw('far')
+  let own = Automerge.init<Note>()
+  let state = Automerge.initSyncState()
+  for (let i = 0; i < 5; i++) {
+    own = Automerge.change(own, (doc) => {
+      doc.title = `mine ${i}`
+    })
+    const [next, data] = Automerge.generateSyncMessage(own, state)
+    state = next
+    peer.send({ type: 'sync', documentId, data })
+    // What is told changes meanwhile.
+    write(ours, `later ${i}`)
+    await a.saved(ours)
+    peer.request(`probe${i}`)
+    await until('both were read', () => peer.is('doc-unavailable', `probe${i}`) !== undefined)
+  }
+  const edits = Automerge.getHeads(own)
+  const messages = peer.told.filter(({ documentId: id, data }) => id === documentId && data !== undefined)
+  for (const { data } of messages) {
+    const [doc, next] = Automerge.receiveSyncMessage(own, state, Uint8Array.from(data!))
+    own = doc
+    state = next
+  }
+  // The document takes more than two kilobytes, an edit some 200 bytes.
+  expect(messages.map(({ data }) => data!.length).filter((bytes) => bytes > 1_000)).toHaveLength(1)
+  const [, last] = Automerge.generateSyncMessage(own, state)
+  peer.send({ type: 'sync', documentId, data: last })
+  await until('its edits are there', () => Automerge.hasHeads(ours.doc(), edits))
+})
+
 test('whoever has forgotten what it had in common with the server is not sent what it has', async () => {
   const { documentId } = parseAutomergeUrl(generateAutomergeUrl())
   const [a, b] = ['forgetful', 'other'].map((name) => new SyncPeer(server.url, name, documentId)) as [
