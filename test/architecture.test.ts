@@ -189,7 +189,7 @@ function withoutComments(text: string): string {
 
 /** Walks the folders rather than asking git, which a machine with only Node need not have. */
 function filesUnder(folder: string, name: RegExp): string[] {
-  const generated = /^(node_modules|dist|data|coverage|\.git|\.build-.*)$|^bench\/results/
+  const generated = /(^|\/)node_modules$|^(dist|data|coverage|\.git|\.build-.*)$|^bench\/results/
   if (!existsSync(join(root, folder))) return []
   return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
     const path = relative(root, join(root, folder, entry.name))
