@@ -58,7 +58,7 @@ export async function assertBounded(node: RelayNode, faults: Tally): Promise<voi
   const grave = node.complaints.find((line) => /"gap"|resync failed|unreadable entry|uncaught/i.test(line))
   if (grave !== undefined) throw new Violation(`${node.name} says ${grave}`)
   let metrics = new Map<string, number>() as ReadonlyMap<string, number>
-  // On a busy machine an answer may be lost.
+  // On a busy machine an answer may be lost: it is asked again, and `until` fails when none comes.
   const isAnswered = async (): Promise<boolean> => {
     metrics = (await node.metrics().catch(() => null)) ?? metrics
     return metrics.size > 0

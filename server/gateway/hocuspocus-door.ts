@@ -32,6 +32,7 @@ import { type HocuspocusDialects, keepAliveFrame } from './hocuspocus-dialect.ts
 import { type Documents, HocuspocusDocument } from './hocuspocus-document.ts'
 import { SocketLine } from './socket-line.ts'
 import type { BearerContext } from './tidemark-bearer.ts'
+import { Turns } from './turns.ts'
 import { frame } from './websocket-frame.ts'
 
 export interface HocuspocusContext extends DoorContext, BearerContext {
@@ -83,8 +84,7 @@ class HocuspocusConnection implements Connection, Documents {
   /** Frames that were read already when a stranger's document began to be judged. */
   private judging: Buffer[] | null = null
   private strangerBytes = 0
-  private readonly opensWaiting: (() => void)[] = []
-  private opensInFlight = 0
+  private readonly opens = new Turns(opensInFlightMax)
   private waitingBytes = 0
   private waitingFull = false
   private earlyBytes = 0
@@ -207,17 +207,8 @@ class HocuspocusConnection implements Connection, Documents {
     this.line.flow.release()
   }
 
-  async inTurn(open: () => Promise<void>): Promise<void> {
-    if (this.opensInFlight >= opensInFlightMax)
-      await new Promise<void>((resolve) => this.opensWaiting.push(resolve))
-    else this.opensInFlight++
-    try {
-      await open()
-    } finally {
-      const next = this.opensWaiting.shift()
-      if (next === undefined) this.opensInFlight--
-      else next()
-    }
+  inTurn(open: () => Promise<void>): Promise<void> {
+    return this.opens.run(open)
   }
 
   waiting(bytes: number): void {

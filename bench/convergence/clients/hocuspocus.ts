@@ -98,7 +98,7 @@ class HocuspocusReplica implements Replica {
   online(): void {
     this.paused = false
     if (this.socket.shouldConnect || this.socket.status !== 'disconnected') return
-    // Is tried again until it is connected.
+    // Rejects when it is taken offline again before it is connected; until then it tries by itself.
     this.socket.connect().catch(() => undefined)
   }
 

@@ -111,7 +111,7 @@ async function measure(
         if (state === 'windowed') pump(load)
       },
     })
-    void reader.joined.then(() => reader.request(load.documentId)).catch(() => {})
+    reader.whenJoined(() => reader.request(load.documentId))
     return reader
   })
   const settled = (): boolean => loads.every(({ reached, sent }) => reached.every((at) => at === sent - 1))

@@ -47,7 +47,7 @@ export async function repoKill(spec: KillSpec, prefix: string): Promise<LoadResu
         if (place !== undefined) documents[index]!.seen = Math.max(documents[index]!.seen, place + 1)
       },
     })
-    void reader.joined.then(() => reader.request(ids[index]!)).catch(() => {})
+    reader.whenJoined(() => reader.request(ids[index]!))
     return reader
   })
   await until(() => documents.every(({ seen }) => seen > 0), readDeadlineMs)
@@ -86,7 +86,7 @@ export async function repoRecover(spec: RecoverSpec, prefix: string): Promise<Lo
         if (place !== undefined) found[index] = Math.max(found[index]!, place + 1)
       },
     })
-    void reader.joined.then(() => reader.request(documentIdOf(`${prefix}-${index}`))).catch(() => {})
+    reader.whenJoined(() => reader.request(documentIdOf(`${prefix}-${index}`)))
     return reader
   })
   await until(() => record.documents.every(({ seen }, i) => found[i]! >= seen), readDeadlineMs)

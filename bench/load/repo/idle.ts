@@ -37,7 +37,7 @@ export async function repoIdle(spec: IdleSpec, prefix: string): Promise<LoadResu
       })
       peers.push(peer)
       const documentId = documentIdOf(`${prefix}-${index % spec.documents}`)
-      void peer.joined.then(() => peer.sync(documentId, [heads[0]!], changes)).catch(() => {})
+      peer.whenJoined(() => peer.sync(documentId, [heads[0]!], changes))
     })
   const connectUpTo = async (count: number): Promise<void> => {
     await Promise.all(

@@ -109,7 +109,7 @@ function comeAsNewcomer(
       },
       onBroken: fail,
     })
-    void peer.joined.then(() => peer.request(documentId)).catch(() => {})
+    peer.whenJoined(() => peer.request(documentId))
   })
 }
 

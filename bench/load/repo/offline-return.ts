@@ -84,13 +84,11 @@ export async function repoOfflineReturn(spec: OfflineReturnSpec, prefix: string)
           },
         })
         peers.push(peer)
-        void peer.joined
-          .then(() => {
-            if (!hasOpened && ++opened === total) openedMs = performance.now() - from
-            hasOpened = true
-            peer.sync(id, client.heads, client.changes)
-          })
-          .catch(() => {})
+        peer.whenJoined(() => {
+          if (!hasOpened && ++opened === total) openedMs = performance.now() - from
+          hasOpened = true
+          peer.sync(id, client.heads, client.changes)
+        })
       }
       come(0)
     }

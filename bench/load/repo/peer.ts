@@ -51,9 +51,15 @@ export class RepoPeer {
     this.joined = new Promise((resolve, reject) => {
       this.settle = { resolve, reject }
     })
-    // A peer that breaks later tells through onBroken only.
-    this.joined.catch(() => {})
+    this.whenJoined(() => {})
     this.connect()
+  }
+
+  /** Never does, when it breaks before: that is told through `onBroken`. */
+  whenJoined(act: () => void): void {
+    void this.joined.then(act, () => {
+      // Told through onBroken.
+    })
   }
 
   private connect(): void {
