@@ -7,6 +7,7 @@ import { z } from 'zod'
 import { algorithms, contradictionsIn, originOf } from './access/settings.ts'
 import { areAddresses } from './gateway/request.ts'
 import { parseStoreAddress } from './log/cold/store-address.ts'
+import { isRedisAddress, meansSentinels, sentinelForm } from './log/redis/address.ts'
 import { secretOf, webhooksContradictionsIn } from './webhooks/settings.ts'
 
 const wholeNumber = (min: number, max: number, fallback: number) =>
@@ -43,8 +44,12 @@ const schema = z.object({
   DATA_DIR: z.string().min(1, 'a folder').default('./data'),
   REDIS_URL: z
     .string()
-    // Redis's channels know no databases: two deployments on one server would hear each other.
-    .regex(/^rediss?:\/\/[^/]+(\/0?)?$/, 'a redis:// or rediss:// URL with database 0')
+    .refine(isRedisAddress, {
+      error: ({ input }) =>
+        meansSentinels(String(input))
+          ? `${sentinelForm}, database 0`
+          : 'a redis:// or rediss:// URL with database 0, or a URL of Sentinels',
+    })
     .optional(),
   LOG_LEVEL: z
     .enum(['silent', 'error', 'warn', 'info', 'debug'], 'one of silent, error, warn, info, debug')
@@ -73,6 +78,7 @@ const schema = z.object({
   COMPACTION_IDLE_COUNT_MIN: wholeNumber(1, 10_000_000, 16),
   COMPACTION_INTERVAL_MS: wholeNumber(0, 3_600_000, 2_000),
   COMPACTION_MEMORY_MB: wholeNumber(64, 65_536, 4096),
+  COMPACTION_NEWCOMER_MS: wholeNumber(0, 60_000, 300),
   READ_THREADS: wholeNumber(1, 64, 1),
   TRUSTED_PROXIES: z
     .string()
@@ -150,6 +156,8 @@ const schema = z.object({
     .string()
     .regex(/^([\w-]{1,64}\/){1,4}$/, 'a path that ends with a slash')
     .optional(),
+  // Replicas of Redis
+  REDIS_REPLICAS: wholeNumber(0, 16, 0),
 })
 
 export type Config = z.infer<typeof schema>

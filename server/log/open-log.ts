@@ -29,7 +29,7 @@ export async function openLog(config: Config, logger: Logger): Promise<TieredLog
 async function warmLog(config: Config, logger: Logger): Promise<Log> {
   if (config.REDIS_URL !== undefined) {
     const { createRedisLog } = await import('./redis/redis-log.ts')
-    return createRedisLog({ url: config.REDIS_URL, logger })
+    return createRedisLog({ url: config.REDIS_URL, replicas: config.REDIS_REPLICAS, logger })
   }
   return createEmbeddedLog({ directory: config.DATA_DIR, logger })
 }

@@ -5,6 +5,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Client } from 'pg'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Outcome } from '../../core/domain/facts/outcome.ts'
 import type { FieldsOfDocument } from '../../core/domain/fold/fields.ts'
@@ -201,6 +202,28 @@ test('what was claimed is claimed after the database is lost; a deleted document
   await ask('PUT', 'deals/11')
   expect(await soldBy('gus', 'deals/11', '13')).toMatchObject({ status: 'effective' })
   expect(await soldBy('jon', 'deals/14', '13')).toMatchObject({ status: 'rejected', reason: 'claimed' })
+})
+
+test('while tables are built for a newer adapter, intents are decided', { timeout: 120_000 }, async () => {
+  expect(await soldBy('joe', 'deals/19', '19')).toMatchObject({ status: 'effective' })
+  const reader = new Client({ connectionString: postgres.url })
+  reader.on('error', () => undefined) // When the test has failed, and the server ends before it.
+  await reader.connect()
+  const served = async () =>
+    (await reader.query(`select version from tidemark.adapters where schema = 'deals'`)).rows[0]?.version
+  // Whoever reads the old tables keeps the new ones from taking their place.
+  await reader.query('begin')
+  await reader.query('select from deals.deals')
+  await relay.stop()
+  writeFileSync(join(adapters, 'deals.ts'), adapter.replace('version: 1', 'version: 2'))
+  relay = await start()
+  expect(await soldBy('kim', 'deals/20', '20')).toMatchObject({ status: 'effective' })
+  expect(await soldBy('lee', 'deals/21', '20')).toMatchObject({ status: 'rejected', reason: 'claimed' })
+  expect(await served()).toBe(1)
+  await reader.query('commit')
+  await until('the new tables are served', async () => (await served()) === 2, 60_000)
+  await reader.end()
+  expect(await soldBy('mia', 'deals/22', '20')).toMatchObject({ status: 'rejected', reason: 'claimed' })
 })
 
 test('a role that one does not have is not believed', async () => {

@@ -76,7 +76,7 @@ export async function startRedisServer(options: RedisServerOptions = {}): Promis
   }
 }
 
-function redisProgram(): string | undefined {
+export function redisProgram(): string | undefined {
   const program = programs.find(({ label }) => label === 'Redis')
   if (program === undefined) throw new Error('scripts/programs.mjs does not list Redis')
   const { path, reason } = findProgram(program)
@@ -113,7 +113,7 @@ async function runServer(
 }
 
 /** True once the server has loaded its data; false when its process ended first. */
-async function answers(server: ChildProcess, port: number): Promise<boolean> {
+export async function answers(server: ChildProcess, port: number): Promise<boolean> {
   const deadline = performance.now() + startDeadlineMs
   while (performance.now() < deadline) {
     if (server.exitCode !== null || server.signalCode !== null) return false
@@ -137,7 +137,7 @@ function ping(port: number): Promise<boolean> {
   })
 }
 
-async function commandOn(url: string, args: (string | Buffer)[]): Promise<unknown> {
+export async function commandOn(url: string, args: (string | Buffer)[]): Promise<unknown> {
   const client = createClient({ url, socket: { reconnectStrategy: false } })
   // A lost connection rejects the command itself.
   client.on('error', () => {})

@@ -147,7 +147,9 @@ class FileStore implements SnapshotStore {
       return await work()
     } catch (error) {
       if (error instanceof StoreError) throw error
-      const code = (error as NodeJS.ErrnoException).code ?? (error as Error).name
+      // The code of a DOMException, as of a deadline that passed, is a number that says nothing.
+      const { code: given, name } = error as NodeJS.ErrnoException
+      const code = typeof given === 'string' ? given : name
       const failure = code === 'ENOENT' ? whenAbsent : 'unavailable'
       throw new StoreError(failure, `the folder of cold snapshots: ${code}`, { cause: error })
     }

@@ -10,14 +10,14 @@
  */
 import { randomBytes } from 'node:crypto'
 import type { Logger } from '../../logger.ts'
-import { type Client, Connection, type ConnectionLimits } from './connection.ts'
+import { type Client, Connection, type ConnectionLimits, type Whereabouts } from './connection.ts'
 import { unavailable } from './failure.ts'
 import { requireMaster } from './server-facts.ts'
 
 export const subscribeBatchMax = 500
 
 export interface ChannelsOptions {
-  readonly url: string
+  readonly whereabouts: Whereabouts
   readonly logger: Logger
   readonly limits: ConnectionLimits
   onMessage(channel: string, message: Buffer): void
@@ -45,7 +45,7 @@ export class Channels {
   constructor(options: ChannelsOptions) {
     this.listener = (message, channel) => options.onMessage(channel.toString(), message)
     this.connection = new Connection({
-      url: options.url,
+      whereabouts: options.whereabouts,
       name: 'tidemark-channels',
       logger: options.logger,
       limits: options.limits,

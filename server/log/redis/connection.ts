@@ -9,6 +9,8 @@
  * all without a timer for each. When it passes, the socket is destroyed, which rejects all that
  * waits; whether it was executed is unknown. The client's own reconnecting is off: it would hand a
  * half-set-up connection to callers and resubscribe without telling.
+ *
+ * Where to dial is asked anew each time (`Whereabouts`), and what stands elsewhere than the master is dropped.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createClient, ErrorReply, RESP_TYPES } from 'redis'
@@ -38,6 +40,8 @@ function newClient(url: string, name: string, limits: ConnectionLimits) {
     name,
     RESP: 3,
     disableOfflineQueue: true,
+    // Its own limit makes an AbortSignal for every command, which stays for as long as it was given.
+    commandOptions: { timeout: 0 },
     maintNotifications: 'disabled',
     socket: { reconnectStrategy: false, connectTimeout: limits.connectMsMax },
   })
@@ -47,8 +51,20 @@ export type Client = ReturnType<typeof newClient>
 
 const buffers = { typeMapping: { [RESP_TYPES.BLOB_STRING]: Buffer } }
 
+/** Where Redis is: a fixed address, or where the Sentinels say (sentinels.ts). */
+export interface Whereabouts {
+  /** The URL to dial now; rejects when nobody can tell. */
+  find(): Promise<string>
+  /** Whether that is where Redis is still, as far as is known. */
+  holds(url: string): boolean
+}
+
+export const fixed = (url: string): Whereabouts => ({ find: async () => url, holds: () => true })
+
+const movedAway = 'Redis has another master now'
+
 export interface ConnectionOptions {
-  readonly url: string
+  readonly whereabouts: Whereabouts
   readonly name: string
   readonly logger: Logger
   readonly limits: ConnectionLimits
@@ -68,6 +84,8 @@ export class Connection {
   private client: Client | null = null
   private running: Promise<void> | null = null
   private endCurrent: (why: string) => void = () => {}
+  /** Where the current attempt dials, or the connection stands. */
+  private url: string | null = null
   /** Why the connection is down; null while it is up. */
   why: string | null = 'Not connected to Redis yet'
   /** What the last failed attempt threw. */
@@ -90,6 +108,11 @@ export class Connection {
   /** Ends the current connection; the next attempt follows. */
   drop(why: string): void {
     this.endCurrent(why)
+  }
+
+  /** Ends the current connection, or attempt, if Redis is elsewhere by now. */
+  reconsider(): void {
+    if (this.url !== null && !this.options.whereabouts.holds(this.url)) this.endCurrent(movedAway)
   }
 
   /** The live client, or throws at once. */
@@ -130,8 +153,17 @@ export class Connection {
 
   /** Dials, and resolves with the reason once the connection has ended. */
   private async connectOnce(): Promise<string> {
-    const { url, name, limits, logger } = this.options
-    const client = newClient(url, name, limits)
+    const { whereabouts, name, limits, logger } = this.options
+    const found = await whereabouts.find().catch((error: unknown) => toTidemarkError(error))
+    if (typeof found !== 'string') {
+      this.lastError = found
+      this.why = found.message
+      this.options.onFailed?.(found)
+      return found.message
+    }
+    if (this.closing.signal.aborted) return 'The log is closed'
+    this.url = found
+    const client = newClient(found, name, limits)
     const ended = new Promise<string>((resolve) => {
       this.endCurrent = resolve
       client.on('error', (error: unknown) => {
@@ -149,6 +181,7 @@ export class Connection {
     const opening = (async () => {
       await client.connect()
       await this.options.setUp(client)
+      if (!whereabouts.holds(found)) throw unavailable(movedAway)
       clearTimeout(deadline)
     })()
     const outcome = await Promise.race([
@@ -175,6 +208,7 @@ export class Connection {
       stopWatching()
     }
     this.client = null
+    this.url = null
     this.why = why
     client.destroy()
     // The attempt has already been judged; what remains of it rejects because of destroy().

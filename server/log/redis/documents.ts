@@ -1,12 +1,12 @@
 /** Over all documents: the two sorted sets that `append` keeps (library.ts). */
 import type { DocumentId } from '../../../core/document-id.ts'
 import type { Change } from '../log.ts'
-import type { Connection } from './connection.ts'
 import { changesKey, documentsKey } from './keys.ts'
+import type { Commands } from './replicated.ts'
 import type { Stored } from './stored.ts'
 
 export async function listDocuments(
-  commands: Connection,
+  commands: Commands,
   prefix: string,
   after: string,
   countMax: number,

@@ -12,6 +12,10 @@
  * read, so nothing falls between. The channel may lose messages at will (reconnect, full output
  * buffer): whatever comes next, or the log's own check of all heads, shows the gap.
  *
+ * Redis may come back as another one, with less or other entries (feeds.ts). What was delivered before a
+ * connection ended is kept as a doubt until it has been compared: entries of the new history may continue
+ * the head by number, and once they have, the head alone no longer shows what is missing below.
+ *
  * No I/O here: reading is the argument `repair`, which ends in `offer` or `lost`.
  */
 import { noOffset, type Offset } from '../../../core/offset.ts'
@@ -37,6 +41,15 @@ export interface Fingerprint {
   readonly origin: string
   readonly updateBytes: number
 }
+
+/** The last delivered entry at some time. */
+export interface Delivered {
+  readonly head: Offset
+  readonly fingerprint: Fingerprint | null
+}
+
+/** Ends of connections between two comparisons that succeed; beyond, everybody loads anew. */
+const doubtsMax = 8
 
 export const fingerprintOf = ({ timeMs, origin, update }: Entry): Fingerprint => ({
   timeMs,
@@ -123,6 +136,7 @@ export class Feed {
   private seen: Offset = noOffset
   fingerprint: Fingerprint | null = null
   repairing = false
+  private doubts: readonly Delivered[] = []
 
   constructor(limits: FeedLimits, repair: (feed: Feed) => void) {
     this.limits = limits
@@ -136,6 +150,25 @@ export class Feed {
 
   get behind(): boolean {
     return this.head !== null && this.seen > this.head
+  }
+
+  /** What to compare with the stored log, oldest first; empty until the first follower has caught up. */
+  get delivered(): readonly Delivered[] {
+    const { head, fingerprint, doubts } = this
+    if (head === null) return []
+    return doubts.at(-1)?.head === head ? doubts : [...doubts, { head, fingerprint }]
+  }
+
+  /** A connection ended: the next one may lead to another history. What waits belongs to the old one. */
+  doubt(): void {
+    this.early.take()
+    this.doubts = this.delivered
+    if (this.doubts.length > doubtsMax) this.lost()
+  }
+
+  /** This is stored. */
+  trust(compared: Delivered): void {
+    if (this.doubts.includes(compared)) this.doubts = this.doubts.filter((one) => one !== compared)
   }
 
   includes(following: Following): boolean {
@@ -160,6 +193,7 @@ export class Feed {
     this.head = null
     this.seen = noOffset
     this.fingerprint = null
+    this.doubts = []
     this.early.take()
   }
 
@@ -248,6 +282,7 @@ export class Feed {
     this.grace = null
     this.head = null
     this.fingerprint = null
+    this.doubts = []
     this.seen = noOffset
     this.early.take()
   }

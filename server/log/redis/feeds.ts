@@ -3,8 +3,8 @@
  *
  * Redis may come back with less than it acked (power loss with appendfsync everysec, a failover). So
  * after every reconnect each followed document's head and last delivered entry are compared with the
- * stored ones; where they differ, followers are told to load anew rather than to trust offsets that now
- * mean something else. The regular check of all heads bounds how long a message that was lost without any
+ * stored ones (head-checks.ts); where they differ, followers are told to load anew rather than to trust offsets
+ * that now mean something else. The regular checks bound how long a message that was lost without any
  * sign can hold a follower back.
  */
 import type { DocumentId } from '../../../core/document-id.ts'
@@ -14,16 +14,13 @@ import { placed } from '../entry-codec.ts'
 import type { Appended, Entry, Follower, NewEntry, Subscription } from '../log.ts'
 import type { Channels } from './channels.ts'
 import { toTidemarkError } from './failure.ts'
-import { Feed, type FeedLimits, type Fingerprint, fingerprintOf } from './feed.ts'
+import { Feed, type FeedLimits } from './feed.ts'
 import { decodeFeedMessage } from './feed-message.ts'
+import { type HeadCheckLimits, HeadChecks } from './head-checks.ts'
 import { feedChannel, logKey } from './keys.ts'
-import { readEntry, type Stored } from './stored.ts'
+import type { Stored } from './stored.ts'
 
-export interface FeedsLimits extends FeedLimits {
-  /** How often the heads of all followed documents are compared with the stored ones. */
-  readonly headCheckIntervalMs: number
-  readonly headCheckDocumentsMax: number
-}
+export interface FeedsLimits extends FeedLimits, HeadCheckLimits {}
 
 interface Followed {
   readonly document: DocumentId
@@ -46,21 +43,22 @@ export class Feeds {
   private readonly options: FeedsOptions
   private readonly byDocument = new Map<DocumentId, Followed>()
   private readonly byChannel = new Map<string, Followed>()
-  private timer: NodeJS.Timeout | null = null
+  private readonly checks: HeadChecks
   private ended = false
 
   constructor(options: FeedsOptions) {
     this.options = options
+    this.checks = new HeadChecks({ ...options, followed: this.byDocument })
   }
 
   start(): void {
-    this.timer = setInterval(() => this.check(false), this.options.limits.headCheckIntervalMs)
+    this.checks.start()
   }
 
   /** Silences every follower at once. */
   end(): void {
     this.ended = true
-    if (this.timer !== null) clearInterval(this.timer)
+    this.checks.end()
     for (const { feed } of this.byDocument.values()) feed.end()
     this.byDocument.clear()
     this.byChannel.clear()
@@ -127,35 +125,30 @@ export class Feeds {
     }
   }
 
-  /** Compares what was delivered with what is stored; `entries`: also the last delivered entry. */
-  check(entries: boolean): void {
-    const { limits, logger } = this.options
-    const followed = [...this.byDocument.values()].filter(({ feed }) => feed.head !== null)
-    for (let i = 0; i < followed.length; i += limits.headCheckDocumentsMax) {
-      const some = followed.slice(i, i + limits.headCheckDocumentsMax)
-      this.checkSome(some, entries).catch((error: unknown) => {
-        // Redis is not there now; the check after the reconnect or the next regular one follows.
-        logger.debug({ err: error }, 'could not compare heads')
-      })
-    }
+  /** A connection ended; whatever is delivered until all has been compared may not follow what was before. */
+  doubt(): void {
+    for (const { feed } of this.byDocument.values()) feed.doubt()
+    this.checks.doubt()
   }
 
-  private async checkSome(followed: readonly Followed[], entries: boolean): Promise<void> {
-    const { logger, stored } = this.options
-    const before = followed.map(({ feed: { head, fingerprint } }) => ({ head: head ?? 0, fingerprint }))
-    const found = await stored.heads(
-      followed.map(({ document }) => document),
-      before.map(({ head, fingerprint }) => (entries && fingerprint !== null ? head : 0)),
-    )
-    for (const [i, { document, feed }] of followed.entries()) {
-      const { head, fingerprint } = before[i]!
-      const { head: storedHead, entry } = found[i]!
-      if (feed.head === null) continue
-      if (storedHead < head || (entry !== null && isAnother(entry, head, fingerprint))) {
-        logger.error({ document, delivered: head, stored: storedHead }, 'Redis lost acknowledged entries')
-        feed.lost()
-      } else feed.noticeHead(storedHead)
-    }
+  /** A message was not taken in: what it told is looked for with each ping, until that succeeds. */
+  missed(): void {
+    this.checks.doubt()
+  }
+
+  /** Redis was started anew, or is another one. */
+  expectOtherHistory(): void {
+    this.checks.expectOtherHistory()
+  }
+
+  /** With each ping, until it has succeeded. */
+  settleDoubts(): void {
+    if (this.checks.doubtful) this.checks.all()
+  }
+
+  /** Compares what was delivered with what is stored. */
+  check(): void {
+    this.checks.all()
   }
 
   private followedOf(document: DocumentId): Followed {
@@ -201,20 +194,5 @@ export class Feeds {
     } finally {
       feed.repairing = false
     }
-  }
-}
-
-function isAnother(bytes: Buffer, offset: number, fingerprint: Fingerprint | null): boolean {
-  try {
-    if (fingerprint === null) return false
-    const { timeMs, origin, updateBytes } = fingerprintOf(readEntry(bytes, offset))
-    return (
-      timeMs !== fingerprint.timeMs ||
-      origin !== fingerprint.origin ||
-      updateBytes !== fingerprint.updateBytes
-    )
-  } catch {
-    // Damaged: the load that follows names the cause.
-    return true
   }
 }

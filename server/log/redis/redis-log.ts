@@ -12,6 +12,9 @@
  * Two connections: commands, and channels, whose backlog must not stand before replies. Each is kept
  * alive by itself (connection.ts); while one is down, the log says so and appends or follows reject.
  *
+ * Where Redis is, each dial asks (sentinels.ts); both connections stand on the same master. With `replicas`, nothing
+ * counts before so many replicas have it (replicated.ts).
+ *
  * Rejected: XREAD over all open streams (each wake costs all streams); one channel per node (wakes
  * every node for every document); the client's own reconnecting and offline queue.
  */
@@ -32,19 +35,35 @@ import type {
   Snapshot,
   Subscription,
 } from '../log.ts'
+import { meansSentinels, parseSentinelAddress, sentinelForm } from './address.ts'
 import { type AppendLimits, AppendQueue, appendLimits } from './append-queue.ts'
 import { Channels } from './channels.ts'
-import { type Client, Connection, type ConnectionLimits, connectionLimits } from './connection.ts'
+import {
+  type Client,
+  Connection,
+  type ConnectionLimits,
+  connectionLimits,
+  fixed,
+  type Whereabouts,
+} from './connection.ts'
 import { listDocuments, readChanges } from './documents.ts'
 import { firstWord, toTidemarkError, unavailable } from './failure.ts'
 import { feedLimits } from './feed.ts'
 import { Feeds, type FeedsLimits } from './feeds.ts'
 import { leaseKey, logKey } from './keys.ts'
 import { functionNames } from './library.ts'
+import { type ReplicaLimits, Replicated, replicaLimits } from './replicated.ts'
+import { type SentinelLimits, Sentinels, sentinelLimits } from './sentinels.ts'
 import { clusterUnsupported, readServerFacts, UnsupportedServer } from './server-facts.ts'
 import { loadLibrary, Stored, type StoredLimits, storedLimits } from './stored.ts'
 
-export interface RedisLogLimits extends ConnectionLimits, AppendLimits, FeedsLimits, StoredLimits {
+export interface RedisLogLimits
+  extends ConnectionLimits,
+    AppendLimits,
+    FeedsLimits,
+    StoredLimits,
+    SentinelLimits,
+    ReplicaLimits {
   /** `start` gives up on a server that cannot be reached for so long. */
   readonly startMsMax: number
   /** `close` waits so long for appends under way. */
@@ -58,18 +77,23 @@ export const redisLogLimits: RedisLogLimits = {
   ...appendLimits,
   ...feedLimits,
   ...storedLimits,
+  ...sentinelLimits,
+  ...replicaLimits,
   startMsMax: 10_000,
   closeMsMax: 5_000,
   headCheckIntervalMs: 5_000,
   headCheckDocumentsMax: 500,
+  headCheckRounds: 12,
   replicasMax: 10_000,
 }
 
 export type RedisLogStep = 'append:send' | 'append:reply' | 'compact:send' | 'compact:reply'
 
 export interface RedisLogOptions {
-  /** `redis://` or `rediss://` with user, password and database as usual. */
+  /** One server, or Sentinels, as address.ts says. */
   readonly url: string
+  /** Replicas of Redis that must have an entry before it is acked, delivered or loaded. Absent: 0. */
+  readonly replicas?: number
   readonly logger: Logger
   readonly limits?: Partial<RedisLogLimits>
   /** For fault tests: called at each step; what it throws fails the operation there. */
@@ -86,13 +110,16 @@ class RedisLog implements Log {
   private readonly limits: RedisLogLimits
   private readonly step: (step: RedisLogStep) => void
   private readonly node = Buffer.from(randomBytes(6).toString('base64url'))
+  private readonly sentinels: Sentinels | null
   private readonly commands: Connection
+  private readonly replicated: Replicated
   private readonly channels: Channels
   private readonly queue: AppendQueue
   private readonly stored: Stored
   private readonly feeds: Feeds
   private readonly startWaiters = new Set<(error: unknown) => void>()
   private refusal: string | null = null
+  private history: string | null = null
   private closed: Promise<void> | null = null
   durability: Durability = 'memory'
 
@@ -107,26 +134,38 @@ class RedisLog implements Log {
     }
     const onUp = () => {
       settle(null)
-      this.feeds.check(true)
+      this.feeds.check()
     }
+    this.sentinels = this.sentinelsOf(url)
+    const whereabouts: Whereabouts = this.sentinels ?? fixed(url)
     this.commands = new Connection({
-      url,
+      whereabouts,
       name: 'tidemark-commands',
       logger,
       limits: this.limits,
       setUp: (client) => this.setUp(client),
       onUp,
-      onDown: (why) => this.queue.rejectQueued(unavailable(why)),
+      onDown: (why) => {
+        this.queue.rejectQueued(unavailable(why))
+        this.feeds.doubt()
+      },
       onFailed: settle,
-      onAlive: () => this.probeRefusal(),
+      onAlive: () => {
+        this.feeds.settleDoubts()
+        this.probeRefusal()
+      },
     })
+    this.replicated = new Replicated(this.commands, options.replicas ?? 0, this.limits, () =>
+      this.feeds.missed(),
+    )
     this.channels = new Channels({
-      url,
+      whereabouts,
       logger,
       limits: this.limits,
-      onMessage: (channel, message) => this.feeds.onMessage(channel, message),
+      onMessage: (channel, message) =>
+        this.replicated.pass(message, () => this.feeds.onMessage(channel, message)),
       onUp,
-      onDown: () => {},
+      onDown: () => this.feeds.doubt(),
       onFailed: settle,
     })
     this.queue = new AppendQueue({
@@ -141,7 +180,7 @@ class RedisLog implements Log {
       outcome: (error) => this.noteOutcome(error),
       step: this.step,
     })
-    this.stored = new Stored(this.commands, this.limits)
+    this.stored = new Stored(this.replicated, this.limits)
     this.feeds = new Feeds({
       node: this.node,
       logger,
@@ -156,6 +195,9 @@ class RedisLog implements Log {
 
   async start(): Promise<void> {
     if (this.url.startsWith('redis+cluster:')) throw unavailable(clusterUnsupported)
+    if (meansSentinels(this.url) && this.sentinels === null)
+      throw unavailable(`A URL of Sentinels is of the form ${sentinelForm}`)
+    this.sentinels?.start()
     this.commands.start()
     this.channels.connection.start()
     try {
@@ -202,7 +244,17 @@ class RedisLog implements Log {
     await Promise.race([this.queue.settled(), patience])
     clearTimeout(timer)
     this.queue.rejectQueued(new TidemarkError('shutting_down', 'The log is closed'))
-    await Promise.all([this.commands.close(), this.channels.connection.close()])
+    await Promise.all([this.sentinels?.close(), this.commands.close(), this.channels.connection.close()])
+  }
+
+  private sentinelsOf(url: string): Sentinels | null {
+    const address = parseSentinelAddress(url)
+    if (address === null) return null
+    const onMoved = () => {
+      this.commands.reconsider()
+      this.channels.connection.reconsider()
+    }
+    return new Sentinels({ address, logger: this.logger, limits: this.limits, onMoved })
   }
 
   unavailable(): string | null {
@@ -214,11 +266,18 @@ class RedisLog implements Log {
     const facts = await readServerFacts(client, this.logger)
     await loadLibrary(client)
     this.durability = facts.durability
+    if (this.history !== null && this.history !== facts.history) this.feeds.expectOtherHistory()
+    this.history = facts.history
     // A server that refuses writes but answers reads is of use; `unavailable` says so.
-    this.refusal = await client.sendCommand(this.probe()).then(
+    this.refusal = await this.tryToWrite(client).then(
       () => null,
       (error: unknown) => toTidemarkError(error).message,
     )
+  }
+
+  private async tryToWrite(client: Client): Promise<void> {
+    await client.sendCommand(this.probe())
+    await this.replicated.confirmOn((args) => client.sendCommand(args))
   }
 
   private probe(): (string | Buffer)[] {
@@ -240,8 +299,12 @@ class RedisLog implements Log {
   /** Redis refused the last append: ask again with each ping, without waiting for somebody's edit. */
   private probeRefusal(): void {
     if (this.refusal === null) return
-    this.commands.command(this.probe()).then(
-      () => this.noteOutcome(null),
+    this.replicated.command(this.probe()).then(
+      () => {
+        this.noteOutcome(null)
+        // What was appended all the same, and not taken in for want of replicas, is looked for now.
+        this.feeds.check()
+      },
       (error: unknown) => this.noteOutcome(error),
     )
   }
@@ -278,7 +341,7 @@ class RedisLog implements Log {
   }
 
   list(prefix: string, after: string, countMax: number): Promise<readonly DocumentId[]> {
-    return this.guarded(() => listDocuments(this.commands, prefix, after, countMax))
+    return this.guarded(() => listDocuments(this.replicated, prefix, after, countMax))
   }
 
   changes(after: number, countMax: number): Promise<readonly Change[]> {
@@ -289,7 +352,7 @@ class RedisLog implements Log {
     return this.guarded(async () => {
       const token = randomBytes(16).toString('hex')
       const key = leaseKey(document)
-      const taken = await this.commands.command(['SET', key, token, 'NX', 'PX', String(leaseMs)])
+      const taken = await this.replicated.command(['SET', key, token, 'NX', 'PX', String(leaseMs)])
       if (taken === null) return null
       return {
         release: () =>

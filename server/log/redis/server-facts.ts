@@ -20,6 +20,8 @@ export const clusterUnsupported = 'The log does not support Redis Cluster yet: g
 export interface ServerFacts {
   readonly version: string
   readonly durability: Durability
+  /** Another one after every start and every promotion: what was written before may be missing. */
+  readonly history: string
 }
 
 export async function readServerFacts(client: Client, logger: Logger): Promise<ServerFacts> {
@@ -29,7 +31,7 @@ export async function readServerFacts(client: Client, logger: Logger): Promise<S
     throw new UnsupportedServer(`Redis ${version} is too old: the log needs ${serverMajorMin}.0 or newer`)
   if ((await info(client, 'cluster')).get('cluster_enabled') === '1')
     throw new UnsupportedServer(clusterUnsupported)
-  await requireMaster(client)
+  const history = await requireMaster(client)
   const config = await readConfig(client)
   const durability = config === null ? await durabilityFromInfo(client) : durabilityOf(config)
   if (durability === 'memory')
@@ -49,13 +51,14 @@ export async function readServerFacts(client: Client, logger: Logger): Promise<S
       { policy },
       'Redis may evict documents when it runs out of memory: set maxmemory-policy noeviction',
     )
-  return { version, durability }
+  return { version, durability, history }
 }
 
-/** A replica takes no appends, and what it passes on may be old. */
-export async function requireMaster(client: Client): Promise<void> {
-  if ((await info(client, 'replication')).get('role') !== 'master')
-    throw unavailable('Redis is a read-only replica')
+/** A replica takes no appends, and what it passes on may be old. Gives the name of the master's history. */
+export async function requireMaster(client: Client): Promise<string> {
+  const replication = await info(client, 'replication')
+  if (replication.get('role') !== 'master') throw unavailable('Redis is a read-only replica')
+  return replication.get('master_replid') ?? ''
 }
 
 async function info(client: Client, section: string): Promise<Map<string, string>> {

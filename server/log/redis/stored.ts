@@ -8,10 +8,11 @@ import { noOffset, type Offset, toOffset } from '../../../core/offset.ts'
 import { TidemarkError } from '../../../core/protocol/errors.ts'
 import { decodeEntry } from '../entry-codec.ts'
 import type { Entry, Loaded, Snapshot } from '../log.ts'
-import type { Client, Connection } from './connection.ts'
+import type { Client } from './connection.ts'
 import { isUnknownFunction, unavailable } from './failure.ts'
-import { logKey, snapshotKey } from './keys.ts'
+import { changesKey, logKey, snapshotKey } from './keys.ts'
 import { type FunctionName, functionNames, libraryCode, libraryName, readers } from './library.ts'
+import type { Commands } from './replicated.ts'
 
 export interface StoredLimits {
   /** Bytes of entries after which one read of a stream ends; the next one goes on from there. */
@@ -42,11 +43,11 @@ export async function loadLibrary(client: Client): Promise<void> {
 }
 
 export class Stored {
-  private readonly commands: Connection
+  private readonly commands: Commands
   private readonly limits: StoredLimits
   private loadingLibrary: Promise<void> | null = null
 
-  constructor(commands: Connection, limits: StoredLimits) {
+  constructor(commands: Commands, limits: StoredLimits) {
     this.commands = commands
     this.limits = limits
   }
@@ -129,6 +130,17 @@ export class Stored {
       head: toOffset(reply[2 * i] as number),
       entry: reply[2 * i + 1] as Buffer | null,
     }))
+  }
+
+  /** The sequence of the last change of any document; 0 when there is none. */
+  async latestChange(): Promise<number> {
+    const found = await this.commands.command(['ZRANGE', changesKey, '0', '0', 'REV', 'WITHSCORES'])
+    return Number((found as [string, number][])[0]?.[1] ?? 0)
+  }
+
+  /** How many documents changed after this sequence. */
+  async changeCount(after: number): Promise<number> {
+    return (await this.commands.command(['ZCOUNT', changesKey, `(${after}`, '+inf'])) as number
   }
 
   /** Rejects with what Redis said. With `buffers`, byte strings in the reply are views of larger memory. */

@@ -9,13 +9,12 @@ import { TieredLog, type TieredLogLimits } from '../../../../server/log/cold/tie
 import type { Log } from '../../../../server/log/log.ts'
 import { silentLogger } from '../../../support/silent-logger.ts'
 
-/** Everything moves, nothing moves by itself, and failures are soon told. */
+/** Everything moves, nothing moves by itself, and what fails is soon tried again. */
 export const eagerLimits: Partial<TieredLogLimits> = {
   snapshotBytesMin: 0,
   tailBytesMax: 0,
   afterMs: 0,
   everyMs: 3_600_000,
-  deadlineMs: 300,
   pauseMs: 1,
   pauseMsMax: 20,
 }

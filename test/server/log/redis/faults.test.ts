@@ -1,9 +1,16 @@
 /** What the log on Redis does when Redis, or the way to it, fails. All on a real redis-server. */
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import type { DocumentId } from '../../../../core/document-id.ts'
 import { noOffset, toOffset } from '../../../../core/offset.ts'
 import { TidemarkError } from '../../../../core/protocol/errors.ts'
 import { encodeEntry } from '../../../../server/log/entry-codec.ts'
-import { feedChannel, logKey, replicasKey, snapshotKey } from '../../../../server/log/redis/keys.ts'
+import {
+  changesKey,
+  feedChannel,
+  logKey,
+  replicasKey,
+  snapshotKey,
+} from '../../../../server/log/redis/keys.ts'
 import {
   compactTo,
   contentsOf,
@@ -65,6 +72,69 @@ describe('messages that do not arrive', () => {
     await one.follow(document, noOffset, follower)
     await hidden(document, 'hidden')
     await follower.reaches(1)
+  })
+
+  describe('among many documents', () => {
+    const followAll = async (headCheckDocumentsMax: number, last = freshDocument()) => {
+      const log = await nodes.open({ headCheckIntervalMs: 50, headCheckDocumentsMax, headCheckRounds: 1_000 })
+      const documents = [...Array.from({ length: 239 }, freshDocument), last]
+      const follower = new RecordingFollower()
+      await Promise.all(
+        documents.map((document) =>
+          log.follow(document, noOffset, document === last ? follower : new RecordingFollower()),
+        ),
+      )
+      // The first check is of all; it has ended when the second begins.
+      await redis.command('CONFIG', 'RESETSTAT')
+      await until(async () => expect(await callsOf('zrange')).toBeGreaterThanOrEqual(3))
+      await redis.command('CONFIG', 'RESETSTAT')
+      return { last, follower }
+    }
+    /** Each check begins with a `zrange`, and has an `exists` for each document that it compares. */
+    const callsOf = async (command: string): Promise<number> => {
+      const stats = String(await redis.command('INFO', 'commandstats'))
+      return Number(new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(stats)?.[1] ?? 0)
+    }
+
+    it('asks for few while nothing happens, however many are open', async () => {
+      await followAll(5)
+      await until(async () => expect(await callsOf('zrange')).toBeGreaterThanOrEqual(4))
+      const exists = await callsOf('exists')
+      expect(exists).toBeGreaterThan(0)
+      expect(exists).toBeLessThanOrEqual(5 * (1 + (await callsOf('zrange'))))
+    })
+
+    it('finds one that was appended to by the list of changes, long before its turn', async () => {
+      const { last, follower } = await followAll(1)
+      await hidden(last, 'hidden')
+      await redis.command('ZADD', changesKey, String(Date.now() * 1_000), last)
+      await follower.reaches(1)
+      expect(await callsOf('zrange')).toBeLessThan(200)
+    })
+
+    it('looks at those that are not in the list each time', async () => {
+      const { last, follower } = await followAll(1, '\u0000access' as DocumentId)
+      await hidden(last, 'hidden')
+      await follower.reaches(1)
+      expect(await callsOf('zrange')).toBeLessThan(200)
+    })
+
+    it('finds one that nothing tells of when its turn comes', async () => {
+      const { last, follower } = await followAll(40)
+      await hidden(last, 'hidden')
+      await follower.reaches(1)
+    })
+
+    it('looks at all when Redis has lost the list of changes', async () => {
+      const { last, follower } = await followAll(1)
+      const other = await nodes.open({ headCheckIntervalMs: 60_000 })
+      await other.append(last, entriesOf('a', 3))
+      await follower.reaches(3)
+      await until(async () => expect(await callsOf('zcount')).toBeGreaterThan(0))
+      await redis.command('FLUSHALL')
+      await until(() => expect(follower.compactedPast).toBe(1))
+      expect(await callsOf('zrange')).toBeLessThan(200)
+    })
   })
 
   it('misses nothing while Redis keeps dropping the channel connection', async () => {
@@ -285,6 +355,17 @@ describe('a Redis that comes back with less', () => {
     await again.reaches(count + 1)
     expect(follower.broken).toBeNull()
   })
+})
+
+it('makes no timer for a command', async () => {
+  const log = await nodes.open()
+  const timeout = vi.spyOn(AbortSignal, 'timeout')
+  const document = freshDocument()
+  await log.follow(document, noOffset, new RecordingFollower())
+  await log.append(document, entriesOf('a', 3))
+  await log.load(document)
+  expect(timeout).not.toHaveBeenCalled()
+  timeout.mockRestore()
 })
 
 it('remembers a bounded number of replicas, those that pushed last', async () => {

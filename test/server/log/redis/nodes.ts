@@ -18,12 +18,12 @@ export interface Nodes {
   closeAll(): Promise<void>
 }
 
-export function nodesOn(url: () => string): Nodes {
+export function nodesOn(url: () => string, replicas = 0): Nodes {
   const opened: Log[] = []
   return {
     async open(limits) {
       const logger = collectingLogger()
-      const log = createRedisLog({ url: url(), logger, limits: { ...quickLimits, ...limits } })
+      const log = createRedisLog({ url: url(), replicas, logger, limits: { ...quickLimits, ...limits } })
       opened.push(log)
       await log.start()
       return Object.assign(log, { logger })

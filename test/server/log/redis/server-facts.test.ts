@@ -57,9 +57,9 @@ it('says so when the password is wrong', async () => {
   redis = await startRedisServer({ requirepass: 'right' })
   const { port } = redis
   const wrong = nodesOn(() => `redis://:wrong@127.0.0.1:${port}`)
-  await expect(wrong.open({ startMsMax: 300 })).rejects.toThrow('Redis refused the user or password')
+  await expect(wrong.open({ startMsMax: 1_500 })).rejects.toThrow('Redis refused the user or password')
   const none = nodesOn(() => `redis://127.0.0.1:${port}`)
-  await expect(none.open({ startMsMax: 300 })).rejects.toThrow('Redis wants a password')
+  await expect(none.open({ startMsMax: 1_500 })).rejects.toThrow('Redis wants a password')
   await Promise.all([wrong.closeAll(), none.closeAll()])
 })
 
