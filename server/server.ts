@@ -57,7 +57,9 @@ export class Server {
     this.log = log
     this.revocations = createRevocations({ log, logger, days: config.REVOCATION_DAYS })
     this.gatekeeper = createGatekeeper(config, { logger, revocations: this.revocations })
-    const images = new ImageBudget(config.IMAGE_BYTES_MAX)
+    const images = new ImageBudget(config.IMAGE_BYTES_MAX, (document) =>
+      this.compactor.compactForNewcomer(document),
+    )
     this.compactor = new Compactor({
       log,
       limits: {
@@ -70,6 +72,7 @@ export class Server {
       threads: config.COMPACTION_THREADS,
       timeoutMs: compactionTimeoutMs,
       workerMemoryMb: config.COMPACTION_MEMORY_MB,
+      newcomerMsMax: config.COMPACTION_NEWCOMER_MS,
       logger,
       metrics,
       onCompacted: (document, result) => this.rooms.compacted(document, result),

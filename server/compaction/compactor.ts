@@ -11,6 +11,7 @@
  * aside by a statement in the log, and the document goes on without them.
  */
 import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { DocumentId } from '../../core/document-id.ts'
 import type { IndexedState } from '../../core/engine/engine.ts'
 import { noOffset, type Offset } from '../../core/offset.ts'
@@ -19,7 +20,13 @@ import type { Loaded, Log } from '../log/log.ts'
 import type { Logger } from '../logger.ts'
 import type { Metrics } from '../metrics.ts'
 import { type CulpritLimits, findCulprits } from './culprit.ts'
-import { type CompactionLimits, type CompactionReason, compactionDue, type TailStats } from './policy.ts'
+import {
+  type CompactionLimits,
+  type CompactionReason,
+  compactionDue,
+  dueForNewcomer,
+  type TailStats,
+} from './policy.ts'
 import { Workers } from './workers.ts'
 
 export interface CompactorOptions {
@@ -29,6 +36,8 @@ export interface CompactorOptions {
   /** One compaction may take this long. */
   readonly timeoutMs: number
   readonly workerMemoryMb: number
+  /** Somebody who has nothing waits no longer than this to be given less. */
+  readonly newcomerMsMax: number
   readonly logger: Logger
   readonly metrics: Metrics
   readonly onCompacted: (document: DocumentId, result: CompactionResult) => void
@@ -101,6 +110,28 @@ export class Compactor {
     this.waiting.set(document, 'asked')
     this.next()
     while (this.waiting.has(document) || this.running.has(document)) await Promise.race(this.running.values())
+  }
+
+  /**
+   * Somebody is about to be given all of a long tail. Resolves when it was compacted, or could not be, or takes too long, at once
+   * when the threads have other work; never rejects.
+   */
+  async compactForNewcomer(document: DocumentId): Promise<void> {
+    if (this.closing || (this.failing.get(document)?.notBeforeMs ?? 0) > Date.now()) return
+    if (!this.running.has(document) && !this.waiting.has(document)) {
+      if (this.waiting.size >= waitingMax) return
+      this.waiting.set(document, 'newcomer')
+      this.next()
+    }
+    const run = this.running.get(document)
+    if (run === undefined) return
+    const late = new AbortController()
+    // Aborted: the run has ended, and nobody waits for this any more.
+    const deadline = sleep(this.options.newcomerMsMax, undefined, { signal: late.signal, ref: false }).catch(
+      () => undefined,
+    )
+    await Promise.race([run, deadline])
+    late.abort()
   }
 
   private askAgain(document: DocumentId, waitMs: number): void {
@@ -181,7 +212,11 @@ export class Compactor {
     const loaded = await log.load(document)
     const content = fold(loaded)
     const stats = statsOf(loaded)
-    const due = reason === 'asked' || compactionDue(stats, limits, Date.now(), reason === 'idle') !== null
+    const isForNewcomer = reason === 'newcomer' && dueForNewcomer(stats)
+    const due =
+      reason === 'asked' ||
+      isForNewcomer ||
+      compactionDue(stats, limits, Date.now(), reason === 'idle') !== null
     if (!due || stats.tailCount === 0) {
       // Another node was faster; its room learns the true size of the tail.
       onCompacted(document, {

@@ -9,6 +9,14 @@
  */
 /** At most so many bytes of the snapshot are rewritten for each entry that the tail had. */
 const snapshotBytesPerEntry = 1024
+/** Less than this is sent as it is: a worker costs more than it saves. */
+const newcomerTailBytesMin = 16 * 1024
+/** A tail of a smaller share of the snapshot is. */
+const newcomerTailShare = 4
+/** More is compacted when it is due, whoever comes. */
+const newcomerBytesMax = 8 * 1024 * 1024
+/** Nobody is let wait for more to be built. */
+const waitedForBytesMax = 2 * 1024 * 1024
 
 export interface TailStats {
   tailBytes: number
@@ -19,6 +27,8 @@ export interface TailStats {
   /** When this node last saw a compaction of the document end, 0 when it saw none. */
   compactedMs: number
 }
+
+type Bytes = Pick<TailStats, 'tailBytes' | 'snapshotBytes'>
 
 export interface CompactionLimits {
   /** A tail of fewer bytes than this, or than the snapshot has, is left alone. */
@@ -31,7 +41,7 @@ export interface CompactionLimits {
   readonly idleTailCountMin: number
 }
 
-export type CompactionReason = 'bytes' | 'count' | 'age' | 'idle'
+export type CompactionReason = 'bytes' | 'count' | 'age' | 'idle' | 'newcomer'
 
 export function compactionDue(
   stats: Readonly<TailStats>,
@@ -47,4 +57,18 @@ export function compactionDue(
   if (stats.tailCount > 1 && nowMs - stats.oldestMs >= limits.tailAgeMsMax) return 'age'
   if (idle && stats.tailCount >= limits.idleTailCountMin) return 'idle'
   return null
+}
+
+/**
+ * Whether a document whose tail is sent as it was written (`Engine.sendsTail`) is compacted because somebody comes who has nothing. It
+ * would have been anyway, with more of the tail; it is done for those only who have use for it.
+ */
+export function dueForNewcomer({ tailBytes, snapshotBytes }: Bytes): boolean {
+  if (tailBytes + snapshotBytes > newcomerBytesMax) return false
+  return tailBytes >= Math.max(newcomerTailBytesMin, snapshotBytes / newcomerTailShare)
+}
+
+/** Whether that takes so little time that they are let wait for it; else those who come after it have less to read. */
+export function isWaitedFor({ tailBytes, snapshotBytes }: Bytes): boolean {
+  return tailBytes + snapshotBytes <= waitedForBytesMax
 }

@@ -20,6 +20,8 @@ export interface Have {
   readonly version: Uint8Array
   /** Everything up to here, in the room's lineage; 0: it does not know. */
   readonly offset: Offset
+  /** It takes updates as they were written, and no snapshot. */
+  readonly asWritten?: boolean
 }
 
 /** What it is answered: either way it has everything up to `offset` then. */
@@ -42,7 +44,8 @@ export async function lackedBy(
 ): Promise<Joined> {
   const isTold = known.engine !== null && have.offset > noOffset && have.offset <= head
   const entries = isTold ? await entriesAfter(log, document, known.lineage, engine, have.offset) : null
-  return entries ?? { kind: 'update', ...(await image.join(have.version, engine, Date.now())) }
+  if (entries !== null) return entries
+  return { kind: 'update', ...(await image.join(have.version, engine, Date.now(), have.asWritten)) }
 }
 
 /** Null when it cannot be told from the offset. */

@@ -14,6 +14,9 @@ export interface Dialect {
   /** A frame with an update made of `chunks`: for a session that fell behind. */
   caughtUp(chunks: readonly Uint8Array[], offset: Offset): Uint8Array[]
   awareness(update: Uint8Array): Uint8Array
-  /** A frame with a message to all others (room-broadcast.ts). Absent: the dialect has none. */
-  broadcast?(payload: string): Uint8Array
+  /**
+   * Frames with messages to all others (room-broadcast.ts), joined into one buffer. The array is the same one for all sessions that
+   * are told the same. Absent: the dialect has none.
+   */
+  broadcast?(payloads: readonly string[]): Uint8Array
 }

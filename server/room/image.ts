@@ -6,6 +6,10 @@
  * Joiners with the same version at the same offset share one computation and its buffers (a restart
  * brings everyone back with the same version; first visitors all have the empty one).
  *
+ * Of an engine that sends a tail as it was written, somebody who has nothing is answered after a compaction, where that
+ * makes much less of it: all that come meanwhile wait for the same one. Of what takes long to compact they get what there
+ * is, and those who come later get less.
+ *
  * All images of a node share `imageBytesMax`; the ones used longest ago are dropped first, and any is
  * dropped after `imageIdleMs`. Dropping costs the next joiner a read, never correctness.
  */
@@ -14,6 +18,7 @@ import type { EngineName } from '../../core/engine/engine.ts'
 import { engineOf } from '../../core/engine/engine-of.ts'
 import { engines } from '../../core/engine/engines.ts'
 import type { Offset } from '../../core/offset.ts'
+import { dueForNewcomer, isWaitedFor } from '../compaction/policy.ts'
 import { type Content, fold } from '../log/lineage.ts'
 import type { Entry, Log, Snapshot } from '../log/log.ts'
 import { wrongEngine } from './known.ts'
@@ -24,15 +29,20 @@ const answersMax = 8
 const answeredBytesMin = 4 * 1024
 /** A tail this long is due for compaction; reading the shorter one then is cheaper than keeping it. */
 const imageTailMax = 20_000
+/** A compaction for somebody who has nothing is asked for at most so often: it may be in vain, such as when another node has the lease. */
+const newcomerEveryMs = 2_000
 
 /** The node's budget for images, in order of use. */
 export class ImageBudget {
   private readonly used = new Map<Image, number>()
   private bytes = 0
   readonly bytesMax: number
+  /** Somebody is about to be given a long tail: resolves when it was compacted, or will not be. Never rejects. */
+  readonly compact: (document: DocumentId) => Promise<void>
 
-  constructor(bytesMax: number) {
+  constructor(bytesMax: number, compact: (document: DocumentId) => Promise<void> = async () => undefined) {
     this.bytesMax = bytesMax
+    this.compact = compact
   }
 
   get bytesUsed(): number {
@@ -83,6 +93,7 @@ export class Image {
   private readonly document: DocumentId
   private readonly log: Log
   private readonly budget: ImageBudget
+  private newcomer: { readonly sinceMs: number; readonly done: Promise<void> } | null = null
 
   constructor(document: DocumentId, log: Log, budget: ImageBudget) {
     this.document = document
@@ -114,21 +125,36 @@ export class Image {
 
   /**
    * The update that brings `version` to the offset returned, which is at least the room's. Throws `wrong_engine` when the document
-   * is of another one.
+   * is of another one. `asWritten`: see `Have`.
    */
   async join(
     version: Uint8Array,
     engine: EngineName,
     nowMs: number,
+    asWritten = false,
   ): Promise<{ chunks: readonly Uint8Array[]; offset: Offset }> {
-    const held = this.held ?? (await this.load(nowMs))
-    this.usedMs = nowMs
+    let held = this.held ?? (await this.load(nowMs))
     if (held.engine !== null && held.engine !== engine) throw wrongEngine(held.engine, engine)
+    if (!asWritten && isForNewcomers(held) && equal(version, engines[engine].emptyVersion)) {
+      const compacted = this.whenCompacted(nowMs)
+      if (isWaitedFor(bytesOf(held))) {
+        await compacted
+        held = this.held ?? (await this.load(nowMs))
+      }
+    }
+    this.usedMs = nowMs
     const known = this.answers.find((answer) => equal(answer.version, version))
     const answer = known ?? { version, chunks: engines[engine].join(held.snapshot, held.tail, version) }
     if (known === undefined && held === this.held && held.bytes >= answeredBytesMin)
       this.answers = [answer, ...this.answers.slice(0, answersMax - 1)]
     return { chunks: answer.chunks, offset: held.offset }
+  }
+
+  /** Or when that was tried just now. */
+  private whenCompacted(nowMs: number): Promise<void> {
+    if (this.newcomer === null || nowMs - this.newcomer.sinceMs >= newcomerEveryMs)
+      this.newcomer = { sinceMs: nowMs, done: this.budget.compact(this.document) }
+    return this.newcomer.done
   }
 
   private async load(nowMs: number): Promise<Held> {
@@ -169,6 +195,15 @@ function heldOf({ engine, snapshot, entries, offset }: Content): Held {
   const tail = entries.map((entry) => entry.update)
   const bytes = tail.reduce((sum, update) => sum + update.length, snapshot?.bytes.length ?? 0)
   return { engine, snapshot, tail, offset, bytes }
+}
+
+/** Somebody who has nothing is given less of it after a compaction. */
+const isForNewcomers = (held: Held): boolean =>
+  held.engine !== null && engines[held.engine].sendsTail === true && dueForNewcomer(bytesOf(held))
+
+function bytesOf({ snapshot, bytes }: Held): { readonly snapshotBytes: number; readonly tailBytes: number } {
+  const snapshotBytes = snapshot?.bytes.length ?? 0
+  return { snapshotBytes, tailBytes: bytes - snapshotBytes }
 }
 
 function extend(held: Held, entry: Entry): void {

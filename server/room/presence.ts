@@ -119,6 +119,11 @@ export class Presence {
     return states
   }
 
+  /** Everybody present, and who was removed of late: for a session that did not hear of it. */
+  statesAndRemoved(): AwarenessState[] {
+    return [...this.known].map(([client, { clock, state }]) => ({ client, clock, state }))
+  }
+
   /** What changed since the last call: for this node's sessions, and the part that other nodes do not know yet. */
   takeDirty(): { readonly all: AwarenessState[]; readonly local: AwarenessState[] } {
     const all: AwarenessState[] = []

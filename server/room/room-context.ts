@@ -6,6 +6,7 @@ import type { Log } from '../log/log.ts'
 import type { Logger } from '../logger.ts'
 import type { Metrics } from '../metrics.ts'
 import type { ImageBudget } from './image.ts'
+import type { PresencePace } from './presence-pace.ts'
 import type { Room } from './room.ts'
 import type { RoomPresenceLimits } from './room-presence.ts'
 import type { SubmitLimits } from './submits.ts'
@@ -16,6 +17,8 @@ export interface RoomLimits extends RoomPresenceLimits, SubmitLimits {}
 export interface RoomContext {
   readonly log: Log
   readonly tick: Tick
+  /** Of presence. */
+  readonly pace: PresencePace
   readonly images: ImageBudget
   readonly limits: RoomLimits
   readonly logger: Logger

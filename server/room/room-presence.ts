@@ -1,6 +1,7 @@
 /**
- * Who is in the room, told to everybody: changes are collected and go out as one frame for all sessions, at most
- * one in `awarenessFrameMs`; a session whose socket is full gets everybody's presence once it has drained.
+ * Who is in the room, told to everybody: a change after a quiet time goes out in the same turn of the event loop, those
+ * that follow are collected for as long as presence-pace.ts says and go out as one frame for all sessions; a session whose
+ * socket is full gets everybody's presence once it has drained, and hears who went.
  *
  * Rooms of one document on other nodes are told of this node's states, and asked for theirs when a room opens:
  *
@@ -17,11 +18,21 @@ import {
 import type { Log } from '../log/log.ts'
 import type { Dialect } from './dialect.ts'
 import { Presence, type PresenceLimits } from './presence.ts'
+import type { PresencePace } from './presence-pace.ts'
 import type { Session } from './session.ts'
+import type { Flushable, Tick } from './tick.ts'
 
 export interface RoomPresenceLimits extends AwarenessLimits, PresenceLimits {
-  /** At most one presence frame to each session in this time. */
+  /** No change of presence is held back longer than this. */
   readonly awarenessFrameMs: number
+}
+
+/** What the rooms of a node share. */
+export interface RoomPresenceContext {
+  readonly log: Log
+  readonly tick: Tick
+  readonly pace: PresencePace
+  readonly limits: RoomPresenceLimits
 }
 
 const ephemeralStates = 0
@@ -32,32 +43,36 @@ const unlimited: AwarenessLimits = {
   awarenessClientsMax: Number.MAX_SAFE_INTEGER,
 }
 
-export class RoomPresence {
+export class RoomPresence implements Flushable {
   /** Null until somebody has one: not in every room. */
   private known: Presence | null = null
-  private timer: NodeJS.Timeout | null = null
-  private sentMs = 0
+  /** What will send the changes that there are. */
+  private waiting: NodeJS.Timeout | 'tick' | null = null
+  /** Not before, by `performance.now()`. */
+  private nextMs = 0
+  /** Spent on what came in since the last frame. */
+  private workMs = 0
   private readonly document: DocumentId
   private readonly sessions: ReadonlySet<Session>
-  private readonly limits: RoomPresenceLimits
-  private readonly log: Log
+  private readonly context: RoomPresenceContext
 
-  constructor(document: DocumentId, sessions: ReadonlySet<Session>, limits: RoomPresenceLimits, log: Log) {
+  constructor(document: DocumentId, sessions: ReadonlySet<Session>, context: RoomPresenceContext) {
     this.document = document
     this.sessions = sessions
-    this.limits = limits
-    this.log = log
+    this.context = context
   }
 
   private get presence(): Presence {
-    this.known ??= new Presence(this.limits)
+    this.known ??= new Presence(this.context.limits)
     return this.known
   }
 
   /** Throws `malformed_awareness`. */
   receive(session: Session, update: Uint8Array): void {
-    const states = decodeAwareness(update, this.limits)
+    const startedMs = performance.now()
+    const states = decodeAwareness(update, this.context.limits)
     if (this.presence.apply(session, states, Date.now())) this.changed()
+    this.workMs += performance.now() - startedMs
   }
 
   /** Everybody's presence to one session; `evenIfNobody` for those that asked. */
@@ -68,13 +83,20 @@ export class RoomPresence {
       session.write(session.dialect.awareness(encodeAwareness(states)), Date.now())
   }
 
+  /** As `tell`, to one that was not told for a while: also who went meanwhile. */
+  tellAgain(session: Session): void {
+    const states = this.known?.statesAndRemoved() ?? []
+    if (session.hearsPresence && states.length > 0)
+      session.write(session.dialect.awareness(encodeAwareness(states)), Date.now())
+  }
+
   leave(session: Session): void {
     if (this.known?.removeOwnedBy(session, Date.now()) === true) this.changed()
   }
 
   /** Asks the other nodes who is there. */
   ask(): void {
-    this.log.publish(this.document, Uint8Array.of(ephemeralQuery))
+    this.context.log.publish(this.document, Uint8Array.of(ephemeralQuery))
   }
 
   /** What another node published. */
@@ -92,27 +114,45 @@ export class RoomPresence {
   }
 
   close(): void {
-    if (this.timer !== null) clearTimeout(this.timer)
+    if (typeof this.waiting === 'object' && this.waiting !== null) clearTimeout(this.waiting)
+    this.waiting = null
   }
 
-  /** The first change goes out at once, further ones together when `awarenessFrameMs` has passed. */
   private changed(): void {
-    if (this.timer !== null) return
-    const waitMs = Math.max(0, this.sentMs + this.limits.awarenessFrameMs - Date.now())
-    this.timer = setTimeout(() => {
-      this.timer = null
-      this.send()
-    }, waitMs)
+    if (this.waiting !== null) return
+    const waitMs = this.nextMs - performance.now()
+    if (waitMs <= 0) {
+      this.waiting = 'tick'
+      this.context.tick.schedule(this)
+    } else
+      this.waiting = setTimeout(() => {
+        this.waiting = null
+        this.send()
+      }, waitMs)
+  }
+
+  flush(): void {
+    if (this.waiting !== 'tick') return
+    this.waiting = null
+    this.send()
   }
 
   private send(): void {
     if (this.known?.hasDirty !== true) return
+    const startedMs = performance.now()
     const { all, local } = this.known.takeDirty()
-    const nowMs = Date.now()
-    this.sentMs = nowMs
     this.publish(local)
-    const encoded = new Map<Dialect, Uint8Array>()
     const update = encodeAwareness(all)
+    this.write(update)
+    const endedMs = performance.now()
+    this.nextMs =
+      endedMs + this.context.pace.waitMs(this.workMs + endedMs - startedMs, update.length, endedMs)
+    this.workMs = 0
+  }
+
+  private write(update: Uint8Array): void {
+    const nowMs = Date.now()
+    const encoded = new Map<Dialect, Uint8Array>()
     for (const session of this.sessions) {
       // A session that is behind, or has not joined, gets everybody's presence when it has caught up.
       if (!session.hearsPresence) continue
@@ -134,7 +174,7 @@ export class RoomPresence {
     session.owedPresence = true
     session.whenDrained(() => {
       session.owedPresence = false
-      if (session.state !== 'closed') this.tell(session, true)
+      this.tellAgain(session)
     })
   }
 
@@ -144,6 +184,6 @@ export class RoomPresence {
     const bytes = new Uint8Array(1 + update.length)
     bytes[0] = ephemeralStates
     bytes.set(update, 1)
-    this.log.publish(this.document, bytes)
+    this.context.log.publish(this.document, bytes)
   }
 }

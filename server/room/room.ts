@@ -71,9 +71,9 @@ export class Room implements Flushable, Follower {
   constructor(document: DocumentId, context: RoomContext) {
     this.document = document
     this.context = context
-    const { log, images, limits } = context
-    this.presence = new RoomPresence(document, this.sessions, limits, log)
-    this.broadcast = new RoomBroadcast(document, this.sessions, log)
+    const { log, images } = context
+    this.presence = new RoomPresence(document, this.sessions, context)
+    this.broadcast = new RoomBroadcast(document, this.sessions, context)
     this.submits = new Submits(document, context, {
       onWaiting: () => this.schedule(),
       onFailed: () => this.lostFacts(),
@@ -337,6 +337,7 @@ export class Room implements Flushable, Follower {
     session.offset = joined.offset
     session.state = 'live'
     if (!session.dialect.presenceBeforeJoin) this.presence.tell(session)
+    if (this.owed.has(session)) this.schedule()
     if (joined.offset < this.head) this.fallBehind(session)
   }
 
@@ -366,7 +367,7 @@ export class Room implements Flushable, Follower {
     else if (missed.entries.length > 0) session.write(dialect.entries(missed.entries), Date.now())
     session.offset = missed.offset
     session.state = 'live'
-    this.presence.tell(session)
+    this.presence.tellAgain(session)
     if (this.owed.has(session)) this.schedule()
     if (session.offset < this.head) this.fallBehind(session)
   }

@@ -6,6 +6,7 @@
 import type { DocumentId } from '../../core/document-id.ts'
 import { TidemarkError } from '../../core/protocol/errors.ts'
 import type { CompactionResult } from '../compaction/compactor.ts'
+import { PresencePace } from './presence-pace.ts'
 import { Room } from './room.ts'
 import type { RoomContext } from './room-context.ts'
 import type { Session } from './session.ts'
@@ -27,8 +28,9 @@ export class Rooms {
   private readonly context: RoomContext
   private readonly options: RoomsOptions
 
-  constructor(context: Omit<RoomContext, 'onFailed'>, options: RoomsOptions) {
-    this.context = { ...context, onFailed: (room) => this.forget(room) }
+  constructor(context: Omit<RoomContext, 'pace' | 'onFailed'>, options: RoomsOptions) {
+    const pace = new PresencePace(context.limits.awarenessFrameMs)
+    this.context = { ...context, pace, onFailed: (room) => this.forget(room) }
     this.options = options
   }
 

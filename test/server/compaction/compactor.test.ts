@@ -46,6 +46,7 @@ const makeCompactor = (): Compactor =>
     threads: 1,
     timeoutMs: 30_000,
     workerMemoryMb: 512,
+    newcomerMsMax: 10_000,
     logger: silentLogger,
     metrics: new Metrics(),
     onCompacted: (_document, result) => results.push(result),

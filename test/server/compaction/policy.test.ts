@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { pack, unpack } from '../../../server/compaction/packed.ts'
-import { compactionDue, type TailStats } from '../../../server/compaction/policy.ts'
+import { compactionDue, dueForNewcomer, type TailStats } from '../../../server/compaction/policy.ts'
 
 const limits = {
   tailBytesMax: 1_000,
@@ -87,4 +87,14 @@ test('packed updates come out as they went in, in one buffer of their own', () =
       expect(unpack(packed)).toEqual(updates)
     }),
   )
+})
+
+test.each([
+  ['less than a worker is worth', 16 * 1024 - 1, 0, false],
+  ['enough, and no snapshot', 16 * 1024, 0, true],
+  ['a small share of the snapshot', 99_999, 400_000, false],
+  ['a quarter of the snapshot', 100_000, 400_000, true],
+  ['more than anybody is let wait for', 4 * 1024 * 1024, 4 * 1024 * 1024 + 1, false],
+])('somebody who has nothing waits for a compaction of a tail: %s', (_, tailBytes, snapshotBytes, due) => {
+  expect(dueForNewcomer({ tailBytes, snapshotBytes })).toBe(due)
 })
