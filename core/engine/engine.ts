@@ -91,6 +91,8 @@ export interface Engine {
   readonly name: EngineName
   /** The version of a replica that has nothing. */
   readonly emptyVersion: Uint8Array
+  /** `join` gives a tail as it was written, which is more than a state takes. Absent: no more than that. */
+  readonly sendsTail?: boolean
 
   /** Before a heavy method is called in a thread; light ones do without. Again is cheap. */
   load(): Promise<void>

@@ -9,11 +9,12 @@
  *   changes  what the peer may lack to have all of that
  *
  * Messages to peers of a room differ in `targetId` only. It stands last in the map, so what comes before is encoded once for
- * all who share a sender's name (the one under which they reached the server) and a document.
+ * all who share a sender's name (the one under which they reached the server) and a document. Ephemeral messages, of which there are
+ * many, are copied for each peer as whole frames, and its id set into the copy.
  */
 import type { AutomergeCoverage } from '../../core/engine/automerge/coverage.ts'
 import { outlineOf } from '../../core/engine/automerge/outline.ts'
-import { encodeSyncMessage, Filter } from '../../core/engine/automerge/sync-message.ts'
+import { encodeSyncMessage, Filter, type SyncMessage } from '../../core/engine/automerge/sync-message.ts'
 import {
   encodeTarget,
   syncMessageHead,
@@ -42,10 +43,9 @@ export class RoomFrames {
   /** The server's peer id. */
   private readonly senderId: string
   /** They take whole documents. */
-  private readonly documents: boolean
+  readonly documents: boolean
   private last: { readonly entries: readonly Entry[]; readonly encoded: Encoded } | null = null
-
-  private heard: { readonly payload: string; readonly message: Uint8Array } | null = null
+  private heard: Heard | null = null
 
   constructor(room: Room, documentId: string, senderId: string, documents: boolean) {
     this.room = room
@@ -67,10 +67,17 @@ export class RoomFrames {
     return unavailableMessage(this.senderId, this.documentId)
   }
 
-  ephemeral(payload: string): Uint8Array {
-    if (this.heard?.payload !== payload)
-      this.heard = { payload, message: Buffer.from(payload.slice(1), 'base64') }
-    return this.heard.message
+  /** Those of the payloads that are ephemeral messages; the same for all peers whose ids are as long. */
+  ephemerals(payloads: readonly string[], targetBytes: number): Blank {
+    if (this.heard?.payloads !== payloads) {
+      const ephemeral = payloads.filter((payload) => !isAboutHeads(payload))
+      const messages = ephemeral.map((payload) => Buffer.from(payload.slice(1), 'base64'))
+      this.heard = { payloads, messages, blanks: new Map() }
+    }
+    const { messages, blanks } = this.heard
+    const known = blanks.get(targetBytes) ?? blankOf(messages, targetBytes)
+    blanks.set(targetBytes, known)
+    return known
   }
 
   /** Updates are shared, not copied. `told`: when it is not all. Throws as `Room.coverage`. */
@@ -78,8 +85,18 @@ export class RoomFrames {
     const { heads, need } = told
     const changes = this.documents ? updates : changesOf(updates)
     const have = [{ lastSync: heads, filter: Filter.empty }]
-    const data = encodeSyncMessage({ heads, need, have, changes }, this.documents)
-    return { told, parts: [syncMessageHead(this.senderId, this.documentId, lengthOf(data)), ...data] }
+    return { told, parts: this.message({ heads, need, have, changes }) }
+  }
+
+  /** Without heads: as one who has lost what it was sent, but for what it says to have. Throws as `Room.coverage`. */
+  forgetful(): Uint8Array[] {
+    const have = [{ lastSync: toldOf(this.room).heads, filter: Filter.empty }]
+    return this.message({ heads: [], need: [], have, changes: [] })
+  }
+
+  private message(message: Omit<SyncMessage, 'takesDocuments'>): Uint8Array[] {
+    const data = encodeSyncMessage(message, this.documents)
+    return [syncMessageHead(this.senderId, this.documentId, lengthOf(data)), ...data]
   }
 }
 
@@ -99,6 +116,32 @@ export class FramesOfRooms {
     }
     return frames
   }
+}
+
+/** Frames of several messages, with room for whom they are for. */
+interface Blank {
+  readonly bytes: Uint8Array
+  readonly targetsAt: readonly number[]
+}
+
+interface Heard {
+  readonly payloads: readonly string[]
+  readonly messages: readonly Uint8Array[]
+  /** By the bytes that a target takes. */
+  readonly blanks: Map<number, Blank>
+}
+
+function blankOf(messages: readonly Uint8Array[], targetBytes: number): Blank {
+  const blank = new Uint8Array(targetBytes)
+  const targetsAt: number[] = []
+  let bytes = 0
+  const frames = messages.map((message) => {
+    const frame = Buffer.concat(targetedFrame([message], blank))
+    bytes += frame.length
+    targetsAt.push(bytes - targetBytes)
+    return frame
+  })
+  return { bytes: Buffer.concat(frames, bytes), targetsAt }
 }
 
 interface Encoded {
@@ -141,6 +184,11 @@ export class AutomergeDialect implements Dialect {
     this.target = encodeTarget(peerId)
   }
 
+  /** Its peer does. */
+  get takesDocuments(): boolean {
+    return this.frames.documents
+  }
+
   entries(entries: readonly Entry[]): Uint8Array {
     const { told, parts } = this.frames.entries(entries)
     this.told = told
@@ -172,15 +220,28 @@ export class AutomergeDialect implements Dialect {
     })
   }
 
+  /** Its peer tells again what of its own is not here: what it sent before may not have arrived. */
+  tellAgain(): Uint8Array[] {
+    return this.framed(this.frames.forgetful())
+  }
+
   /** These peers have ephemeral messages instead. */
   awareness(): Uint8Array {
     return nothing
   }
 
-  /** An ephemeral message of another peer, or about heads. */
-  broadcast(payload: string): Uint8Array {
-    const message = isAboutHeads(payload) ? this.hear(payload) : this.frames.ephemeral(payload)
-    return message === null ? nothing : Buffer.concat(this.framed([message]))
+  /** Ephemeral messages of other peers, and what is said about heads. */
+  broadcast(payloads: readonly string[]): Uint8Array {
+    const { target } = this
+    const blank = this.frames.ephemerals(payloads, target.length)
+    const bytes = Buffer.from(blank.bytes)
+    for (const at of blank.targetsAt) bytes.set(target, at)
+    if (blank.targetsAt.length === payloads.length) return bytes
+    const aboutHeads = payloads.filter(isAboutHeads).flatMap((payload) => {
+      const message = this.hear(payload)
+      return message === null ? [] : this.framed([message])
+    })
+    return aboutHeads.length === 0 ? bytes : Buffer.concat([bytes, ...aboutHeads])
   }
 
   private framed(message: readonly Uint8Array[]): Uint8Array[] {

@@ -111,6 +111,11 @@ export class AutomergeDocument {
     })
   }
 
+  /** Of what its peer reads; true until it has entered its room. */
+  get takesDocuments(): boolean {
+    return this.entered?.sync.takesDocuments ?? true
+  }
+
   /** Null until it has entered its room. */
   get identity(): Identity | null {
     return this.entered?.session.identity ?? null
@@ -120,15 +125,29 @@ export class AutomergeDocument {
 
   /** `message`: the one with which its peer began. */
   begin(message: DocumentMessage, bytes: number): void {
-    void this.row.hold(() =>
-      this.among.inTurn(() => this.open(message)).catch((error: unknown) => this.fail(error)),
+    this.inTurn(() =>
+      this.open(message.type === 'ephemeral' || decodeSyncMessage(message.data).takesDocuments),
     )
     this.receive(message, bytes)
   }
 
-  private async open(message: DocumentMessage): Promise<void> {
-    if (this.closed) return
-    const takesDocuments = message.type === 'ephemeral' || decodeSyncMessage(message.data).takesDocuments
+  /** Its peer had it before it joined again, and says nothing of it. */
+  resume(takesDocuments: boolean): void {
+    this.inTurn(async () => {
+      await this.open(takesDocuments)
+      if (!this.closed) await this.entered?.sync.resume()
+    })
+  }
+
+  /** What comes meanwhile waits. */
+  private inTurn(work: () => Promise<void>): void {
+    const whileOpen = async (): Promise<void> => {
+      if (!this.closed) await work()
+    }
+    void this.row.hold(() => this.among.inTurn(whileOpen).catch((error: unknown) => this.fail(error)))
+  }
+
+  private async open(takesDocuments: boolean): Promise<void> {
     const identity = await this.among.identify(this.document)
     if (this.closed) return
     assertReadable(identity, this.document)

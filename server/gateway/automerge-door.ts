@@ -2,7 +2,8 @@
  * The door for peers of automerge-repo, PROTOCOL.md "The automerge-repo door": `ws://host:port/automerge`, many documents a socket.
  *
  *   frame → flow (rate) → message ─▶ join: who it is, once; again: everything anew
- *                                 ├▶ sync, request, ephemeral: its document, which begins with the first one
+ *                                 ├▶ sync, request, ephemeral: its document, which begins with the first one,
+ *                                 │  or by itself when its peer had it before it joined again, and says nothing
  *                                 ├▶ subscription: whose heads it wants to hear of
  *                                 └▶ of another sender, before the join, of a later version: ignored
  *
@@ -30,7 +31,7 @@ import { type Identity, isEnded, type Revocation } from '../access/access.ts'
 import type { Room } from '../room/room.ts'
 import { FramesOfRooms, type RoomFrames, targetedFrame } from './automerge-dialect.ts'
 import { AutomergeDocument, type DocumentMessage, type Documents } from './automerge-document.ts'
-import { type Peer, Peers } from './automerge-peers.ts'
+import { type Had, type Peer, Peers } from './automerge-peers.ts'
 import { closeSocket } from './close-socket.ts'
 import { type Arrival, type Connection, type DoorContext, reported, toldOf } from './door.ts'
 import { Pace } from './pace.ts'
@@ -65,6 +66,8 @@ const waitingBytesMax = 4 * 1024 * 1024
 const waitingMessageBytes = 128
 /** Documents of one socket that are being opened at a time; the rest waits. */
 const opensInFlightMax = 8
+/** Whoever joins again names its documents at once, mostly; until then it is not told of them, which would cost a diff. */
+const resumeAfterMs = 5_000
 /** As the reference server does: a socket that died is noticed before its peer has come again, mostly. */
 const pingEveryMs = 5_000
 /** Of base58check of 16 bytes there are 27 or so; ids may be made of other bytes. */
@@ -91,6 +94,9 @@ class AutomergeConnection implements Connection, Documents, Peer {
   /** Null until it has joined. */
   private joined: { readonly peerId: string; readonly subject: string; readonly target: Uint8Array } | null =
     null
+  /** What it had before it joined again. */
+  private had: Had = new Map()
+  private joinedMs = 0
   private waitingBytes = 0
   private waitingFull = false
   private ending = false
@@ -139,13 +145,16 @@ class AutomergeConnection implements Connection, Documents, Peer {
       this.write(errorMessage(this.serverId, 'unsupported protocol version'), target)
       return this.close('malformed_frame', 'Unsupported protocol version')
     }
-    this.forget()
+    const had = this.forget()
     // Somebody whose token is good for documents only is told from others by the token.
     const subject = this.bearer.identity?.subject ?? `token ${digest(this.bearer.token ?? '')}`
     this.joined = { peerId: senderId, subject, target }
     this.storageId = theirs.isEphemeral === true ? null : (theirs.storageId ?? null)
     this.subscriptions.clear()
-    this.context.shared.peers.enter(subject, senderId, this)
+    const { shared, documentsPerSocketMax } = this.context
+    const hadElsewhere = shared.peers.enter(subject, senderId, this)
+    this.had = new Map([...had, ...hadElsewhere].slice(0, documentsPerSocketMax))
+    this.joinedMs = Date.now()
     // A storage that outlives the connection: what peers remember of it saves them from telling everything again.
     const metadata = { storageId: this.serverId, isEphemeral: false }
     this.write(peerMessage(this.serverId, metadata), target)
@@ -165,7 +174,11 @@ class AutomergeConnection implements Connection, Documents, Peer {
     const { documentId } = message
     const known = this.documents.get(documentId)
     if (known !== undefined) return known.receive(message, bytes)
-    let document: AutomergeDocument
+    this.bind(documentId)?.begin(message, bytes)
+  }
+
+  /** Null: it cannot be, and its peer was told. */
+  private bind(documentId: string): AutomergeDocument | null {
     try {
       const { documentsPerSocketMax, documentPrefix } = this.context
       if (!documentIdPattern.test(documentId))
@@ -173,15 +186,27 @@ class AutomergeConnection implements Connection, Documents, Peer {
       const path = parseDocumentId(documentPrefix + documentId)
       if (this.documents.size >= documentsPerSocketMax)
         throw new TidemarkError('rate_limited', `More than ${documentsPerSocketMax} documents on one socket`)
-      document = new AutomergeDocument(documentId, path, this.line, this, this.context)
+      const document = new AutomergeDocument(documentId, path, this.line, this, this.context)
+      this.documents.set(documentId, document)
+      return document
     } catch (error) {
       const { code, reason } = toldOf(error)
       this.context.metrics.refused(code)
       this.tell(errorMessage(this.serverId, `${code}: ${reason}`))
-      return this.tell(unavailableMessage(this.serverId, documentId))
+      this.tell(unavailableMessage(this.serverId, documentId))
+      return null
     }
-    this.documents.set(documentId, document)
-    document.begin(message, bytes)
+  }
+
+  /**
+   * A client may connect a second time without its Repo hearing of it: then it goes on with what it had told the other connection, and
+   * says nothing until it is told something.
+   */
+  private resume(nowMs: number): void {
+    if (this.had.size === 0 || nowMs - this.joinedMs < resumeAfterMs) return
+    for (const [documentId, takesDocuments] of this.had)
+      if (!this.documents.has(documentId)) this.bind(documentId)?.resume(takesDocuments)
+    this.had = new Map()
   }
 
   // --- of its documents -------------------------------------------------------------------------
@@ -247,6 +272,7 @@ class AutomergeConnection implements Connection, Documents, Peer {
 
   beat(nowMs: number): void {
     for (const document of [...this.documents.values()]) document.beat(nowMs)
+    this.resume(nowMs)
     this.bearer.beat(nowMs)
     if (this.bearer.overFor(nowMs, false) > 0) this.close('token_expired', 'The token has expired')
   }
@@ -266,10 +292,11 @@ class AutomergeConnection implements Connection, Documents, Peer {
         document.end('revoked', 'An administrator ended this session')
   }
 
-  superseded(): void {
-    if (this.ending) return
-    this.leave()
+  superseded(): Had {
+    if (this.ending) return new Map()
+    const had = this.leave()
     this.ws.close(supersededCloseCode, 'This peer has joined again')
+    return had
   }
 
   close(code: ErrorCode, reason: string): void {
@@ -279,19 +306,23 @@ class AutomergeConnection implements Connection, Documents, Peer {
     closeSocket(this.ws, code, reason)
   }
 
-  /** It joins anew, or leaves: nothing stays of what it was. */
-  private forget(): void {
-    if (this.joined === null) return
-    for (const document of [...this.documents.values()]) document.leave()
+  /** It joins anew, or leaves: nothing stays of what it was. Returns what it had. */
+  private forget(): Had {
+    if (this.joined === null) return new Map()
+    const documents = [...this.documents.values()]
+    const had = new Map(this.had)
+    for (const { documentId, takesDocuments } of documents) had.set(documentId, takesDocuments)
+    for (const document of documents) document.leave()
     this.context.shared.peers.leave(this.joined.subject, this.joined.peerId, this)
     this.joined = null
+    return had
   }
 
-  /** From here on nothing is sent but the close, and nothing that comes is looked at. */
-  private leave(): void {
+  /** From here on nothing is sent but the close, and nothing that comes is looked at. Returns what it had. */
+  private leave(): Had {
     this.ending = true
     this.line.flow.end()
-    this.forget()
+    return this.forget()
   }
 
   /** The socket is gone. */

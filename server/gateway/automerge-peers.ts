@@ -3,19 +3,26 @@
  * again takes the place of its former self: its old socket is a dead one, nearly always, that nobody has noticed yet. Nobody
  * takes the place of another user's.
  */
+
+/** Documents that a peer had, as it calls them; and whether it takes whole ones. */
+export type Had = ReadonlyMap<string, boolean>
+
+const nothing: Had = new Map()
+
 export interface Peer {
-  /** Another one has its name. */
-  superseded(): void
+  /** Another one has its name. Returns what it had. */
+  superseded(): Had
 }
 
 export class Peers {
   private readonly byName = new Map<string, Peer>()
 
-  enter(subject: string, peerId: string, peer: Peer): void {
+  /** Returns what its former self had. */
+  enter(subject: string, peerId: string, peer: Peer): Had {
     const name = nameOf(subject, peerId)
     const former = this.byName.get(name)
     this.byName.set(name, peer)
-    if (former !== undefined && former !== peer) former.superseded()
+    return former === undefined || former === peer ? nothing : former.superseded()
   }
 
   leave(subject: string, peerId: string, peer: Peer): void {

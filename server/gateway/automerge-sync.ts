@@ -58,6 +58,10 @@ export class AutomergeSync implements UnnamedUpdates {
     this.session = begin(this)
   }
 
+  get takesDocuments(): boolean {
+    return this.dialect.takesDocuments
+  }
+
   /** Nobody has written to the document. */
   private get isEmpty(): boolean {
     return coverageIn(this.room).graph.count === 0 && this.room.engine === null
@@ -79,8 +83,11 @@ export class AutomergeSync implements UnnamedUpdates {
   async receive(message: SyncMessage, data: Uint8Array, asks: boolean): Promise<void> {
     if (message.heads.length > headsMax) throw new TidemarkError('malformed_frame', 'Too many heads')
     if (!this.wantsAnswer(message, asks)) return
-    const asked = digest(data) + digest(this.room.version(automergeEngine))
-    if (!asks && asked === this.answered) return
+    const said = digest(data)
+    const asked = said + digest(this.room.version(automergeEngine))
+    // Whoever begins anew says so with every edit of others, until the answer reaches it.
+    const again = beginsAnew(message) ? this.answered.startsWith(said) : this.answered === asked
+    if (!asks && again) return
     this.answered = asked
     this.heard = false
     const waits = this.pending !== null
@@ -88,19 +95,21 @@ export class AutomergeSync implements UnnamedUpdates {
     if (!waits) await this.answerPending()
   }
 
-  private wantsAnswer({ heads, need, have, changes }: SyncMessage, asks: boolean): boolean {
+  private wantsAnswer(message: SyncMessage, asks: boolean): boolean {
+    const { heads, need, have, changes } = message
     if (asks || this.session.state === 'waiting') return true
     if (this.session.state === 'closed') return false
     const { graph } = coverageIn(this.room)
     const told = this.dialect.told?.heads ?? []
     const knowsNothing = have[0] !== undefined && have[0].lastSync.length === 0
     this.heard ||= told.length === 0 || changes.length > 0 || need.length > 0 || !knowsNothing
-    this.heard ||= heads.some((head) => told.some((known) => Buffer.compare(head, known) === 0))
+    this.heard ||=
+      beginsAnew(message) || heads.some((head) => told.some((known) => Buffer.compare(head, known) === 0))
     // It lacks what it was given.
     if (need.some((hash) => graph.has(hash))) return true
     // Each of its edits is a message, until our answer reaches it: over a slow line it would be sent everything again for each.
     if (!this.heard) return false
-    // It began anew.
+    // It began anew, or what it was sent builds on what it lacks.
     if (knowsNothing && told.length > 0) return true
     if (changes.length > 0 || this.underWay > 0) return false
     // It has what is not here, and does not send it.
@@ -112,10 +121,23 @@ export class AutomergeSync implements UnnamedUpdates {
     const { pending: message, session, room } = this
     this.pending = null
     if (message === null || session.state === 'closed' || session.state === 'joining') return
-    const have = { version: writeVersion(knownOf(message, coverageIn(room).graph)), offset: noOffset }
+    const version = writeVersion(knownOf(message, coverageIn(room).graph))
+    const have = { version, offset: noOffset, asWritten: !this.dialect.takesDocuments }
     await room.join(session, have, (joined) =>
       message.heads.length === 0 && this.isEmpty ? this.dialect.unavailable() : this.dialect.joined(joined),
     )
+  }
+
+  /**
+   * For a peer that may not know that it is on another connection: it tells what was under way, hears where things stand, and
+   * asks if that is more than it has.
+   */
+  async resume(): Promise<void> {
+    const { room, session, dialect } = this
+    if (session.state !== 'waiting') return
+    const version = writeVersion(coverageIn(room).graph.heads())
+    const have = { version, offset: noOffset, asWritten: !dialect.takesDocuments }
+    await room.join(session, have, (joined) => [...dialect.tellAgain(), ...dialect.joined(joined)])
   }
 
   settled(): void {
@@ -140,7 +162,14 @@ export class AutomergeSync implements UnnamedUpdates {
   }
 }
 
-/** Changes that the peer has, with all before them. It may be wrong about some that a filter contains; then they are asked for. */
+/**
+ * It was told that it has in common with us what it does not know, and drops all that it knew of us. Anyone else's
+ * filter contains what it has.
+ */
+const beginsAnew = ({ have }: SyncMessage): boolean =>
+  have[0] !== undefined && have[0].lastSync.length === 0 && have[0].filter.isEmpty
+
+/** Changes that the peer has, with all before them. A filter may be wrong about some; then its peer begins anew. */
 function knownOf({ heads, need, have }: SyncMessage, graph: ChangeGraph): Uint8Array[] {
   if (need.length > 0) return []
   const known = [...heads, ...have.flatMap(({ lastSync }) => lastSync)]

@@ -42,8 +42,8 @@ export class HocuspocusDialect implements Dialect {
     return this.frame({ kind: 'awareness', awareness })
   }
 
-  broadcast(payload: string): Uint8Array {
-    return this.frame({ kind: 'stateless', payload })
+  broadcast(payloads: readonly string[]): Uint8Array {
+    return Buffer.concat(payloads.map((payload) => this.frame({ kind: 'stateless', payload })))
   }
 
   syncStep2(joined: Joined): Uint8Array[] {

@@ -114,9 +114,11 @@ export class OpenDocument implements Pushes {
       acked: 0,
       version: room.version(session.engine),
     }
-    if (joined.kind === 'update') return framed(encodeWithChunks(head, joined.chunks))
-    const updates = joined.entries.map((entry) => entry.update)
-    const first = joined.entries[0]
+    if (joined.kind === 'update' && joined.chunks.length > 0)
+      return framed(encodeWithChunks(head, joined.chunks))
+    const entries = joined.kind === 'entries' ? joined.entries : []
+    const updates = entries.map((entry) => entry.update)
+    const first = entries[0]
     const catchUp =
       first === undefined
         ? ({ kind: 'nothing' } as const)

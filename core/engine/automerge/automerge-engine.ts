@@ -20,6 +20,7 @@ import { entryUpdate } from './written-entries.ts'
 export const automergeEngine = {
   name: 'automerge',
   emptyVersion: Uint8Array.of(0),
+  sendsTail: true,
   load,
   validate(update, { updateBytesMax }): AutomergeOutline {
     if (update.length > updateBytesMax)

@@ -95,6 +95,12 @@ function refusalOf(error: unknown): { readonly code: ErrorCode; readonly message
   const { code, statusCode, message } = error as { code?: string; statusCode?: number; message?: string }
   if (code === 'FST_ERR_CTP_BODY_TOO_LARGE')
     return { code: 'update_too_large', message: 'The body exceeds what this route takes' }
+  if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE')
+    return {
+      code: 'invalid_request',
+      message:
+        'Not a type of body that is taken here: send an update as application/octet-stream, all else as application/json',
+    }
   // Fastify's own words about paths repeat them whole, with whatever is in them.
   if (code === 'FST_ERR_BAD_URL')
     return { code: 'invalid_request', message: 'The path is not valid percent-encoding' }

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import * as Automerge from '@automerge/automerge'
 import { type DocHandle, generateAutomergeUrl, parseAutomergeUrl } from '@automerge/automerge-repo'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { decodeSyncMessage, type Filter } from '../../../core/engine/automerge/sync-message.ts'
 import { until } from '../../support/wait.ts'
 import { linesOf, type Note, RepoPeer, untilLines, write } from './peers.ts'
 import { RawPeer } from './raw-peer.ts'
@@ -41,6 +42,10 @@ const shared = async (
   await a.saved(ours)
   return { a, b, ours, theirs: await b.open(ours.url) }
 }
+
+/** What it tells others to have, as one who has never heard of them. */
+const filterOf = (doc: Automerge.Doc<unknown>): Filter =>
+  decodeSyncMessage(Automerge.generateSyncMessage(doc, Automerge.initSyncState())[1]!).have[0]!.filter
 
 test('a change is saved, and seen by others, once it is durable and not before', async () => {
   const { a, ours, theirs } = await shared('held')
@@ -127,6 +132,26 @@ test('a peer that joins again, here or on another socket, is told everything ane
   )
 })
 
+test('a client that connects a second time without a word to its Repo goes on where it was', async () => {
+  const { a, b, ours, theirs } = await shared('connected twice')
+  let lost = 0
+  b.adapter.socket!.send = () => {
+    lost++
+  }
+  write(theirs, 'under way')
+  await until('sent', () => lost > 0)
+  // As the timer of an earlier retry does, beside a connection that stands.
+  b.adapter.connect(b.repo.peerId)
+  const second = b.adapter.socket!
+  await until('connected again', () => second.readyState === second.OPEN)
+  write(ours, 'meanwhile')
+  await a.saved(ours)
+  await untilLines(theirs, 'meanwhile', 'under way')
+  await untilLines(ours, 'meanwhile', 'under way')
+  await b.saved(theirs)
+  expect(b.errors).toEqual([])
+})
+
 test('whoever says the same again and again is answered once', async () => {
   const { ours } = await shared('loop')
   const { documentId } = ours
@@ -166,17 +191,41 @@ test('whoever edits before the first answer reaches it is sent the document once
     await until('both were read', () => peer.is('doc-unavailable', `probe${i}`) !== undefined)
   }
   const edits = Automerge.getHeads(own)
-  const messages = peer.told.filter(({ documentId: id, data }) => id === documentId && data !== undefined)
-  for (const { data } of messages) {
-    const [doc, next] = Automerge.receiveSyncMessage(own, state, Uint8Array.from(data!))
-    own = doc
-    state = next
-  }
+  const told = (): Uint8Array[] =>
+    peer.told.flatMap(({ documentId: id, data }) =>
+      id === documentId && data !== undefined ? [Uint8Array.from(data)] : [],
+    )
   // The document takes more than two kilobytes, an edit some 200 bytes.
-  expect(messages.map(({ data }) => data!.length).filter((bytes) => bytes > 1_000)).toHaveLength(1)
-  const [, last] = Automerge.generateSyncMessage(own, state)
-  peer.send({ type: 'sync', documentId, data: last })
-  await until('its edits are there', () => Automerge.hasHeads(ours.doc(), edits))
+  expect(told().filter(({ length }) => length > 1_000)).toHaveLength(1)
+  let read = 0
+  await until('its edits are there', () => {
+    const unread = told().slice(read)
+    read += unread.length
+    for (const data of unread) [own, state] = Automerge.receiveSyncMessage(own, state, data)
+    const [next, data] = Automerge.generateSyncMessage(own, state)
+    state = next
+    if (data !== null) peer.send({ type: 'sync', documentId, data })
+    return Automerge.hasHeads(ours.doc(), edits)
+  })
+})
+
+test('whoever is not sent what its filter seems to contain, and says so, is sent it', async () => {
+  const { a, ours } = await shared('in the filter')
+  for (let i = 0; i < 5; i++) write(ours, `line ${i}`)
+  await a.saved(ours)
+  const first = Automerge.decodeChange(Automerge.getAllChanges(ours.doc())[0]!).hash
+  // One change in a hundred or so is in a filter that does not have it: others build on this one.
+  let peer: SyncPeer
+  do {
+    peer = new SyncPeer(server.url, 'unlucky', ours.documentId)
+    peer.write('mine', Uint8Array.of(1))
+  } while (!filterOf(peer.doc).contains(Buffer.from(first, 'hex')))
+  opened.push({ close: async () => peer.leave() })
+  peer.connect(false)
+  await until(
+    'both have all',
+    () => Automerge.getHeads(peer.doc).join() === Automerge.getHeads(ours.doc()).join(),
+  )
 })
 
 test('whoever has forgotten what it had in common with the server is not sent what it has', async () => {

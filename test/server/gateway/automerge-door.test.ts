@@ -66,6 +66,30 @@ test('an ephemeral message goes to the others as it came but for its target, eac
   expect(ann.is('ephemeral')).toBeUndefined()
 })
 
+test('each of a crowd hears all others under its own name, however long that is', async () => {
+  const names = Array.from({ length: 24 }, (_, i) => `${'é'.repeat((i % 8) * (i % 3) * 9)}peer-${i}`)
+  const crowd = await Promise.all(names.map(joined))
+  for (const peer of crowd) peer.request(documentId)
+  for (const peer of crowd) await until('answered', () => peer.is('doc-unavailable') !== undefined)
+  const [rounds, speakers] = [5, 8]
+  for (let count = 1; count <= rounds; count++)
+    for (const peer of crowd.slice(0, speakers))
+      peer.send({ ...ephemeral('s', count, peer.name), data: Buffer.from(peer.name) })
+  const heardBy = (peer: RawPeer) => peer.told.filter(({ type }) => type === 'ephemeral')
+  for (const peer of crowd) {
+    const others = names.slice(0, speakers).filter((name) => name !== peer.name)
+    await until('it hears all', () => heardBy(peer).length >= others.length * rounds)
+    const heard = heardBy(peer)
+    for (const other of others) {
+      const ofOther = heard.filter(({ senderId }) => senderId === other)
+      expect(ofOther.map(({ count }) => count)).toEqual([1, 2, 3, 4, 5])
+      for (const { targetId, data } of ofOther)
+        expect([targetId, Buffer.from(data!).toString()]).toEqual([peer.name, other])
+    }
+    expect(heard).toHaveLength(others.length * rounds)
+  }
+})
+
 test('too many ephemeral messages are lost, and it can be heard again', async () => {
   const [ann, bob] = await pair()
   for (let count = 1; count <= 3_000; count++) ann.send(ephemeral('s', count))

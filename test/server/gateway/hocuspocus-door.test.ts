@@ -31,6 +31,7 @@ beforeAll(async () => {
     PORT: '0',
     ADAPTERS: './no-adapters',
     SESSION_BUFFER_BYTES_MAX: String(64 * 1024),
+    IMAGE_BYTES_MAX: String(mib),
   })
   const log = createEmbeddedLog({ directory: folder, logger: silentLogger })
   reads = held(log, 'load')
@@ -111,6 +112,25 @@ test('who leaves a document while it opens, and opens it again at once, is in it
   await until('it is open', () => client.of('w/twice').includes('step 2'))
   client.send('w/twice', 0, 2, update('x'))
   await until('stored', () => client.of('w/twice').includes('status 1'))
+})
+
+test('who is told what it lacks after all it says is durable hears that it is', async () => {
+  const writer = await connect()
+  await writer.open('w/known')
+  // Too large for the node to keep: who joins waits for it to be read.
+  const known = update('x'.repeat(mib))
+  writer.send('w/known', 0, 2, known)
+  await until('stored', () => writer.of('w/known').includes('status 1'))
+  const client = await connect()
+  reads.hold()
+  client.auth('w/known', '')
+  client.send('w/known', 0, 0, Uint8Array.of(0))
+  await until('it is being read', () => reads.waiting === 1)
+  client.send('w/known', 0, 1, known)
+  await client.heard()
+  reads.release()
+  await until('told', () => client.of('w/known').includes('status 1'))
+  expect(client.of('w/known')).toContain('step 2')
 })
 
 test('many documents of one socket are opened a few at a time', async () => {

@@ -81,6 +81,13 @@ describe('bodies', () => {
     expect(answer).toMatchObject({ status, body: { code } })
   })
 
+  test('a body of a type that nobody takes is told which to send', async () => {
+    for (const type of ['text/plain', 'application/x-www-form-urlencoded'])
+      expect(await post(textUpdate('small'), { 'content-type': type })).toMatchObject({
+        body: { detail: expect.stringMatching(/application\/octet-stream.*application\/json/) },
+      })
+  })
+
   test('whatever comes as an update is refused as malformed, or is one', async () => {
     const valid = textUpdate('something to damage')
     const damaged = fc
