@@ -7,6 +7,8 @@
  *   wait for each other.
  * - Nothing is decided twice: what was settled is what is appended, by whoever comes to it, with the same bytes; and a decision that
  *   is in the log already adds nothing.
+ * - Who reads a document beside the projector may be behind it, and bring back an intent that is decided: what was settled before says
+ *   nothing new to the log, so nobody would hear of it again, and the document has to be read anew.
  * - What could not be settled or appended is tried again, with what the document says by then. Nothing is lost by a death: an
  *   intent without a decision is found again by whoever takes the part.
  */
@@ -34,6 +36,8 @@ export interface ArbiterParts {
   /** False as long as there may be claims that the database does not know. */
   readonly mayClaim?: () => boolean
   readonly logger: Logger
+  /** What it was seen to say may be older than what the log has: it has to be considered once more. */
+  readonly onStale?: (document: DocumentId) => void
   /** They are in the log. */
   readonly onDecided?: (decided: Decided) => void
   /** Draws the number of a replica. */
@@ -246,7 +250,7 @@ export class Arbiter {
   }
 
   private async settle(judged: readonly JudgedHere[]): Promise<void> {
-    const { store, append, fenceOf, onDecided } = this.parts
+    const { store, append, fenceOf, onStale, onDecided } = this.parts
     const fences = new Map<number, number>()
     for (const { document } of judged) {
       const part = partOf(document)
@@ -270,7 +274,9 @@ export class Arbiter {
           // In order: each is the writer's next.
           await append(document, update)
           this.decidedCount++
-          counts[becameOf(own, update)]++
+          const became = becameOf(own, update)
+          counts[became]++
+          if (became === 'repeated') onStale?.(document)
           counts.longestMs = Math.max(counts.longestMs, performance.now() - own.sinceMs)
         }
       } catch (error) {

@@ -44,8 +44,7 @@ export async function claimsKnown(parts: ClaimsParts, signal: AbortSignal): Prom
   while (claiming.length > 0 && !signal.aborted) {
     let waitMs = lookMs
     try {
-      const [known] = await sql.batch([{ text: 'select adapter from tidemark.claimants' }])
-      const names = new Set(known?.rows.map(([name]) => name))
+      const names = new Set(await claimants(sql))
       const unread = claiming.filter(({ name }) => !names.has(name))
       if (unread.length === 0) return
       // One node does it, the others wait.
@@ -59,6 +58,12 @@ export async function claimsKnown(parts: ClaimsParts, signal: AbortSignal): Prom
     // Aborted: the end, seen by the loop.
     await sleep(waitMs * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => undefined)
   }
+}
+
+/** Adapters whose claims the database knows. */
+export async function claimants(sql: Sql): Promise<readonly string[]> {
+  const [known] = await sql.batch([{ text: 'select adapter from tidemark.claimants' }])
+  return (known?.rows ?? []).map(([name]) => String(name))
 }
 
 /** False when another node does it by now, or when aborted. */

@@ -8,10 +8,11 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parentPort, workerData } from 'node:worker_threads'
+import type { DocumentId } from '../../core/document-id.ts'
 import type { Adapter } from '../../core/domain/adapter.ts'
 import { TidemarkError } from '../../core/protocol/errors.ts'
 import { Arbiter, type Decided } from '../arbiter/arbiter.ts'
-import { claimsKnown } from '../arbiter/claims.ts'
+import { claimants, claimsKnown } from '../arbiter/claims.ts'
 import { DecisionStore } from '../arbiter/decision-store.ts'
 import { sweepDecisions } from '../arbiter/sweep.ts'
 import { seekUndecided } from '../arbiter/undecided.ts'
@@ -181,27 +182,28 @@ async function projectUntilMoved(sql: Sql, adapters: readonly Adapter[]): Promis
   const isAlone = threadData.settings.dataFolder !== null
   const store = new SqlRowStore({ sql, writer, placed, leaseMs, isAlone })
   const decisions = new DecisionStore(sql)
+  const deciding = await decidingOf(sql, placed)
   let hasClaims = false
   let decided: Decided[] = []
+  const stale = new Set<DocumentId>()
   const arbiter = new Arbiter({
     store: decisions,
     append: (document, update) => log.decide(document, update),
     fenceOf: (part) => store.fenceOf(part),
     mayClaim: () => hasClaims,
+    onStale: (document) => stale.add(document),
     onDecided: (batch) => decided.push(batch),
     logger,
   })
   projector = new Projector({
     log,
     onFolded: (document, adapter, folded) => {
-      // Of tables that are built beside others nothing is decided.
-      const place = placed.find(({ schema }) => schema === adapter.name)
-      if (place === undefined || isNext(place)) return
+      if (!deciding.some(({ schema }) => schema === adapter.name)) return
       if (folded === null) arbiter.forget(document)
       else arbiter.consider(document, { ...folded, claimsOf: adapter.facts?.claims ?? null })
     },
-    // One whose tables are rebuilt is here twice, under the names of both schemas.
-    adapters: placed.map(({ adapter, schema }) => ({ ...adapter, name: schema })),
+    // One whose tables are rebuilt is here twice.
+    adapters: underTheirSchemas(placed),
     documents: new LiveDocuments(log, {}, opening),
     visited: visitedDocuments(),
     pending,
@@ -231,13 +233,13 @@ async function projectUntilMoved(sql: Sql, adapters: readonly Adapter[]): Promis
   }, figuresMs)
   const end = AbortSignal.any([closing.signal, moved.signal])
   const undecided = visitedDocuments()
-  const adaptersPlaced = placed.filter((one) => !isNext(one)).map(({ adapter }) => adapter)
   const seeking = seekUndecided(
     {
       sql,
-      adapters: adaptersPlaced,
+      adapters: underTheirSchemas(deciding),
       documents: undecided,
       arbiter,
+      again: stale,
       fenceOf: (part) => store.fenceOf(part),
       logger,
     },
@@ -248,7 +250,7 @@ async function projectUntilMoved(sql: Sql, adapters: readonly Adapter[]): Promis
     {
       sql,
       log,
-      adapters: adaptersPlaced,
+      adapters: deciding.map(({ adapter }) => adapter),
       documents: claimed,
       fenceOf: (part) => store.fenceOf(part),
       logger,
@@ -286,6 +288,27 @@ async function projectUntilMoved(sql: Sql, adapters: readonly Adapter[]): Promis
     claimed.close()
     await current.close()
   }
+}
+
+const underTheirSchemas = (placed: readonly Placed[]): Adapter[] =>
+  placed.map(({ adapter, schema }) => ({ ...adapter, name: schema }))
+
+/**
+ * By what intents are decided: one set of tables of each adapter. Those that are served; where these are of an older version, those
+ * that are built, or intents would wait as long as that takes. Then the database must know the adapter's claims
+ * already: nodes of the older version, which may have none, decide until they stand aside.
+ */
+async function decidingOf(sql: Sql, placed: readonly Placed[]): Promise<readonly Placed[]> {
+  const served = placed.filter((one) => !isNext(one))
+  const upgraded = placed.filter(
+    (one) => isNext(one) && !served.some(({ adapter }) => adapter.name === one.adapter.name),
+  )
+  if (upgraded.length === 0) return served
+  const known = new Set(await claimants(sql))
+  const ready = upgraded.filter(
+    ({ adapter: { name, facts } }) => facts === null || facts.claims === null || known.has(name),
+  )
+  return [...served, ...ready]
 }
 
 /** Tables that are served may be others than before. */

@@ -121,7 +121,8 @@ export class Views {
   /** Rejects with `views_unavailable`, `not_found`, `already_exists`, `overloaded`. */
   async operate(operation: Operation): Promise<Answered> {
     const { worker, operating } = this
-    if (worker === null) throw unavailable('There are no adapters, or their thread is starting')
+    if (worker === null)
+      throw unavailable('There are no adapters in the folder ADAPTERS, or their thread is starting')
     if (operating.size >= operationsMax) throw new TidemarkError('overloaded', 'Too many ask the views')
     if (operation.verb === 'retry') this.culprits.forgive(operation.adapter, operation.document)
     const id = this.operations++

@@ -1,19 +1,18 @@
 /**
  * What the arbiter promises, over real SQL: one decision for each intent, in the log exactly once, with the same bytes, however often
- * it dies and whoever takes over; and of what only one can have, one has it.
+ * it dies and whoever takes over; and of what only one can have, one has it, whichever engine the documents have.
  */
 import fc from 'fast-check'
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import * as Y from 'yjs'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { DocumentId } from '../../core/document-id.ts'
 import { type ClaimsOf, defineAdapter } from '../../core/domain/adapter.ts'
 import { registration, written } from '../../core/domain/facts/author.ts'
 import { factsRoot } from '../../core/domain/facts/fact.ts'
-import { DocumentFold, type FactEntry } from '../../core/domain/fold/document-fold.ts'
-import type { FieldsOfDocument } from '../../core/domain/fold/fields.ts'
+import type { DocumentFold, FactEntry } from '../../core/domain/fold/document-fold.ts'
 import { workflow } from '../../core/domain/kinds/workflow.ts'
+import type { EngineName } from '../../core/engine/engine.ts'
 import { engines } from '../../core/engine/engines.ts'
-import { followEntries } from '../../core/engine/yjs/written-entries.ts'
+import type { LiveDocument } from '../../core/engine/live-document.ts'
 import { noOffset, toOffset } from '../../core/offset.ts'
 import { TidemarkError } from '../../core/protocol/errors.ts'
 import { Arbiter, type Decided } from '../../server/arbiter/arbiter.ts'
@@ -24,10 +23,18 @@ import type { Change } from '../../server/log/log.ts'
 import { partCount, partOf } from '../../server/views/parts.ts'
 import type { Sql } from '../../server/views/sql/sql.ts'
 import { installTidemark } from '../../server/views/store/schema.ts'
+import { type Author, enginesInTurn, newAuthor } from '../support/author.ts'
 import { silentLogger } from '../support/silent-logger.ts'
 import { until } from '../support/wait.ts'
 
-const fields = {
+/** Everybody sells the same harvest. */
+const harvest: ClaimsOf = ({ type }) =>
+  type === 'state.sell' ? { takes: ['harvest/1'], frees: [] } : { takes: [], frees: ['harvest/1'] }
+
+const adapter = defineAdapter({
+  name: 'deals',
+  version: 1,
+  documents: 'deals/:id',
   fields: {
     state: workflow({
       states: ['open', 'sold', 'cancelled'],
@@ -39,101 +46,119 @@ const fields = {
       },
     }),
   },
-} satisfies FieldsOfDocument
+  claims: harvest,
+})
 
 /** A document and its log, as far as the arbiter sees them. */
 class Deal {
   readonly id: DocumentId
+  readonly engine: EngineName
   readonly updates: Uint8Array[] = []
-  private readonly doc = new Y.Doc()
-  private readonly source = new DocumentFold(fields)
-  private readonly seqs = new Map<string, number>()
+  private readonly live: LiveDocument
+  private readonly people = new Map<string, { readonly author: Author; heard: number; seq: number }>()
 
-  constructor(id: string) {
+  constructor(id: string, engine: EngineName) {
     this.id = id as DocumentId
-    followEntries(this.doc, factsRoot, (entries) => this.source.apply(entries))
+    this.engine = engine
+    this.live = engines[engine].open([])
   }
 
   append(update: Uint8Array): void {
     this.updates.push(update)
-    Y.applyUpdate(this.doc, update)
+    this.live.apply([update])
   }
 
   ask(actor: string, transition: string): string {
-    const seq = this.seqs.get(actor) ?? 1
-    if (seq === 1) this.write(registration(actor, actor))
-    this.seqs.set(actor, seq + 1)
+    let person = this.people.get(actor)
+    if (person === undefined) {
+      person = { author: newAuthor[this.engine](), heard: 0, seq: 0 }
+      this.people.set(actor, person)
+      this.write(person, registration(actor, actor))
+    }
+    const fold = this.fold()
     // Of whatever version there is now, by people who know of it.
-    const { version } = this.source.read('', 'state') as { version: string }
-    const entry = written(this.source, actor, seq, {
+    const { version } = fold.read('', 'state') as { version: string }
+    const entry = written(fold, actor, ++person.seq, {
       entity: '',
       type: `state.${transition}`,
       payload: version === '' ? {} : { at: version },
     })
-    this.write(entry)
+    this.write(person, entry)
     return entry.key
   }
 
   /** As the projector would have it after reading the log anew. */
   fold(): DocumentFold {
-    const fold = new DocumentFold(fields)
-    followEntries(this.doc, factsRoot, (entries) => fold.apply(entries))()
-    fold.takeChanges()
-    return fold
+    return adapter.facts!.projection.foldOf(this.live.state)
   }
 
-  private write({ key, value }: FactEntry): void {
-    const other = new Y.Doc()
-    other.getMap(factsRoot).set(key, value)
-    this.append(Y.encodeStateAsUpdate(other))
+  close(): void {
+    this.live.close()
+  }
+
+  private write(person: { readonly author: Author; heard: number }, { key, value }: FactEntry): void {
+    person.author.hear(this.updates.slice(person.heard))
+    this.append(person.author.set(factsRoot, key, value!)!)
+    person.heard = this.updates.length
   }
 }
 
-/** Everybody sells the same harvest. */
-const harvest: ClaimsOf = ({ type }) =>
-  type === 'state.sell' ? { takes: ['harvest/1'], frees: [] } : { takes: [], frees: ['harvest/1'] }
-
 export function arbiterContract(open: () => Promise<Sql>): void {
-  describe('the arbiter', () => {
-    let sql: Sql
-    let store: DecisionStore
-    let fence = 1
-    const fences = new Map(Array.from({ length: partCount }, (_, part) => [part, 1]))
+  let sql: Sql
+  let store: DecisionStore
+  let fence = 1
+  const fences = new Map(Array.from({ length: partCount }, (_, part) => [part, 1]))
 
-    beforeAll(async () => {
-      sql = await open()
-      await sql.start()
-      await until(
-        'the database is up',
-        () =>
-          sql.batch([{ text: 'select 1' }]).then(
-            () => true,
-            () => false,
-          ),
-        100_000,
-      )
-      await installTidemark(sql)
-      await sql.batch([
-        {
-          text: `insert into tidemark.parts (part, fence) select p, 1 from generate_series(0, ${partCount - 1}) p`,
-        },
-      ])
-      store = new DecisionStore(sql)
-    }, 120_000)
-    afterAll(() => sql.close())
-    beforeEach(async () => {
-      fence = 1
-      await sql.batch([
-        { text: 'truncate tidemark.decisions, tidemark.claims, tidemark.claimants' },
-        { text: 'update tidemark.parts set fence = 1' },
-      ])
-    })
+  beforeAll(async () => {
+    sql = await open()
+    await sql.start()
+    await until(
+      'the database is up',
+      () =>
+        sql.batch([{ text: 'select 1' }]).then(
+          () => true,
+          () => false,
+        ),
+      100_000,
+    )
+    await installTidemark(sql)
+    await sql.batch([
+      {
+        text: `insert into tidemark.parts (part, fence) select p, 1 from generate_series(0, ${partCount - 1}) p`,
+      },
+    ])
+    store = new DecisionStore(sql)
+    await engines.automerge.load()
+  }, 120_000)
+  afterAll(() => sql.close())
+  beforeEach(async () => {
+    fence = 1
+    await sql.batch([
+      { text: 'truncate tidemark.decisions, tidemark.claims, tidemark.claimants' },
+      { text: 'update tidemark.parts set fence = 1' },
+    ])
+  })
+
+  const opened: Deal[] = []
+  afterEach(() => {
+    for (const deal of opened.splice(0)) deal.close()
+  })
+
+  describe.each(enginesInTurn)('the arbiter, over $name', ({ engineOf, name }) => {
+    // What does not depend on the engine is shown by the first.
+    const numRuns = name === 'yjs' ? 25 : 8
+    function dealOf(id: string, index = 0): Deal {
+      const deal = new Deal(id, engineOf(index))
+      opened.push(deal)
+      return deal
+    }
 
     function arbiterOf(
       deals: readonly Deal[],
       options: {
         settle?: DecisionStore['settle']
         onAppend?: () => void
+        onStale?: (deal: Deal) => void
         claims?: ClaimsOf
         mayClaim?: () => boolean
         lineage?: number
@@ -142,6 +167,7 @@ export function arbiterContract(open: () => Promise<Sql>): void {
       const {
         settle = (...each) => store.settle(...each),
         onAppend = () => undefined,
+        onStale = () => undefined,
         claims = null,
         mayClaim = () => true,
         lineage = 0,
@@ -152,21 +178,26 @@ export function arbiterContract(open: () => Promise<Sql>): void {
         fenceOf: (part) => (fences.has(part) ? fence : undefined),
         mayClaim,
         onDecided: (batch) => decided.push(batch),
+        onStale: (id) => onStale(dealOfId(id)),
         logger: silentLogger,
         append: async (id, update) => {
           onAppend()
-          const deal = deals.find((each) => each.id === id)!
+          const deal = dealOfId(id)
+          // What the log has adds nothing to it, and nobody hears of it again.
+          if (deal.updates.some((each) => Buffer.compare(each, update) === 0)) return
           deal.append(update)
-          arbiter.consider(id, { fold: deal.fold(), lineage, engine: 'yjs', claimsOf: claims })
+          consider(deal)
         },
       })
+      const dealOfId = (id: DocumentId): Deal => deals.find((deal) => deal.id === id)!
+      const consider = (deal: Deal, fold = deal.fold()): void =>
+        arbiter.consider(deal.id, { fold, lineage, engine: deal.engine, claimsOf: claims })
       const considerAll = (): void => {
-        for (const deal of deals)
-          arbiter.consider(deal.id, { fold: deal.fold(), lineage, engine: 'yjs', claimsOf: claims })
+        for (const deal of deals) consider(deal)
       }
       const count = (result: Exclude<keyof Decided, 'longestMs'>): number =>
         decided.reduce((sum, batch) => sum + batch[result], 0)
-      return { arbiter, considerAll, count }
+      return { arbiter, consider, considerAll, count }
     }
 
     const outcomes = (deal: Deal): string[] =>
@@ -177,7 +208,7 @@ export function arbiterContract(open: () => Promise<Sql>): void {
         .map(({ outcome }) => outcome.status)
 
     test('decides what is undecided, one after the other, each by what the last came to', async () => {
-      const deal = new Deal('deals/1')
+      const deal = dealOf('deals/1')
       const keys = [deal.ask('ann000', 'sell'), deal.ask('ben000', 'cancel'), deal.ask('cyd000', 'reopen')]
       const { arbiter, considerAll, count } = arbiterOf([deal])
       considerAll()
@@ -195,8 +226,26 @@ export function arbiterContract(open: () => Promise<Sql>): void {
       await arbiter.close()
     })
 
+    test('an intent that comes back after its decision, with a document that was read before, is not waited for', async () => {
+      const deal = dealOf('deals/1')
+      const key = deal.ask('ann000', 'sell')
+      const before = deal.fold()
+      const stale: Deal[] = []
+      const { arbiter, consider, considerAll, count } = arbiterOf([deal], {
+        onStale: (one) => stale.push(one),
+      })
+      considerAll()
+      await until('decided', () => arbiter.size === 0)
+      consider(deal, before)
+      await until('it is to be read again', () => stale.length === 1)
+      expect([arbiter.intents, count('repeated')]).toEqual([1, 1])
+      consider(stale[0]!)
+      expect([arbiter.size, deal.fold().fact(key)?.outcome.status]).toEqual([0, 'effective'])
+      await arbiter.close()
+    })
+
     test('of what only one can have, one has it; when it is freed, the next', async () => {
-      const deals = Array.from({ length: 20 }, (_, i) => new Deal(`deals/${i}`))
+      const deals = Array.from({ length: 20 }, (_, i) => dealOf(`deals/${i}`, i))
       const first = deals.map((deal) => deal.ask('ann000', 'sell'))
       const { arbiter, considerAll, count } = arbiterOf(deals, { claims: harvest })
       considerAll()
@@ -223,12 +272,15 @@ export function arbiterContract(open: () => Promise<Sql>): void {
     })
 
     test('what may claim waits until all claims are known, and nothing else does', async () => {
-      const [claiming, other] = [new Deal('deals/1'), new Deal('deals/2')]
+      const [claiming, other] = [dealOf('deals/1', 0), dealOf('deals/2', 1)]
       for (const deal of [claiming, other]) deal.ask('ann000', 'sell')
       let known = false
       const { arbiter } = arbiterOf([claiming, other], { mayClaim: () => known })
-      arbiter.consider(claiming.id, { fold: claiming.fold(), lineage: 0, engine: 'yjs', claimsOf: harvest })
-      arbiter.consider(other.id, { fold: other.fold(), lineage: 0, engine: 'yjs', claimsOf: null })
+      for (const [deal, claimsOf] of [
+        [claiming, harvest],
+        [other, null],
+      ] as const)
+        arbiter.consider(deal.id, { fold: deal.fold(), lineage: 0, engine: deal.engine, claimsOf })
       await until('decided', () => outcomes(other)[0] === 'effective')
       expect(outcomes(claiming)).toEqual(['pending'])
       known = true
@@ -238,14 +290,14 @@ export function arbiterContract(open: () => Promise<Sql>): void {
     })
 
     test('a document that was made anew gets nothing that was settled for the one before', async () => {
-      const before = new Deal('deals/1')
+      const before = dealOf('deals/1')
       before.ask('ann000', 'sell')
       const first = arbiterOf([before], { claims: harvest })
       first.considerAll()
       await until('decided', () => outcomes(before)[0] === 'effective')
       await first.arbiter.close()
 
-      const anew = new Deal('deals/1')
+      const anew = dealOf('deals/1')
       const key = anew.ask('ann000', 'sell')
       const second = arbiterOf([anew], { claims: harvest, lineage: 7 })
       second.considerAll()
@@ -257,7 +309,7 @@ export function arbiterContract(open: () => Promise<Sql>): void {
     })
 
     test('a document that is deleted meanwhile keeps nobody from anything', async () => {
-      const [gone, other] = [new Deal('deals/1'), new Deal('deals/2')]
+      const [gone, other] = [dealOf('deals/1', 0), dealOf('deals/2', 1)]
       gone.ask('ann000', 'sell')
       const dies = arbiterOf([gone], {
         claims: harvest,
@@ -277,13 +329,6 @@ export function arbiterContract(open: () => Promise<Sql>): void {
     })
 
     describe('a database that does not know who has what', () => {
-      const adapter = defineAdapter({
-        name: 'deals',
-        version: 1,
-        documents: 'deals/:id',
-        fields: fields.fields,
-        claims: harvest,
-      })
       const claims = async (): Promise<unknown> =>
         (
           await sql.batch([
@@ -294,7 +339,7 @@ export function arbiterContract(open: () => Promise<Sql>): void {
 
       /** Three deals of which the second has it: the third wanted it, and the first let go of it. */
       async function forgotten() {
-        const deals = [1, 2, 3].map((i) => new Deal(`deals/${i}`))
+        const deals = [1, 2, 3].map((i) => dealOf(`deals/${i}`, i))
         const { arbiter, considerAll } = arbiterOf(deals, { claims: harvest })
         for (const [i, transition] of [
           [0, 'sell'],
@@ -337,8 +382,8 @@ export function arbiterContract(open: () => Promise<Sql>): void {
               bring: async (id) => {
                 if (isUnreadable(id)) throw new TidemarkError('document_unreadable', 'It is too large')
                 if (isGone(id)) return { kind: 'gone', progress }
-                const { updates } = deals.find((deal) => deal.id === id)!
-                return { kind: 'whole', engine: 'yjs', state: engines.yjs.open(updates).state, progress }
+                const { updates, engine } = deals.find((deal) => deal.id === id)!
+                return { kind: 'whole', engine, state: engines[engine].open(updates).state, progress }
               },
             },
             fenceOf: () => (isFirst ? fence : undefined),
@@ -384,7 +429,7 @@ export function arbiterContract(open: () => Promise<Sql>): void {
     })
 
     test('whoever was paused, and holds the part no more, settles nothing', async () => {
-      const deal = new Deal('deals/1')
+      const deal = dealOf('deals/1')
       deal.ask('ann000', 'sell')
       await sql.batch([{ text: 'update tidemark.parts set fence = 2' }])
       const { arbiter, considerAll } = arbiterOf([deal])
@@ -399,7 +444,7 @@ export function arbiterContract(open: () => Promise<Sql>): void {
     })
 
     test('a decision that never reached the log gets there, with the same bytes, whoever takes over', async () => {
-      const deal = new Deal('deals/1')
+      const deal = dealOf('deals/1')
       deal.ask('ann000', 'sell')
       let settled: Settled[] = []
       const dies = arbiterOf([deal], {
@@ -420,40 +465,6 @@ export function arbiterContract(open: () => Promise<Sql>): void {
       await next.arbiter.close()
     })
 
-    test('decisions do not pile up: those of long ago are swept by one node, and the others kept', async () => {
-      await sql.batch([
-        {
-          text: `insert into tidemark.decisions (document, intent, update, at)
-            select 'deals/' || days, 'ann000:1', '', now() - make_interval(days => days)
-            from unnest(array[0, 29, 31, 400]) days`,
-        },
-      ])
-      const left = async () => {
-        const [result] = await sql.batch([
-          { text: 'select document from tidemark.decisions order by at desc' },
-        ])
-        return result!.rows.map(([document]) => document)
-      }
-      const end = new AbortController()
-      let isFirst = false
-      let looks = 0
-      const first = (): boolean => {
-        looks++
-        return isFirst
-      }
-      const sweeping = sweepDecisions(
-        { store, isFirst: first, logger: silentLogger, everyMs: 5, lookMs: 5 },
-        end.signal,
-      )
-      await until('it looked', () => looks > 2)
-      expect(await left()).toHaveLength(4)
-      isFirst = true
-      await until('swept', async () => (await left()).length === 2)
-      expect(await left()).toEqual(['deals/0', 'deals/29'])
-      end.abort()
-      await sweeping
-    })
-
     test('deaths at any step, two at once and repetitions leave one decision for each intent', async () => {
       const asks = fc.array(
         fc.tuple(
@@ -469,7 +480,7 @@ export function arbiterContract(open: () => Promise<Sql>): void {
         fc.asyncProperty(asks, deaths, async (history, lives) => {
           run++
           await sql.batch([{ text: 'truncate tidemark.decisions, tidemark.claims' }])
-          const deals = Array.from({ length: 3 }, (_, i) => new Deal(`deals/${run}-${i}`))
+          const deals = Array.from({ length: 3 }, (_, i) => dealOf(`deals/${run}-${i}`, i))
           for (const [i, actor, transition] of history) deals[i]!.ask(actor, transition)
           const asked = deals.flatMap((deal) =>
             deal
@@ -502,9 +513,11 @@ export function arbiterContract(open: () => Promise<Sql>): void {
           for (const { arbiter } of arbiters) await arbiter.close()
           const holders: string[] = []
           for (const deal of deals) {
-            const state = engines.yjs.open([...deal.updates, ...deal.updates]).state.map(factsRoot)
+            const twice = engines[deal.engine].open([...deal.updates, ...deal.updates])
+            const state = twice.state.map(factsRoot)
             const keys = [...state.written()]
             expect(keys.filter((key) => !state.isIntact(key))).toEqual([])
+            twice.close()
             expect(deal.fold().reports()).toEqual([])
             if ((deal.fold().read('', 'state') as { state: string }).state === 'sold') holders.push(deal.id)
           }
@@ -518,8 +531,40 @@ export function arbiterContract(open: () => Promise<Sql>): void {
           expect(decisions.sort()).toEqual(asked.sort())
           expect(holders.length).toBeLessThanOrEqual(1)
         }),
-        { numRuns: 25 },
+        { numRuns },
       )
     }, 60_000)
+  })
+
+  test('decisions do not pile up: those of long ago are swept by one node, and the others kept', async () => {
+    await sql.batch([
+      {
+        text: `insert into tidemark.decisions (document, intent, update, at)
+          select 'deals/' || days, 'ann000:1', '', now() - make_interval(days => days)
+          from unnest(array[0, 29, 31, 400]) days`,
+      },
+    ])
+    const left = async () => {
+      const [result] = await sql.batch([{ text: 'select document from tidemark.decisions order by at desc' }])
+      return result!.rows.map(([document]) => document)
+    }
+    const end = new AbortController()
+    let isFirst = false
+    let looks = 0
+    const first = (): boolean => {
+      looks++
+      return isFirst
+    }
+    const sweeping = sweepDecisions(
+      { store, isFirst: first, logger: silentLogger, everyMs: 5, lookMs: 5 },
+      end.signal,
+    )
+    await until('it looked', () => looks > 2)
+    expect(await left()).toHaveLength(4)
+    isFirst = true
+    await until('swept', async () => (await left()).length === 2)
+    expect(await left()).toEqual(['deals/0', 'deals/29'])
+    end.abort()
+    await sweeping
   })
 }

@@ -1,6 +1,8 @@
-/** What waits in the documents of all adapters with fields, as queries see it: each row for whoever may read the one underneath. */
-import { beforeAll, describe, expect, test } from 'vitest'
-import * as Y from 'yjs'
+/**
+ * What waits in the documents of all adapters with fields, as queries see it: each row for whoever may read the one underneath, whichever
+ * engine the documents have.
+ */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Adapter, defineAdapter } from '../../core/domain/adapter.ts'
 import { type FactKey, factsRoot } from '../../core/domain/facts/fact.ts'
 import type { FactEntry } from '../../core/domain/fold/document-fold.ts'
@@ -11,7 +13,8 @@ import { reference } from '../../core/domain/kinds/reference.ts'
 import { register } from '../../core/domain/kinds/register.ts'
 import { workflow } from '../../core/domain/kinds/workflow.ts'
 import { project } from '../../core/domain/project.ts'
-import { yjsEngine } from '../../core/engine/yjs/yjs-engine.ts'
+import type { EngineName } from '../../core/engine/engine.ts'
+import { engines } from '../../core/engine/engines.ts'
 import { dependenciesOf } from '../../server/views/live/dependencies.ts'
 import type { QueryRights } from '../../server/views/query/rights.ts'
 import { adoptSql } from '../../server/views/store/inbox.ts'
@@ -20,6 +23,7 @@ import { openInbox, secure } from '../../server/views/store/secure.ts'
 import { readTables } from '../../server/views/store/tables.ts'
 import { Writer } from '../../server/views/store/writer.ts'
 import { swap } from '../../server/views/versions.ts'
+import { enginesInTurn, newAuthor } from '../support/author.ts'
 import { JudgedWriter } from '../support/judged-writer.ts'
 import { type Asked, admin, refusalOf, rightsFor, roles, rowsOf } from './views-query.ts'
 
@@ -79,8 +83,13 @@ function inConflict(adapter: Adapter, entity = '', field = 'title'): JudgedWrite
 }
 
 export function inboxContract(under: () => Asked): void {
+  describe.each(enginesInTurn)('the inbox, over $name', ({ engineOf }) => inboxOver(engineOf, under))
+}
+
+function inboxOver(engineOf: (index: number) => EngineName, under: () => Asked): void {
   let writer: Writer
   let offset = 1
+  let written = 0
 
   async function write(
     adapter: Adapter,
@@ -88,9 +97,9 @@ export function inboxContract(under: () => Asked): void {
     entries: readonly FactEntry[],
     schema = adapter.name,
   ): Promise<void> {
-    const doc = new Y.Doc()
-    for (const { key, value } of entries) doc.getMap(factsRoot).set(key, value)
-    const live = yjsEngine.open([Y.encodeStateAsUpdate(doc)])
+    const engine = engineOf(written++)
+    const author = newAuthor[engine]()
+    const live = engines[engine].open(entries.map(({ key, value }) => author.set(factsRoot, key, value!)!))
     const replacements = project(adapter, live.state, adapter.contextOf(document)!)
     await say({ schema, document, progress: { epoch: 0, offset: offset++ }, replacements })
     live.close()
@@ -119,6 +128,7 @@ export function inboxContract(under: () => Asked): void {
   beforeAll(async () => {
     const { owner } = under()
     writer = new Writer(owner)
+    await engines.automerge.load()
     await openInbox(owner)
     for (const adapter of adapters) await install(adapter)
     for (const document of ['orders/1', 'orders/2']) await write(orders, document, inConflict(orders).entries)
@@ -126,6 +136,9 @@ export function inboxContract(under: () => Asked): void {
       await write(vault, document, inConflict(vault).entries)
     under().queries.catalog.forget()
   }, 90_000)
+  afterAll(async () => {
+    for (const { name } of adapters) await dropAdapter(under().owner, name)
+  })
 
   const readsAll = rightsFor('ann', ['**'])
   const seller = rightsFor('cyd', ['**'], ['seller'])

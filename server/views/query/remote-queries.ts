@@ -27,7 +27,10 @@ export class RemoteQueries {
     signal.throwIfAborted()
     const { worker, asked } = this
     if (worker === null)
-      throw new TidemarkError('views_unavailable', 'There are no adapters, or their thread is starting')
+      throw new TidemarkError(
+        'views_unavailable',
+        'There are no adapters in the folder ADAPTERS, or their thread is starting',
+      )
     if (asked.size >= askedMax) throw new TidemarkError('overloaded', 'Too many queries at the same time')
     const id = ++this.last
     const leave = (): void => say(worker, { kind: 'query-leave', id })

@@ -60,6 +60,9 @@ export class PostgresSql implements Sql {
       application_name: 'tidemark',
       pipeline: true,
     })
+    // Without a listener of its own an error would end the process: between two answers, and in the packet that ends a handshake, before
+    // anybody has the connection. What is asked of it rejects.
+    this.pool.on('connect', (client) => client.on('error', () => {}))
     this.pool.on('error', (error) => this.logger.debug({ reason: error.message }, 'idle connection lost'))
   }
 
@@ -89,9 +92,6 @@ export class PostgresSql implements Sql {
       throw givenUp()
     }
     signal?.addEventListener('abort', giveUp, { once: true })
-    // Without a listener an error between two answers would end the process; the answers themselves reject.
-    const onError = (): void => {}
-    client.on('error', onError)
     const deadline = performance.now() + (options.batchMs ?? batchMs)
     let failure: SqlError | undefined
     try {
@@ -104,7 +104,6 @@ export class PostgresSql implements Sql {
       else this.reason = null
       throw failure
     } finally {
-      client.off('error', onError)
       signal?.removeEventListener('abort', giveUp)
       for (const end of cancelling) end()
       // A request to cancel may still be on its way, and must not meet the next batch.

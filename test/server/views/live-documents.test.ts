@@ -13,6 +13,7 @@ import { fold, metadataOf, statement } from '../../../server/log/lineage.ts'
 import { createEmbeddedLog } from '../../../server/log/lmdb/embedded-log.ts'
 import type { Log } from '../../../server/log/log.ts'
 import { type Brought, LiveDocuments, type Progress } from '../../../server/views/live-documents.ts'
+import { enginesInTurn, newAuthor } from '../../support/author.ts'
 import { silentLogger } from '../../support/silent-logger.ts'
 
 const document = 'deals/1' as DocumentId
@@ -192,93 +193,97 @@ function project(rows: Map<string, string>, brought: Brought): void {
   for (const key of touched.get('list')?.elements ?? []) replace(`l${key}`, state.list('list').get(key))
 }
 
-test('rows that follow what is touched are those of the whole document, whatever is dropped, compacted, deleted', async () => {
-  const step = fc.oneof(
-    { weight: 6, arbitrary: fc.tuple(fc.constant('set' as const), fc.nat(4), fc.nat(9)) },
-    { weight: 3, arbitrary: fc.tuple(fc.constant('insert' as const), fc.nat(5), fc.nat(9)) },
-    { weight: 3, arbitrary: fc.tuple(fc.constantFrom('unset', 'cut' as const), fc.nat(5), fc.constant(0)) },
-    {
-      weight: 6,
-      arbitrary: fc.tuple(
-        fc.constantFrom('bring', 'bring', 'ahead', 'drop' as const),
-        fc.constant(0),
-        fc.constant(0),
-      ),
-    },
-    {
-      weight: 2,
-      arbitrary: fc.tuple(
-        fc.constantFrom('compact', 'remove', 'create' as const),
-        fc.constant(0),
-        fc.constant(0),
-      ),
-    },
-  )
-  let count = 0
-  await fc.assert(
-    fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
-      // A log of its own for each history would take too long to open; a document of its own will do.
-      const own = `run/${count++}` as DocumentId
-      const live = new LiveDocuments(log)
-      const rows = new Map<string, string>()
-      let progress: Progress | null = null
-      let person = new Y.Doc()
-      let epoch = 0
-      let removed = false
-      const say = async (change: (doc: Y.Doc) => void): Promise<void> => {
-        const version = Y.encodeStateVector(person)
-        change(person)
-        const update = Y.encodeStateAsUpdate(person, version)
-        await log.append(own, [{ ...by, update, epoch: epoch as never }])
-      }
-      const bring = async (): Promise<void> => {
-        const brought: Brought = await live.bring(own, progress)
-        project(rows, brought)
-        progress = brought.progress
-      }
-      for (const [kind, at, value] of steps) {
-        const list = (doc: Y.Doc) => doc.getArray('list')
-        if (kind === 'set') await say((doc) => doc.getMap('facts').set(`k${at}`, value))
-        else if (kind === 'unset') await say((doc) => doc.getMap('facts').delete(`k${at}`))
-        else if (kind === 'insert')
-          await say((doc) => list(doc).insert(Math.min(at, list(doc).length), [value]))
-        else if (kind === 'cut')
-          await say((doc) => list(doc).length > 0 && list(doc).delete(at % list(doc).length, 1))
-        else if (kind === 'drop') live.drop(own)
-        else if (kind === 'bring') await bring()
-        else if (kind === 'ahead') live.ahead([{ document: own, progress }])
-        else if (kind === 'remove') {
-          await log.append(own, [statement('removal', by)])
-          removed = true
-        } else if (kind === 'create') {
-          const [created] = await log.append(own, [statement('creation', by)])
-          if (removed) {
-            epoch = created!.offset
-            person = new Y.Doc()
-            removed = false
-          }
-        } else {
-          const loaded = await log.load(own)
-          const content = fold(loaded)
-          const updates = content.entries.map(({ update }) => update)
-          const before = content.snapshot === null ? [] : [content.snapshot.bytes]
-          const state = engine.compact([...before, ...updates])
-          const snapshot = { ...state, offset: loaded.offset, metadata: metadataOf(content, loaded) }
-          if (loaded.tail.length > 0)
-            await log.compact(own, snapshot, loaded.snapshot?.offset ?? (0 as never))
+const lives = [
+  { name: 'of Yjs', engineOf: () => 'yjs' as const, numRuns: 150 },
+  { name: 'of Automerge', engineOf: () => 'automerge' as const, numRuns: 60 },
+  { name: 'of another engine in each life', engineOf: enginesInTurn[2]!.engineOf, numRuns: 60 },
+]
+test.each(lives)(
+  'rows that follow what is touched in a document $name are those of the whole one, whatever is dropped, compacted, deleted',
+  async ({ engineOf, numRuns }) => {
+    await engines.automerge.load()
+    const step = fc.oneof(
+      { weight: 6, arbitrary: fc.tuple(fc.constant('set' as const), fc.nat(4), fc.nat(9)) },
+      { weight: 3, arbitrary: fc.tuple(fc.constant('insert' as const), fc.nat(5), fc.nat(9)) },
+      { weight: 3, arbitrary: fc.tuple(fc.constantFrom('unset', 'cut' as const), fc.nat(5), fc.constant(0)) },
+      {
+        weight: 6,
+        arbitrary: fc.tuple(
+          fc.constantFrom('bring', 'bring', 'ahead', 'drop' as const),
+          fc.constant(0),
+          fc.constant(0),
+        ),
+      },
+      {
+        weight: 2,
+        arbitrary: fc.tuple(
+          fc.constantFrom('compact', 'remove', 'create' as const),
+          fc.constant(0),
+          fc.constant(0),
+        ),
+      },
+    )
+    let count = 0
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
+        // A log of its own for each history would take too long to open; a document of its own will do.
+        const own = `run/${count++}` as DocumentId
+        const live = new LiveDocuments(log)
+        const rows = new Map<string, string>()
+        let progress: Progress | null = null
+        let life = 0
+        let person = newAuthor[engineOf(life)]()
+        let epoch = 0
+        let removed = false
+        const say = async (update: Uint8Array | null): Promise<void> => {
+          if (update !== null) await log.append(own, [{ ...by, update, epoch: epoch as never }])
         }
-      }
-      // Else it might bring what was asked for before the last edits.
-      live.ahead([])
-      await bring()
-      const scratch = await new LiveDocuments(log).bring(own, null)
-      const expected = new Map<string, string>()
-      project(expected, scratch)
-      expect([...rows].sort()).toEqual([...expected].sort())
-    }),
-    { numRuns: 150 },
-  )
-})
+        const bring = async (): Promise<void> => {
+          const brought: Brought = await live.bring(own, progress)
+          project(rows, brought)
+          progress = brought.progress
+        }
+        for (const [kind, at, value] of steps) {
+          if (kind === 'set') await say(person.set('facts', `k${at}`, value))
+          else if (kind === 'unset') await say(person.unset('facts', `k${at}`))
+          else if (kind === 'insert') await say(person.insert('list', at, value))
+          else if (kind === 'cut') await say(person.cut('list', at))
+          else if (kind === 'drop') live.drop(own)
+          else if (kind === 'bring') await bring()
+          else if (kind === 'ahead') live.ahead([{ document: own, progress }])
+          else if (kind === 'remove') {
+            await log.append(own, [statement('removal', by)])
+            removed = true
+          } else if (kind === 'create') {
+            const [created] = await log.append(own, [statement('creation', by)])
+            if (removed) {
+              epoch = created!.offset
+              person = newAuthor[engineOf(++life)]()
+              removed = false
+            }
+          } else {
+            const loaded = await log.load(own)
+            const content = fold(loaded)
+            const updates = content.entries.map(({ update }) => update)
+            const before = content.snapshot === null ? [] : [content.snapshot.bytes]
+            const state = engines[content.engine ?? 'yjs'].compact([...before, ...updates])
+            const snapshot = { ...state, offset: loaded.offset, metadata: metadataOf(content, loaded) }
+            if (loaded.tail.length > 0)
+              await log.compact(own, snapshot, loaded.snapshot?.offset ?? (0 as never))
+          }
+        }
+        // Else it might bring what was asked for before the last edits.
+        live.ahead([])
+        await bring()
+        const scratch = await new LiveDocuments(log).bring(own, null)
+        const expected = new Map<string, string>()
+        project(expected, scratch)
+        expect([...rows].sort()).toEqual([...expected].sort())
+      }),
+      { numRuns },
+    )
+  },
+)
 
 test('an Automerge document is read as a Yjs one is, and what is not of its engine counts for nothing', async () => {
   type Deal = { facts: Record<string, number> }

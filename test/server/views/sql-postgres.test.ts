@@ -1,4 +1,6 @@
 /** Batches to a real PostgreSQL: the contract, and what a server does that goes away. */
+import { once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { PostgresSql } from '../../../server/views/sql/postgres-sql.ts'
@@ -90,6 +92,31 @@ describe('a server that is not there', () => {
     await server.restart()
     await recovered(sql)
     await sql.close()
+  })
+
+  test('goes in the packet that ends the handshake: the batch is refused, and nothing else happens', async () => {
+    const message = (type: string, body: string): Buffer => {
+      const bytes = Buffer.from(`${type}0000${body}`)
+      bytes.writeUInt32BE(bytes.length - 1, 1)
+      return bytes
+    }
+    // No real one can be made to do it at will.
+    const goes = createServer((socket) =>
+      socket.once('data', () =>
+        socket.end(
+          Buffer.concat([
+            message('R', '\0\0\0\0'),
+            message('Z', 'I'),
+            message('E', 'SFATAL\0C57P01\0Mterminating connection due to administrator command\0\0'),
+          ]),
+        ),
+      ),
+    ).listen(0, '127.0.0.1')
+    await once(goes, 'listening')
+    const sql = open(`postgres://tidemark@127.0.0.1:${(goes.address() as AddressInfo).port}/postgres`)
+    expect(await failureOf(sql.batch([{ text: 'select 1' }]))).toMatchObject({ retryable: true })
+    await sql.close()
+    goes.close()
   })
 
   test('is read-only for a while: refused, retryably, then taken', async () => {
