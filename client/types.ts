@@ -164,6 +164,12 @@ export interface Handle<Doc = Y.Doc> {
 export interface AutomergeHandle<T = unknown> extends Omit<Handle<AutomergeDoc<T>>, 'on' | 'off'> {
   /** An edit, as `Automerge.change`; durable once `saved()` resolves. Gives the new `doc`. */
   change(edit: (doc: T) => void, options?: AutomergeChangeOptions<T>): AutomergeDoc<T>
+  /**
+   * Changes that were made elsewhere, as an edit: one or more as Automerge encodes them, one after the other, or a saved document.
+   * Those that the document has are nothing new, so several may begin it with the same ones. Throws `update_incomplete` when they
+   * build on others that are not here.
+   */
+  merge(update: Uint8Array): AutomergeDoc<T>
   /** For `openDomain`. Another one after `reset()`. */
   readonly entries: DocumentEntries
   on<Name extends keyof AutomergeEvents<T>>(name: Name, listener: AutomergeEvents<T>[Name]): () => void
@@ -171,7 +177,7 @@ export interface AutomergeHandle<T = unknown> extends Omit<Handle<AutomergeDoc<T
 }
 
 export interface AutomergeEvents<T> extends HandleEvents {
-  /** `local`: by `change` of this handle. */
+  /** `local`: by `change` or `merge` of this handle. */
   change: (change: {
     readonly doc: AutomergeDoc<T>
     readonly before: AutomergeDoc<T>

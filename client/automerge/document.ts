@@ -29,6 +29,10 @@ export class AutomergeDocument extends DocumentHandle {
     return this.automerge.change(edit, options)
   }
 
+  merge<T>(update: Uint8Array): Doc<T> {
+    return this.automerge.merge(update) as Doc<T>
+  }
+
   override async recover(): Promise<never> {
     await this.whenLoaded
     return (this.aside === null ? null : Automerge.load(this.aside.update)) as never

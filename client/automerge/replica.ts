@@ -11,6 +11,7 @@ import { hex, unhex } from '../../core/engine/automerge/chunk.ts'
 import { concat, outlineOf } from '../../core/engine/automerge/outline.ts'
 import { readVersion, writeVersion } from '../../core/engine/automerge/version.ts'
 import { rootChange } from '../../core/engine/automerge/written-entries.ts'
+import { TidemarkError } from '../../core/protocol/error-codes.ts'
 import { automergeMark } from '../document.ts'
 import type { ReplicaOwner } from '../document-context.ts'
 import type { Environment } from '../environment.ts'
@@ -58,6 +59,39 @@ export class AutomergeReplica extends Replica {
 
   change<T>(edit: (doc: T) => void, options: Automerge.ChangeOptions<T>): Doc<T> {
     return this.#change(edit, options, [])
+  }
+
+  /** Throws `malformed_update` and `update_incomplete`, and takes nothing then. */
+  merge(update: Uint8Array): Doc {
+    outlineOf(update)
+    const before = this.value
+    this.#try(update)
+    let patches: readonly Automerge.Patch[] = []
+    const doc = Automerge.loadIncremental(before, update, {
+      patchCallback: (all) => {
+        patches = all
+      },
+    })
+    this.value = doc
+    const added = Automerge.getChangesSince(doc, Automerge.getHeads(before))
+    if (added.length === 0) return doc
+    this.edited(concat(added))
+    this.#onChange({ doc, before, patches, local: true })
+    this.#entries?.changed()
+    return doc
+  }
+
+  /** On a copy: what a document keeps until its causes come, it does not give back. */
+  #try(update: Uint8Array): void {
+    const copy = Automerge.clone(this.value)
+    try {
+      const lacking = Automerge.getMissingDeps(copy, []).length
+      const merged = Automerge.loadIncremental(copy, update)
+      if (Automerge.getMissingDeps(merged, []).length > lacking)
+        throw new TidemarkError('update_incomplete', 'It builds on changes that are not here')
+    } finally {
+      Automerge.free(copy)
+    }
   }
 
   #changeMap(root: string, edit: (map: Record<string, unknown>) => void): void {
