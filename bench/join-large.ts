@@ -94,7 +94,7 @@ async function askJoins(settings: Settings, rowCount: number, asksReturning: boo
   const prepared = new Map<ServerName, Prepared>()
   const failed: Sample[] = []
   const prepareOne = async (name: ServerName) => {
-    tellProgress(`prepare ${name}`)
+    tellProgress(settings, `prepare ${name}`)
     await prepare(name, {}, (server) => ({
       ...server,
       ...ofRepo(name),

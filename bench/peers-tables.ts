@@ -54,10 +54,11 @@ function setting(records: readonly AnswerRecord[]): string {
   ].join(' ')
 }
 
-const ran = ({ settings }: AnswerRecord): string =>
-  settings.quick
-    ? ` (${settings.runs === 1 ? 'One quick run' : `${settings.runs} quick runs`}.)`
-    : ` (${settings.runs} runs.)`
+function ran({ settings, samples }: AnswerRecord): string {
+  const runs = 1 + Math.max(...samples.map(({ run }) => run))
+  const kind = settings.quick ? 'quick run' : 'run'
+  return runs === 1 ? ` (One ${kind}.)` : ` (${runs} ${kind}s.)`
+}
 
 function tableOf({ columns, cannot = {} }: Comparison, { rows, samples }: AnswerRecord): string {
   const order = Object.keys(labels)

@@ -31,7 +31,7 @@ export const stored: Question = async (settings) => {
   const samples: Sample[] = []
   for (let run = 0; run < settings.runs; run++) {
     await inTurns(settings.contestants, atOnce, async (name) => {
-      tellProgress(`run ${run + 1}/${settings.runs} ${name}`)
+      tellProgress(settings, `run ${run + 1}/${settings.runs} ${name}`)
       samples.push(...samplesOf(run, name, await orFailed(ask(name, traceFile, engineBytes))))
     })
   }

@@ -4,9 +4,10 @@
  */
 import fc from 'fast-check'
 import type { EngineName } from './clients/engine.ts'
+import type { Outcome } from './ending.ts'
 import { type History, histories } from './history.ts'
 import { type ProfileName, profiles } from './profiles.ts'
-import { type Outcome, run } from './run.ts'
+import { run } from './run.ts'
 import type { Timeline } from './timeline.ts'
 import { startWorld, type World, type WorldName } from './world.ts'
 

@@ -16,6 +16,23 @@ const events = {
   'document compacted': 'compactions_total{result="done"}',
 }
 
+export interface Outcome {
+  readonly steps: number
+  readonly edits: number
+  readonly promised: number
+  readonly offsets: number
+  readonly faults: Tally
+  /** On the line of one client, by kind. */
+  readonly bytes: Tally
+  /** Until all have the same of what people made. */
+  readonly convergeMs: number
+  /** Until the server has decided all intents as well, which waits for views that are being built; null where it decides none. */
+  readonly decidedMs: number | null
+}
+
+export const areDecided = (people: readonly Person[]): boolean =>
+  people.every(({ replica }) => replica.document.undecided() === 0)
+
 export function areEqual(people: readonly Person[], observers: readonly Observer[]): boolean {
   const [first, ...others] = contentsOf(people, observers)
   return others.every(([, json]) => json === first![1])

@@ -10,18 +10,20 @@
  *   --verbose       prints timelines while they grow
  *   --keep-going    goes on with the next history when one goes wrong
  *   --no-shrink     leaves the first history that goes wrong as it is
- *   --report        writes results and charts to docs/convergence/ as well
+ *   --report        writes results and charts to docs/convergence/ as well, and what they come to into docs/convergence.md
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { writePart } from '../harness/page.ts'
 import { campaign, type Done, type Failed, replay } from './campaign.ts'
 import { engineNames } from './clients/index.ts'
 import { catchMutants } from './mutants.ts'
+import { partOf, writeCharts } from './page.ts'
 import { profileNames } from './profiles.ts'
 import { root } from './program.ts'
 import { type Regression, save } from './regressions.ts'
-import { reportOf, tableOf, writeCharts } from './report.ts'
+import { reportOf } from './report.ts'
 import { Timeline } from './timeline.ts'
 import { worldNames } from './world.ts'
 
@@ -93,12 +95,13 @@ async function play(): Promise<number> {
     onRun,
   })
   if (failed !== null) tell(failed)
-  const report = reportOf(done, failures, performance.now() - startedMs, seed)
-  process.stdout.write(`\n${tableOf(report)}\n`)
+  const report = await reportOf(done, failures, performance.now() - startedMs, seed)
+  process.stdout.write(`\n${partOf(report, null)}\n`)
   if (values.report) {
     mkdirSync(results, { recursive: true })
     writeFileSync(join(results, 'results.json'), `${JSON.stringify(report, null, 2)}\n`)
     writeCharts(report, results)
+    writePart('convergence.md', 'bench:convergence -- --report', partOf(report, 'convergence'))
   }
   return failures.length === 0 ? 0 : 1
 }

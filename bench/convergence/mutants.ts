@@ -27,6 +27,8 @@ export interface Mutant {
   readonly world: WorldName
   readonly profile: ProfileName
   readonly engine: EngineName
+  /** The history that shows it, of those that went wrong once; absent: whichever does. */
+  readonly regression?: string
   readonly changes: readonly Change[]
 }
 
@@ -43,6 +45,7 @@ export interface Caught {
 
 const firstSeed = 1
 const runsMax = 60
+const replaysMax = 3
 const appends = 'server/log/lmdb/appends.ts'
 
 export const mutants: readonly Mutant[] = [
@@ -200,6 +203,21 @@ export const mutants: readonly Mutant[] = [
       },
     ],
   },
+  {
+    name: 'too early is refused',
+    promise: 'A provider that edited before its handshake is not sent away',
+    world: 'views',
+    profile: 'mobile',
+    engine: 'yjs',
+    regression: 'fact-sent-before-the-handshake',
+    changes: [
+      {
+        file: 'server/gateway/hocuspocus-sync.ts',
+        find: 'if (error instanceof TooEarly && early.keeps) {',
+        replace: 'if (error instanceof TooEarly && early.keeps && weight !== null) {',
+      },
+    ],
+  },
 ]
 
 /** Gives the exit code. */
@@ -234,8 +252,9 @@ async function catchMutant(mutant: Mutant): Promise<Caught> {
       ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json', '--incremental', 'false'],
       [0],
     )
-    const { world, profile, engine, name, promise } = mutant
+    const { world, profile, engine, name, promise, regression } = mutant
     const startedMs = performance.now()
+    if (regression !== undefined) return await caughtBy(regression, mutant, folder)
     const asked = [
       '--world',
       world,
@@ -248,7 +267,8 @@ async function catchMutant(mutant: Mutant): Promise<Caught> {
       '--runs',
       String(runsMax),
     ]
-    const code = await command(folder, ['dist/bench/convergence/main.js', ...asked, '--no-shrink'], [0, 1])
+    const main = 'dist/bench/convergence/main.js'
+    const { code } = await command(folder, [main, ...asked, '--no-shrink'], [0, 1])
     const seconds = Math.round((performance.now() - startedMs) / 1000)
     if (code === 0)
       return { mutant: name, promise, seed: null, histories: runsMax, seconds, why: '', steps: 0 }
@@ -267,6 +287,23 @@ async function catchMutant(mutant: Mutant): Promise<Caught> {
     }
   } finally {
     fs.rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+async function caughtBy(regression: string, { name, promise }: Mutant, folder: string): Promise<Caught> {
+  const path = join(root, 'bench/convergence/regressions', `${regression}.json`)
+  const { seed, history } = JSON.parse(fs.readFileSync(path, 'utf8')) as Regression
+  const startedMs = performance.now()
+  const replayed = ['dist/bench/convergence/main.js', '--replay', path, '--runs', String(replaysMax)]
+  const { code, output } = await command(folder, replayed, [0, 1])
+  return {
+    mutant: name,
+    promise,
+    seed: code === 0 ? null : seed,
+    histories: code === 0 ? replaysMax : output.split('all is well').length,
+    seconds: Math.round((performance.now() - startedMs) / 1000),
+    why: code === 0 ? '' : (output.trim().split('\n').at(-1) ?? ''),
+    steps: history.steps.length,
   }
 }
 
@@ -298,7 +335,11 @@ function apply(folder: string, { file, find, replace }: Change): void {
 }
 
 /** Rejects with what it printed unless it ends with one of the codes. */
-async function command(folder: string, args: readonly string[], codes: readonly number[]): Promise<number> {
+async function command(
+  folder: string,
+  args: readonly string[],
+  codes: readonly number[],
+): Promise<{ code: number; output: string }> {
   const child = spawn(process.execPath, args, { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] })
   let output = ''
   for (const stream of [child.stdout, child.stderr])
@@ -308,5 +349,5 @@ async function command(folder: string, args: readonly string[], codes: readonly 
   const [code] = (await once(child, 'close')) as [number | null]
   if (code === null || !codes.includes(code))
     throw new Error(`${args.join(' ')} ended with ${code}\n${output}`)
-  return code
+  return { code, output }
 }

@@ -22,6 +22,10 @@ export interface Quality {
   readonly bytesPerSecond: number
 }
 
+/** Both of `performance.now`. */
+type HeldUntil = (nowMs: number) => number
+const atOnce: HeldUntil = () => 0
+
 export type Cut = 'cut' | 'answer' | 'ghost'
 
 /** Of one direction, before its source is read more slowly. */
@@ -33,13 +37,21 @@ export class NetworkLine {
   target: () => number | null
   quality: Quality
   readonly bytes = { up: 0, down: 0 }
+  private readonly heldUntilMs: HeldUntil
   private readonly random: Random
   private readonly server: Server
   private readonly pipes = new Set<Pipe>()
   private frozen = false
   private refusing = false
 
-  private constructor(server: Server, target: () => number | null, quality: Quality, random: Random) {
+  private constructor(
+    server: Server,
+    target: () => number | null,
+    quality: Quality,
+    random: Random,
+    heldUntilMs: HeldUntil,
+  ) {
+    this.heldUntilMs = heldUntilMs
     this.server = server
     this.target = target
     this.quality = quality
@@ -47,11 +59,17 @@ export class NetworkLine {
     server.on('connection', (socket) => this.accept(socket))
   }
 
-  static async open(target: () => number | null, quality: Quality, random: Random): Promise<NetworkLine> {
+  /** `heldUntilMs`: what the node says at a time is held back until then, if that is later. */
+  static async open(
+    target: () => number | null,
+    quality: Quality,
+    random: Random,
+    heldUntilMs: HeldUntil = atOnce,
+  ): Promise<NetworkLine> {
     const server = createServer()
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
-    return new NetworkLine(server, target, quality, random)
+    return new NetworkLine(server, target, quality, random, heldUntilMs)
   }
 
   get port(): number {
@@ -105,7 +123,8 @@ export class NetworkLine {
       client.resetAndDestroy()
       return
     }
-    const pipe = new Pipe(client, connect(port, '127.0.0.1'), this.random, this.quality, this.bytes)
+    const { random, quality, bytes, heldUntilMs } = this
+    const pipe = new Pipe(client, connect(port, '127.0.0.1'), random, quality, bytes, heldUntilMs)
     if (this.frozen) pipe.freeze()
     this.pipes.add(pipe)
     pipe.onEnd = () => this.pipes.delete(pipe)
@@ -127,8 +146,17 @@ class Direction {
   private readonly to: Socket
   private readonly random: Random
   private readonly quality: Quality
+  private readonly heldUntilMs: HeldUntil
 
-  constructor(from: Socket, to: Socket, random: Random, quality: Quality, count: (bytes: number) => void) {
+  constructor(
+    from: Socket,
+    to: Socket,
+    random: Random,
+    quality: Quality,
+    heldUntilMs: HeldUntil,
+    count: (bytes: number) => void,
+  ) {
+    this.heldUntilMs = heldUntilMs
     this.from = from
     this.to = to
     this.random = random
@@ -175,14 +203,15 @@ class Direction {
   }
 
   private take(bytes: Buffer): void {
-    if (this.isPlain) {
+    const now = performance.now()
+    const heldMs = this.heldUntilMs(now)
+    if (this.isPlain && heldMs <= now) {
       this.to.write(bytes)
       return
     }
     const { delayMs, jitterMs, bytesPerSecond } = this.quality
     const sending = bytesPerSecond === 0 ? 0 : (bytes.length / bytesPerSecond) * 1000
-    const now = performance.now()
-    const dueMs = Math.max(this.freeMs, now + delayMs + this.random.next() * jitterMs) + sending
+    const dueMs = Math.max(this.freeMs, heldMs, now + delayMs + this.random.next() * jitterMs) + sending
     this.freeMs = dueMs
     this.queue.push({ dueMs, bytes })
     this.queuedBytes += bytes.length
@@ -221,15 +250,16 @@ class Pipe {
     random: Random,
     quality: Quality,
     bytes: { up: number; down: number },
+    heldUntilMs: HeldUntil,
   ) {
     this.client = client
     this.server = server
     client.setNoDelay(true)
     server.setNoDelay(true)
-    this.up = new Direction(client, server, random, quality, (count) => {
+    this.up = new Direction(client, server, random, quality, atOnce, (count) => {
       bytes.up += count
     })
-    this.down = new Direction(server, client, random, quality, (count) => {
+    this.down = new Direction(server, client, random, quality, heldUntilMs, (count) => {
       bytes.down += count
     })
     server.on('error', () => undefined)

@@ -51,12 +51,26 @@ export class Oracle {
   expected(
     edits: ReadonlySet<string>,
     decisions: readonly Uint8Array[],
-  ): { content: Content; fold: string; isWaiting: boolean } {
+  ): { content: Content; fold: string; waitsFor: readonly string[] } {
     const made = this.authors.flatMap(({ replica }) => replica.edits).filter(({ name }) => edits.has(name))
     const { beginning } = this.engine
     const begun = beginning === null ? [] : [beginning]
     const reading = this.engine.replay([...begun, ...decisions, ...made.map(({ update }) => update)])
-    return { content: reading.content(), fold: reading.fold(), isWaiting: reading.isWaiting() }
+    return { content: reading.content(), fold: reading.fold(), waitsFor: reading.waitsFor() }
+  }
+
+  /**
+   * What somebody waits for is of edits that are nowhere. A page that dies right after it has connected may have sent an edit and
+   * not the one before: protocols that tell of updates have it so.
+   */
+  assertLostOnly(waitsFor: readonly string[], content: Content, who: string): void {
+    if (waitsFor.length === 0) return
+    const lost = new Set<string>()
+    for (const { replica } of this.authors)
+      for (const { name, update } of replica.edits)
+        if (!content.edits.has(name)) for (const { id } of this.engine.parts(update)) lost.add(id)
+    const there = waitsFor.filter((id) => !lost.has(id))
+    if (there.length > 0) throw new Violation(`${who} lacks causes that others have: ${there.join(', ')}`)
   }
 
   assertNothingInvented(content: Content): void {

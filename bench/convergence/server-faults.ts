@@ -17,7 +17,7 @@ export interface Played {
   edit(person: Person, operation: Step['operations'][number]): void
   fault(kind: string, who: string, what: string): void
   /** Somebody who has nothing, over a good network, must have `promised`. */
-  checkJoin(node: RelayNode, who: string, promised?: readonly string[]): Promise<unknown>
+  checkJoin(node: RelayNode, who: string, promised: readonly string[], isOpen?: boolean): Promise<unknown>
 }
 
 const armedMsMax = 400
@@ -84,7 +84,7 @@ export class ServerFaults {
     this.play.timeline.say(store.name, 'runs again')
     await this.play.world.ready()
     if (store === redis)
-      await this.play.checkJoin(nodes[choice % nodes.length]!, 'who joins after it', promised)
+      await this.play.checkJoin(nodes[choice % nodes.length]!, 'who joins after it', promised, true)
   }
 
   /** A node and a store do not reach each other for a while: no byte moves, or the connections are reset. */

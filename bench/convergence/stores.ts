@@ -87,6 +87,16 @@ async function attempt(how: Start): Promise<[Program, string]> {
   }
 }
 
+/** Of redis-server and PostgreSQL, as they are found. */
+export async function storeVersions(): Promise<Record<string, string>> {
+  const [redis, postgres] = [await programPath('Redis'), join(await programPath('PostgreSQL'), 'postgres')]
+  const versionIn = (program: string): string => {
+    const said = execFileSync(program, ['--version'], { encoding: 'utf8' })
+    return /\d+(\.\d+)+/.exec(said)?.[0] ?? 'unknown'
+  }
+  return { 'redis-server': versionIn(redis), PostgreSQL: versionIn(postgres) }
+}
+
 interface Programs {
   readonly programs: readonly { readonly label: string; readonly toInstall: string }[]
   findProgram(program: Programs['programs'][number]): { readonly path?: string; readonly reason?: string }

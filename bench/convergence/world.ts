@@ -8,7 +8,7 @@
  *   views      as `redis`, and PostgreSQL, an adapter with rules, and the arbiter
  *
  * Compactions go on all the time: a tail of a few entries is enough. The clock of the second node is wrong by more than a
- * minute, and its way to the stores longer; no merge may depend on it. The disk of the embedded log is slow now and then.
+ * minute, and its way to the stores longer; no merge may depend on it. The disks of logs are slow now and then (slow-disk.ts).
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -19,6 +19,7 @@ import { automergePrefix } from './clients/automerge.ts'
 import { NetworkLine } from './network-line.ts'
 import { Program, root } from './program.ts'
 import { randomOf } from './random.ts'
+import { RedisDisk, slowWrites } from './slow-disk.ts'
 import { type Store, startPostgres, startRedis } from './stores.ts'
 import { until } from './timeline.ts'
 
@@ -55,6 +56,7 @@ const readyMsMax = 60_000
 const skewMs = 90_000
 /** Of the second node to the stores. */
 const farther = { delayMs: 1, jitterMs: 4, bytesPerSecond: 0 }
+const diskSeed = 50
 const notesMax = 10
 const atOnce = { delayMs: 0, jitterMs: 0, bytesPerSecond: 0 }
 
@@ -96,6 +98,7 @@ export async function startWorld(name: WorldName): Promise<World> {
       ...(postgres !== null && { ADAPTERS: adapters }),
       ...(name === 'tokens' && { JWT_SECRET: secret }),
     }
+    const disk = new RedisDisk(randomOf(diskSeed))
     const storeLines: StoreLine[] = []
     const nodes: RelayNode[] = []
     for (let i = 0; i < (redis === null ? 1 : 2); i++) {
@@ -108,7 +111,8 @@ export async function startWorld(name: WorldName): Promise<World> {
         if (store === null) continue
         const url = new URL(store.url)
         const port = Number(url.port)
-        const line = await NetworkLine.open(() => port, i === 0 ? atOnce : farther, randomOf(i))
+        const held = store === redis ? disk.heldUntilMs : undefined
+        const line = await NetworkLine.open(() => port, i === 0 ? atOnce : farther, randomOf(i), held)
         closing.push(() => line.close())
         storeLines.push({ node, store, line })
         url.port = String(line.port)
@@ -193,7 +197,7 @@ export class RelayNode {
 
   async start(): Promise<void> {
     const entry = join(root, 'dist/server/main.js')
-    const where = (this.skewMs === 0 ? '' : skewed(this.skewMs)) + slowDisk
+    const where = (this.skewMs === 0 ? '' : skewed(this.skewMs)) + slowWrites
     const machine = ['--import', `data:text/javascript,${encodeURIComponent(where)}`]
     const [program, url] = await Program.start({
       command: process.execPath,
@@ -275,16 +279,4 @@ globalThis.Date = class Date extends Real {
   constructor(...given) { given.length === 0 ? super(Real.now() + ${ms}) : super(...given) }
   static now() { return Real.now() + ${ms} }
 }
-`
-
-/** Now and then a write takes longer. Nobody may have been promised what it is about, and a kill takes it. */
-const slowDisk = `
-import fs from 'node:fs'
-import { syncBuiltinESMExports } from 'node:module'
-const { write } = fs
-fs.write = (file, ...rest) => {
-  if (file > 2 && Math.random() < 0.3) setTimeout(() => write(file, ...rest), 10 + Math.random() * 40)
-  else write(file, ...rest)
-}
-syncBuiltinESMExports()
 `

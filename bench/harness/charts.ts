@@ -19,7 +19,7 @@ export interface Chart {
   readonly series: readonly Series[]
   /** For values of very different sizes. */
   readonly isLogarithmic?: boolean
-  /** With one series: whose bar each group is, for its colour. */
+  /** Whose bars each group are, for their colour; series then differ in its tone. */
   readonly marks?: readonly ('limit' | 'ours' | 'theirs')[]
 }
 
@@ -35,13 +35,18 @@ const light = { ground: '#fefefe', text: '#1f2328', faint: '#59636e', line: '#df
 const dark: typeof light = { ground: '#0d1117', text: '#e6edf3', faint: '#9aa4af', line: '#30363d' }
 /** Told apart on both grounds, and by those who see red and green alike. */
 const colors = ['#2f7fd0', '#d9822b', '#5a9a5a', '#8e6bb0', '#7a7f87']
-const markColors = { limit: '#8c959f', ours: '#2f7fd0', theirs: '#d9822b' }
+/** Of the series in turn. */
+const markColors = {
+  limit: ['#8c959f', '#c3c8ce'],
+  ours: ['#2f7fd0', '#8db8e6'],
+  theirs: ['#d9822b', '#ecc095'],
+}
 
 export function chartOf({ title, unit, groups, series, isLogarithmic = false, marks }: Chart): string {
   const height = headHeight + groups.length * (series.length * barHeight + groupGap) + 8
   const chart = init(null, null, { renderer: 'svg', ssr: true, width, height })
   const font = { fontFamily: 'system-ui, -apple-system, Segoe UI, sans-serif', color: light.text }
-  const values = series.flatMap((each) => each.values).filter((value) => value !== null && value > 0)
+  const axisStart = isLogarithmic ? startOf(series.flatMap((each) => each.values)) : {}
   chart.setOption({
     animation: false,
     backgroundColor: light.ground,
@@ -68,7 +73,7 @@ export function chartOf({ title, unit, groups, series, isLogarithmic = false, ma
     grid: { left: labelWidth, right: valueWidth, top: headHeight - 16, bottom: 12 },
     xAxis: {
       type: isLogarithmic ? 'log' : 'value',
-      ...(isLogarithmic ? startOf(values.flatMap((value) => value ?? [])) : {}),
+      ...axisStart,
       // Each bar says its value.
       axisLabel: { show: false },
       splitLine: { lineStyle: { color: light.line } },
@@ -81,24 +86,26 @@ export function chartOf({ title, unit, groups, series, isLogarithmic = false, ma
       axisLine: { lineStyle: { color: light.line } },
       axisLabel: { ...font, fontSize: 12, width: labelWidth - 16, overflow: 'truncate' },
     },
-    series: series.map(({ name, values }) => ({
-      type: 'bar',
-      name,
-      barMaxWidth: barHeight - 4,
-      data: values.map((value, i) => ({
-        // A logarithmic axis has no place for zero.
-        value: value !== null && isLogarithmic && value <= 0 ? null : value,
-        ...(marks === undefined || series.length > 1
-          ? {}
-          : { itemStyle: { color: markColors[marks[i] ?? 'theirs'] } }),
-      })),
-      label: {
-        show: true,
-        position: 'right',
-        ...font,
-        formatter: ({ value }: { value: unknown }) => readable(Number(value)),
-      },
-    })),
+    series: series.map(({ name, values }, number) => {
+      const toneOf = (mark: keyof typeof markColors) => markColors[mark][number % markColors[mark].length]!
+      return {
+        type: 'bar',
+        name,
+        barMaxWidth: barHeight - 4,
+        ...(marks === undefined ? {} : { itemStyle: { color: toneOf('limit') } }),
+        data: values.map((value, i) => ({
+          // A logarithmic axis has no place for zero: its label stands where bars begin.
+          value: value !== null && isLogarithmic && value <= 0 ? axisStart.min : value,
+          ...(marks === undefined ? {} : { itemStyle: { color: toneOf(marks[i] ?? 'theirs') } }),
+        })),
+        label: {
+          show: true,
+          position: 'right',
+          ...font,
+          formatter: ({ dataIndex }: { dataIndex: number }) => readable(values[dataIndex] ?? Number.NaN),
+        },
+      }
+    }),
   })
   const svg = chart.renderToSVGString()
   chart.dispose()
@@ -119,9 +126,10 @@ ${(Object.keys(light) as (keyof typeof light)[])
 }</style>`
 
 /** Bars begin below the least value, so that each has some length, and not at 1. */
-function startOf(values: readonly number[]): { min?: number; startValue?: number } {
-  if (values.length === 0) return {}
-  const min = 10 ** (Math.ceil(Math.log10(Math.min(...values))) - 1)
+function startOf(values: readonly (number | null)[]): { min?: number; startValue?: number } {
+  const positive = values.flatMap((value) => (value !== null && value > 0 ? [value] : []))
+  if (positive.length === 0) return {}
+  const min = 10 ** (Math.ceil(Math.log10(Math.min(...positive))) - 1)
   return { min, startValue: min }
 }
 

@@ -7,12 +7,13 @@ import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 
 const tickMs = 10
+/** More than rounding to ticks makes of it. */
+const endedMsMin = 50
 
 /**
  * The scheduler's own nanoseconds of every thread where the kernel keeps them. The ticks of /proc/<pid>/stat
  * say who ran when the timer fired, and a load that is paced by timers runs in step with it: the same
- * server was seen at 0.17 and at 0.26 of a core. A thread that ends takes its time along; none does while
- * a run is measured.
+ * server was seen at 0.17 and at 0.26 of a core. A thread that ends takes its time along, of which the meter below knows.
  */
 export function cpuMs(pid: number): number {
   try {
@@ -81,12 +82,24 @@ export interface CpuMeter {
   stop(): CpuUse
 }
 
+/**
+ * What the process took since then: by its threads, or by its ticks when those say so much more that a thread must have ended. A
+ * relay's do, which load or compact large documents.
+ */
+function cpuSince(pid: number): () => number {
+  const from = { threads: cpuMs(pid), ticks: ticksMs(pid) }
+  return () => {
+    const [threads, ticks] = [cpuMs(pid) - from.threads, ticksMs(pid) - from.ticks]
+    return ticks - threads > endedMsMin ? ticks : threads
+  }
+}
+
 /** Measures the server (all its processes together), its log, and this process, which is the load. */
 export function startCpuMeter(server: number | readonly number[], logPid: number | null): CpuMeter {
   const serverPids = typeof server === 'number' ? [server] : server
+  const meters = serverPids.map(cpuSince)
   const sum = (of: (pid: number) => number) => serverPids.reduce((total, pid) => total + of(pid), 0)
   const read = () => ({
-    server: sum(cpuMs),
     log: logPid === null ? 0 : cpuMs(logPid),
     load: serverPids.includes(process.pid) ? 0 : cpuMs(process.pid),
     busy: busyMs(),
@@ -96,7 +109,7 @@ export function startCpuMeter(server: number | readonly number[], logPid: number
   return {
     stop() {
       const to = read()
-      const serverMs = to.server - from.server
+      const serverMs = meters.reduce((total, since) => total + since(), 0)
       const logMs = to.log - from.log
       const loadMs = to.load - from.load
       const foreignMs = Math.max(0, to.busy - from.busy - serverMs - logMs - loadMs)

@@ -8,6 +8,7 @@ import { runLoad } from '../load/run-load.ts'
 import type { Figures, LoadResult, LoadSpec } from '../load/spec.ts'
 import { type RunningServer, type ServerName, type StartOptions, startServer } from './servers.ts'
 import { type Spread, spread } from './statistics.ts'
+import type { TimeLeft } from './time-left.ts'
 
 export interface Settings {
   readonly runs: number
@@ -16,6 +17,8 @@ export interface Settings {
   readonly contestants: readonly ServerName[]
   readonly profileDir: string | null
   readonly temporaryDir: string
+  /** Of the whole command, where that is known. */
+  readonly timeLeft?: TimeLeft
 }
 
 export interface Sample {
@@ -90,7 +93,7 @@ export async function interleaveEach<Name extends string>(
   for (let run = 0; run < settings.runs; run++) {
     for (let turn = 0; turn < servers.length; turn++) {
       const server = servers[(turn + run) % servers.length]!
-      tellProgress(`run ${run + 1}/${settings.runs} ${server}`)
+      tellProgress(settings, `run ${run + 1}/${settings.runs} ${server}`)
       samples.push(...samplesOf(run, server, await orFailed(ask(server))))
     }
   }
@@ -98,11 +101,12 @@ export async function interleaveEach<Name extends string>(
   return samples
 }
 
-export function tellProgress(what: string): void {
+export function tellProgress({ timeLeft }: Pick<Settings, 'timeLeft'>, what: string): void {
   const seconds = process.uptime()
   const at = `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, '0')}`
-  const isTerminal = process.stderr.isTTY
-  process.stderr.write(isTerminal ? `  ${at} ${what}`.padEnd(70).concat('\r') : `  ${at} ${what}\n`)
+  const left = timeLeft === undefined ? '' : `, about ${Math.ceil(timeLeft.seconds / 60)} min left`
+  const line = `  ${at} ${what}${left}`
+  process.stderr.write(process.stderr.isTTY ? line.padEnd(70).concat('\r') : `${line}\n`)
 }
 
 export const orFailed = (result: Promise<LoadResult>): Promise<LoadResult> =>

@@ -52,18 +52,7 @@ export function writeAnswer(
   mkdirSync(resultsDir, { recursive: true })
   const record = {
     question: answer.question,
-    date: new Date().toISOString(),
-    commit: git('rev-parse', '--short', 'HEAD'),
-    /** Figures of uncommitted code cannot be had again. */
-    clean: git('status', '--porcelain', '--', 'core', 'server', 'bench/*.ts') === '',
-    machine: {
-      cpu: cpus()[0]?.model ?? 'unknown',
-      cores: cpus().length,
-      memoryGb: Math.round(totalmem() / 1e9),
-      kernel: release(),
-      node: process.version,
-      ws: versionOf('ws'),
-    },
+    ...occasion(),
     ...(Object.keys(versions).length === 0 ? {} : { versions }),
     settings: { runs: settings.runs, quick: settings.quick, contestants: settings.contestants },
     notes: answer.notes,
@@ -73,6 +62,31 @@ export function writeAnswer(
   }
   const suffix = settings.quick ? '-quick' : ''
   writeFileSync(`${resultsDir}${answer.question}${suffix}.json`, `${JSON.stringify(record, null, 1)}\n`)
+}
+
+export interface Occasion {
+  readonly date: string
+  readonly commit: string
+  /** Figures of uncommitted code cannot be had again. */
+  readonly clean: boolean
+  readonly machine: Readonly<Record<string, string | number>>
+}
+
+/** When, of what and where figures are measured. */
+export function occasion(): Occasion {
+  return {
+    date: new Date().toISOString(),
+    commit: git('rev-parse', '--short', 'HEAD'),
+    clean: git('status', '--porcelain', '--', 'core', 'server', 'client', 'bench/*.ts') === '',
+    machine: {
+      cpu: cpus()[0]?.model ?? 'unknown',
+      cores: cpus().length,
+      memoryGb: Math.round(totalmem() / 1e9),
+      kernel: release(),
+      node: process.version,
+      ws: versionOf('ws'),
+    },
+  }
 }
 
 /** What a file in bench/results holds, as far as documents are made of it. */

@@ -18,9 +18,9 @@ import { readUpdates } from './update-file.ts'
 import { syncMessage } from './updates.ts'
 
 /** Some servers take a minute for a crowd. */
-const joinDeadlineMs = 180_000
+export const joinDeadlineMs = 180_000
 const writtenDeadlineMs = 30_000
-const newcomerVersion = 'AA=='
+export const newcomerVersion = 'AA=='
 const storedDeadlineMs = 60_000
 /** Longer than any server waits before it stores what it was told. */
 const storedBlindlyMs = 15_000
@@ -31,16 +31,22 @@ export async function join(spec: JoinSpec): Promise<LoadResult> {
   const cases: LoadCase[] = []
   const idleBytes = residentBytes(spec.serverPid)
   for (const step of spec.steps) {
-    if (step.kind === 'join') cases.push(await joinStep(spec, step, idleBytes))
+    if (step.kind === 'join') cases.push(await joinStep(spec, step, idleBytes, comer(spec, step)))
     else if (spec.handshake) await write(spec, step)
   }
   const errors = spec.handshake ? await verify(spec) : []
   return { cases, errors }
 }
 
-async function joinStep(spec: JoinSpec, step: JoinStep, idleBytes: number): Promise<LoadCase> {
-  const ask = spec.handshake ? syncFrame(0, fromBase64(step.version)) : rawAsk(step.rawBytes)
-  const bytesMin = spec.handshake && step.version === newcomerVersion ? step.rawBytes / 2 : 0
+/** Somebody comes and has everything. */
+export type Come = (name: string) => Promise<Pick<Joined, 'bytes' | 'end'>>
+
+export async function joinStep(
+  spec: JoinSpec,
+  step: JoinStep,
+  idleBytes: number,
+  come: Come,
+): Promise<LoadCase> {
   let milliseconds = 0
   let bytes = 0
   resetResidentPeak(spec.serverPid)
@@ -48,9 +54,7 @@ async function joinStep(spec: JoinSpec, step: JoinStep, idleBytes: number): Prom
   for (let time = 0; time < step.times; time++) {
     const from = performance.now()
     const joined = await Promise.all(
-      Array.from({ length: step.joiners }, () =>
-        joinWhole({ ...spec, ask, deadlineMs: joinDeadlineMs }, bytesMin),
-      ),
+      Array.from({ length: step.joiners }, (_, i) => come(`${step.name}-${time}-${i}`)),
     )
     milliseconds += performance.now() - from
     bytes += joined.reduce((sum, each) => sum + each.bytes, 0)
@@ -70,6 +74,12 @@ async function joinStep(spec: JoinSpec, step: JoinStep, idleBytes: number): Prom
       foreignCores: cpu.foreignMs / cpu.wallMs,
     },
   }
+}
+
+function comer(spec: JoinSpec, step: JoinStep): Come {
+  const ask = spec.handshake ? syncFrame(0, fromBase64(step.version)) : rawAsk(step.rawBytes)
+  const bytesMin = spec.handshake && step.version === newcomerVersion ? step.rawBytes / 2 : 0
+  return () => joinWhole({ ...spec, ask, deadlineMs: joinDeadlineMs }, bytesMin)
 }
 
 /** Some servers answer first, with nothing, and read what is stored afterwards: so many bytes have to come. */

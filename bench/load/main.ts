@@ -7,20 +7,20 @@ import { kill, recover } from './durability.ts'
 import { fanOut } from './fan-out.ts'
 import { fill } from './fill.ts'
 import { fold } from './fold.ts'
-import { idle } from './idle.ts'
+import { idle, openIdle } from './idle.ts'
 import { join, store } from './join.ts'
 import { nodes } from './nodes.ts'
 import { offlineReturn } from './offline-return.ts'
 import { paste } from './paste.ts'
-import { presence } from './presence.ts'
+import { openAwareness, presence } from './presence.ts'
 import { rawRows } from './raw-rows.ts'
 import { reconnect } from './reconnect.ts'
 import { repoDocuments } from './repo/documents.ts'
 import { repoKill, repoRecover } from './repo/durability.ts'
-import { repoIdle } from './repo/idle.ts'
+import { openIdleRepoPeer } from './repo/idle.ts'
 import { repoJoin, repoStore } from './repo/join.ts'
 import { repoOfflineReturn } from './repo/offline-return.ts'
-import { repoPresence } from './repo/presence.ts'
+import { openEphemera } from './repo/presence.ts'
 import { repoTrace } from './repo/stored.ts'
 import type { LoadResult, LoadSpec } from './spec.ts'
 import { trace } from './trace.ts'
@@ -49,9 +49,9 @@ function runOfRepo(spec: LoadSpec): Promise<LoadResult> | null {
     case 'recover':
       return repoRecover(spec, 'bench-kill')
     case 'idle':
-      return repoIdle(spec, 'bench-idle')
+      return idle(spec, 'bench-idle', openIdleRepoPeer(spec))
     case 'presence':
-      return repoPresence(spec, 'bench-presence')
+      return presence(spec, 'bench-presence', openEphemera)
     default:
       return null
   }
@@ -82,9 +82,9 @@ function run(spec: LoadSpec): Promise<LoadResult> {
     case 'recover':
       return recover(spec, 'bench-kill')
     case 'idle':
-      return idle(spec, 'bench-idle')
+      return idle(spec, 'bench-idle', openIdle(spec))
     case 'presence':
-      return presence(spec, 'bench-presence')
+      return presence(spec, 'bench-presence', openAwareness)
     case 'paste':
       return paste(spec, 'bench-paste')
     case 'nodes':

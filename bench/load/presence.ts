@@ -1,10 +1,10 @@
 /**
  * Users of one document, each of whom changes her presence once a second, spread evenly over the second:
- * a name, a colour and a cursor that moves, about 100 bytes, as y-protocols encodes it.
+ * a name, a colour and a cursor that moves, about 100 bytes, as y-protocols encodes it. Those of other engines: repo/presence.ts.
  *
  * Every state that anybody gets is read; its latency runs from its author's write to its first arrival. In
- * the end everybody must have the last clock of everybody, except with a raw server, which may be far behind
- * by then. With `echoing` each client sends what it was told
+ * the end everybody must have the last state of everybody, except with a raw server, which may be far behind
+ * by then. With `echoing` each client of Yjs sends what it was told
  * back, as y-websocket's own does with every change of awareness.
  */
 import { startCpuMeter } from '../harness/cpu.ts'
@@ -14,9 +14,84 @@ import { clientFrame } from './frames.ts'
 import { joinInTurns, openPeer, type Peer, sleep, until } from './peer.ts'
 import type { LoadResult, PresenceSpec } from './spec.ts'
 
-const clientsFrom = 1_000_000_000
-const settledDeadlineMs = 15_000
+const settledDeadlineMs = 30_000
 const timesKept = 64
+
+/** A state was heard, the author's `clock`th; true: it is news to the receiver. */
+export type Hear = (receiver: number, author: number, clock: number) => boolean
+
+export interface Room {
+  change(user: number, clock: number): void
+  end(): void
+}
+
+/** All users join the document. */
+export type OpenRoom = (
+  spec: PresenceSpec,
+  document: string,
+  hear: Hear,
+  onBroken: (reason: string) => void,
+) => Promise<Room>
+
+export async function presence(spec: PresenceSpec, document: string, open: OpenRoom): Promise<LoadResult> {
+  const { users } = spec
+  const errors: string[] = []
+  const latencies = new Latencies()
+  const clocks = new Uint32Array(users)
+  const times = new Float64Array(users * timesKept)
+  /** By receiver and author: the highest clock heard. */
+  const heard = new Uint32Array(users * users)
+  let measuring = false
+  let states = 0
+
+  const hear: Hear = (receiver, author, clock) => {
+    if (author === receiver || author < 0 || author >= users) return false
+    const at = receiver * users + author
+    if (clock <= heard[at]!) return false
+    heard[at] = clock
+    if (measuring) {
+      states++
+      latencies.add(performance.now() - times[author * timesKept + (clock % timesKept)]!)
+    }
+    return true
+  }
+  const room = await open(spec, document, hear, (reason) => errors.push(reason))
+  let next = 0
+  const stop = pace(users, (count) => {
+    for (let i = 0; i < count; i++) {
+      const user = next++ % users
+      const clock = ++clocks[user]!
+      times[user * timesKept + (clock % timesKept)] = performance.now()
+      room.change(user, clock)
+    }
+  })
+  await sleep(spec.warmUpMs)
+  const meter = startCpuMeter(spec.serverPid, spec.logPid)
+  measuring = true
+  await sleep(spec.measureMs)
+  measuring = false
+  const cpu = meter.stop()
+  stop()
+  const lacking = (): number => {
+    let count = 0
+    for (let receiver = 0; receiver < users; receiver++)
+      for (let author = 0; author < users; author++)
+        if (author !== receiver && heard[receiver * users + author]! < clocks[author]!) count++
+    return count
+  }
+  if (spec.handshake && !(await until(() => lacking() === 0, settledDeadlineMs)))
+    errors.push(`${lacking()} states never arrived`)
+  room.end()
+  const figures = {
+    statesPerSecond: (states / cpu.wallMs) * 1000,
+    p50Ms: latencies.quantile(0.5),
+    p99Ms: latencies.quantile(0.99),
+    ...cpu.figures,
+  }
+  return { cases: [{ name: '', figures }], errors: [...new Set(errors)].slice(0, 5) }
+}
+
+const clientsFrom = 1_000_000_000
 const awarenessMessage = 1
 
 let position = 0
@@ -32,83 +107,37 @@ function varUint(bytes: Buffer): number {
   return value
 }
 
-export async function presence(spec: PresenceSpec, document: string): Promise<LoadResult> {
-  const { users } = spec
-  const errors: string[] = []
-  const latencies = new Latencies()
-  const clocks = new Uint32Array(users)
-  const times = new Float64Array(users * timesKept)
-  /** By receiver and author: the highest clock seen. */
-  const seen = new Uint32Array(users * users)
+export const openAwareness: OpenRoom = async (spec, document, hear, onBroken) => {
   let peers: Peer[] = []
-  let measuring = false
-  let states = 0
-
-  const receive = (receiver: number, bytes: Buffer, start: number, end: number) => {
+  const receive = (receiver: number, bytes: Buffer, start: number, end: number): void => {
     if (bytes[start] !== awarenessMessage) return
-    const now = performance.now()
     position = start + 1
     varUint(bytes)
-    let news = false
+    let isNews = false
     for (let left = varUint(bytes); left > 0; left--) {
       const author = varUint(bytes) - clientsFrom
       const clock = varUint(bytes)
       const length = varUint(bytes)
       position += length
-      if (author === receiver || author < 0 || author >= users) continue
-      const at = receiver * users + author
-      if (clock <= seen[at]!) continue
-      seen[at] = clock
-      news = true
-      if (!measuring) continue
-      states++
-      latencies.add(now - times[author * timesKept + (clock % timesKept)]!)
+      if (hear(receiver, author, clock)) isNews = true
     }
-    if (news && spec.echoing) peers[receiver]?.socket.write(clientFrame(bytes.subarray(start, end)))
+    if (isNews && spec.echoing) peers[receiver]?.socket.write(clientFrame(bytes.subarray(start, end)))
   }
-  const change = (user: number) => {
-    const clock = ++clocks[user]!
-    times[user * timesKept + (clock % timesKept)] = performance.now()
-    peers[user]!.socket.write(stateFrame(clientsFrom + user, clock))
-  }
-
-  peers = await joinInTurns(users, (index) =>
+  peers = await joinInTurns(spec.users, (index) =>
     openPeer({
       ...spec,
       document,
       onUpdate() {},
       onFrame: (bytes, start, end) => receive(index, bytes, start, end),
-      onBroken: (reason) => errors.push(reason),
+      onBroken,
     }),
   )
-  let next = 0
-  const stop = pace(users, (count) => {
-    for (let i = 0; i < count; i++) change(next++ % users)
-  })
-  await sleep(spec.warmUpMs)
-  const meter = startCpuMeter(spec.serverPid, spec.logPid)
-  measuring = true
-  await sleep(spec.measureMs)
-  measuring = false
-  const cpu = meter.stop()
-  stop()
-  const lacking = () => {
-    let count = 0
-    for (let receiver = 0; receiver < users; receiver++)
-      for (let author = 0; author < users; author++)
-        if (author !== receiver && seen[receiver * users + author]! < clocks[author]!) count++
-    return count
+  return {
+    change: (user, clock) => peers[user]!.socket.write(stateFrame(clientsFrom + user, clock)),
+    end() {
+      for (const peer of peers) peer.socket.end()
+    },
   }
-  if (spec.handshake && !(await until(() => lacking() === 0, settledDeadlineMs)))
-    errors.push(`${lacking()} states never arrived`)
-  for (const peer of peers) peer.socket.end()
-  const figures = {
-    statesPerSecond: (states / cpu.wallMs) * 1000,
-    p50Ms: latencies.quantile(0.5),
-    p99Ms: latencies.quantile(0.99),
-    ...cpu.figures,
-  }
-  return { cases: [{ name: '', figures }], errors: [...new Set(errors)].slice(0, 5) }
 }
 
 function stateFrame(client: number, clock: number): Buffer {

@@ -2,8 +2,8 @@
  * An Automerge document that is edited as operations say: each edit is one change with its name, behind those that write its facts.
  * All kinds of clients that speak Automerge share it.
  *
- * Two who make a root at once have two, of which one shows. So whoever makes a document makes all its roots, and the map of
- * facts by the change that everybody makes alike; nobody edits before these are there.
+ * Two who make a root at once have two, of which one shows. So all roots are made by changes that everybody makes alike: pushed
+ * before anybody comes, or made by each who begins the document, offline, at once. Nobody edits before these are there.
  */
 import * as Automerge from '@automerge/automerge'
 import { type Domain, type EntriesHandle, openDomain } from '../../../client/domain/domain.ts'

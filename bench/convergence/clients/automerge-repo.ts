@@ -4,7 +4,10 @@
  * promised; what they do not is promised to nobody until somebody else has seen it.
  *
  * The socket differs from the published one in what Node does otherwise than browsers: errors that nobody has asked for do not end
- * the process, and what is sent into a socket that has just closed is lost instead of thrown at whoever edits.
+ * the process, and what is sent into a socket that has just closed is lost instead of thrown at whoever edits. And it mends
+ * two things in which the published one (2.5.6) goes wrong when it is taken offline and online: after `disconnect` during a handshake
+ * it takes itself for retrying, and never does; and the timer of an earlier retry connects a second time beside a connection that stands,
+ * of which the Repo is not told, so that it goes on with what it had told the other one (which only the same node can notice).
  */
 import * as Automerge from '@automerge/automerge'
 import {
@@ -171,9 +174,11 @@ const hashOf = ({ update }: Edit): string => hex(readChunks(update).changes.at(-
 class Socket extends WebSocketClientAdapter {
   connected = false
   private paused = false
+  private readonly retry: number
 
   constructor(url: string, retry: number) {
     super(url, retry)
+    this.retry = retry
     this.on('peer-candidate', () => {
       this.connected = true
     })
@@ -190,11 +195,17 @@ class Socket extends WebSocketClientAdapter {
   override connect(...given: Parameters<WebSocketClientAdapter['connect']>): void {
     this.peerId = given[0]
     this.peerMetadata = given[1] ?? {}
-    if (this.paused) return
     const before = this.socket
+    if (this.paused || (before !== undefined && before.readyState === before.OPEN)) return
     super.connect(...given)
     // Of one that is given up, nobody hears any more.
     this.socket?.addEventListener('error', () => undefined)
+    const { socket } = this
+    const forgotten = (): boolean => !this.paused && this.socket === socket
+    // By then it has made another one, mostly.
+    socket?.addEventListener('close', () =>
+      setTimeout(() => forgotten() && this.connect(...given), 2 * this.retry),
+    )
     if (before !== undefined && before.readyState !== before.CLOSED) before.close()
   }
 

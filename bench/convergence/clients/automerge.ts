@@ -85,8 +85,8 @@ class AutomergeReading implements Reading {
   get edits(): number {
     return Object.keys(this.doc.edits ?? {}).length
   }
-  isWaiting(): boolean {
-    return Automerge.getMissingDeps(this.doc, []).length > 0
+  waitsFor(): readonly string[] {
+    return Automerge.getMissingDeps(this.doc, [])
   }
 
   decisions(): readonly Uint8Array[] {

@@ -36,8 +36,8 @@ export interface Reading {
   content(): Content
   fold(): string
   readonly edits: number
-  /** Something came whose causes did not. */
-  isWaiting(): boolean
+  /** Parts that did not come and that something builds on which did, by their ids; not all, if there are several. */
+  waitsFor(): readonly string[]
   /** What the server wrote, as it wrote it; none where an edit never builds on it. */
   decisions(): readonly Uint8Array[]
 }

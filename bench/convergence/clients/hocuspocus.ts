@@ -9,6 +9,11 @@ import type { ClientKind, Edit, Replica, Setting } from './replica.ts'
 import { YjsDocument } from './yjs-document.ts'
 
 const anewMs = 200
+/**
+ * A denial that a history brings about: a token ends while it is on its way. Whoever is denied for anything else was refused what
+ * it had a right to, and coming back would hide that. (Clocks are within what the door of facts believes.)
+ */
+const expected = /^token_expired:/
 
 export const hocuspocus: ClientKind = {
   name: 'hocuspocus',
@@ -63,6 +68,7 @@ class HocuspocusReplica implements Replica {
       onUnsyncedChanges: () => this.life === life && this.tellSaved(),
       onAuthenticationFailed: ({ reason }) => {
         this.setting.say(`is denied: ${reason}`)
+        if (!expected.test(reason)) this.setting.onWrong(`is denied: ${reason}`)
         // It stays away for good then; an app connects anew, which says everything from the beginning.
         setTimeout(() => this.life === life && !this.paused && this.socket.disconnect(), anewMs)
       },

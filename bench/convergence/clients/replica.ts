@@ -39,9 +39,13 @@ export interface Setting {
   readonly clockSkewMs: number
   /** It may send what it has to say twice and out of order, if its protocol bears that. */
   readonly shuffle: boolean
+  /** The document does not exist before this one and the others make it, each what its engine's `beginning` says. */
+  readonly begins: boolean
   token(): Promise<string>
   /** The client was told that the edit is durable. */
   onSaved(edit: string): void
+  /** Something happened to it that nothing in a history brings about: the history goes wrong. */
+  onWrong(what: string): void
   /** Something that belongs into the timeline. */
   say(what: string): void
 }

@@ -4,7 +4,7 @@ import { browserOrNode, type Environment, type WebSocketClass } from '../../../c
 import { createMemoryStorage } from '../../../client/storage/memory.ts'
 import type { Client, Handle } from '../../../client/types.ts'
 import type { Operation } from '../operation.ts'
-import { AutomergeDocument, type Page } from './automerge-document.ts'
+import { AutomergeDocument, beginning, type Page } from './automerge-document.ts'
 import type { EngineName } from './engine.ts'
 import { actorOf } from './field-work.ts'
 import { QuietSocket } from './quiet-socket.ts'
@@ -75,11 +75,12 @@ class TidemarkReplica implements Replica {
   }
 
   private async openAutomerge(actor: string): Promise<void> {
-    const { name, document, clockSkewMs, say } = this.setting
+    const { name, document, clockSkewMs, begins, say } = this.setting
     const handle = await this.client.open<Page>(document, { engine: 'automerge' })
     this.handle = handle
     handle.on('error', (error) => say(`is told ${error.code}: ${error.message}`))
     await handle.whenLoaded
+    if (begins) handle.merge(beginning)
     const holder = {
       doc: () => handle.doc,
       change: (edit: (page: Page) => void, options: { time: number }) => void handle.change(edit, options),

@@ -65,8 +65,9 @@ class YjsReading implements Reading {
   get edits(): number {
     return this.doc.getMap(editsRoot).size
   }
-  isWaiting(): boolean {
-    return this.doc.store.pendingStructs !== null
+  waitsFor(): readonly string[] {
+    const missing = this.doc.store.pendingStructs?.missing ?? []
+    return [...missing].map(([client, clock]) => `${client}:${clock}`)
   }
   decisions(): readonly Uint8Array[] {
     return []

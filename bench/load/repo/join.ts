@@ -3,23 +3,22 @@
  * update is not asked. At the end a witness puts together what a newcomer is given, which must have the head that is expected.
  */
 import * as Automerge from '@automerge/automerge'
-import { resetResidentPeak, residentBytes, residentPeakBytes, startCpuMeter } from '../../harness/cpu.ts'
+import { residentBytes } from '../../harness/cpu.ts'
+import { joinDeadlineMs, joinStep, newcomerVersion } from '../join.ts'
 import { sleep, until } from '../peer.ts'
-import type { JoinSpec, JoinStep, LoadCase, LoadResult, StoreSpec } from '../spec.ts'
+import type { JoinSpec, LoadCase, LoadResult, StoreSpec } from '../spec.ts'
 import { sum } from '../trace.ts'
 import { type LargeRepoDocument, pendingChangesOf, tableChangesOf } from './large-document.ts'
 import { documentIdOf, joinPeers, RepoPeer } from './peer.ts'
 
-const joinDeadlineMs = 180_000
 const storedDeadlineMs = 60_000
 const storedBlindlyMs = 15_000
-const closedMs = 30
-const newcomer = 'AA=='
 
 interface Newcomer {
-  readonly peer: RepoPeer
+  /** Of all messages that told of the document. */
   readonly bytes: number
   readonly chunks: readonly Uint8Array[]
+  end(): void
 }
 
 export async function repoJoin(spec: JoinSpec): Promise<LoadResult> {
@@ -32,51 +31,18 @@ export async function repoJoin(spec: JoinSpec): Promise<LoadResult> {
     if (step.kind === 'write') {
       await write(spec, large, documentId)
       head = large.pendingHead
-    } else if (step.version === newcomer) cases.push(await joinStep(spec, step, documentId, head, idleBytes))
+    } else if (step.version === newcomerVersion) {
+      const expected = head
+      const come = (name: string) => comeAsNewcomer(spec, name, documentId, expected, false)
+      cases.push(await joinStep(spec, step, idleBytes, come))
+    }
   }
   const witness = await comeAsNewcomer(spec, 'witness', documentId, head, true)
-  witness.peer.end()
+  witness.end()
   let replica = Automerge.init<Record<string, unknown>>()
   for (const chunk of witness.chunks) replica = Automerge.loadIncremental(replica, chunk)
   const isWhole = Automerge.getHeads(replica).join() === head
   return { cases, errors: isWhole ? [] : ['a newcomer has other heads than were stored'] }
-}
-
-async function joinStep(
-  spec: JoinSpec,
-  step: JoinStep,
-  documentId: string,
-  head: string,
-  idleBytes: number,
-): Promise<LoadCase> {
-  let milliseconds = 0
-  let bytes = 0
-  resetResidentPeak(spec.serverPid)
-  const meter = startCpuMeter(spec.serverPid, spec.logPid)
-  for (let time = 0; time < step.times; time++) {
-    const from = performance.now()
-    const joined = await Promise.all(
-      Array.from({ length: step.joiners }, (_, i) =>
-        comeAsNewcomer(spec, `${step.name}-${time}-${i}`, documentId, head, false),
-      ),
-    )
-    milliseconds += performance.now() - from
-    bytes += joined.reduce((total, each) => total + each.bytes, 0)
-    for (const { peer } of joined) peer.end()
-    await sleep(closedMs)
-  }
-  const cpu = meter.stop()
-  const joins = step.joiners * step.times
-  return {
-    name: step.name,
-    figures: {
-      joinMs: milliseconds / step.times,
-      serverCpuMsPerJoin: cpu.serverMs / joins,
-      bytesPerJoin: bytes / joins,
-      residentAboveIdleBytes: residentPeakBytes(spec.serverPid) - idleBytes,
-      foreignCores: cpu.foreignMs / cpu.wallMs,
-    },
-  }
 }
 
 /** Resolves when it was given changes up to `head`. */
@@ -105,7 +71,7 @@ function comeAsNewcomer(
         const isThere = message.heads.length === 1 && Buffer.from(message.heads[0]!).toString('hex') === head
         if (message.changes.length === 0 || !isThere) return
         clearTimeout(timeout)
-        resolve({ peer, bytes, chunks })
+        resolve({ bytes, chunks, end: () => peer.end() })
       },
       onBroken: fail,
     })
@@ -118,7 +84,7 @@ async function write(spec: JoinSpec, large: LargeRepoDocument, documentId: strin
   const [writer] = await joinPeers(1, () => new RepoPeer({ ...spec, name: 'writer', onBroken() {} }))
   for (const { head, bytes } of pendingChangesOf(large)) writer!.sync(documentId, [head], [bytes])
   const reader = await comeAsNewcomer(spec, 'reader', documentId, large.pendingHead, false)
-  for (const { peer } of [{ peer: writer! }, reader]) peer.end()
+  for (const each of [writer!, reader]) each.end()
 }
 
 /** The table becomes a stored document. */
