@@ -77,6 +77,7 @@ test('offline, reloaded, edited, and back: the badge counts what is not saved, a
   await ravi.showsText('one')
   await ida.switchOffline()
   await ida.showsBadge('Offline')
+  await ida.page.getByRole('list', { name: 'Others who were here' }).getByText('Ravi Menon').waitFor()
   await ida.type('two')
   await ida.showsBadge('Offline, 3 edits not yet saved')
   await ravi.type('else')

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Browser } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { startChromium } from '../support/chromium.ts'
+import { openTab, startChromium } from '../support/chromium.ts'
 import { type PostgresServer, start as startPostgres } from '../support/postgres-server.ts'
 import { type RelayProcess, startRelay } from '../support/relay-process.ts'
 import { token, tokenSecret } from '../support/tokens.ts'
@@ -62,6 +62,17 @@ async function viewsAreThere(): Promise<boolean> {
 
 const online = (isOnline: boolean, ...traders: Trader[]): Promise<unknown> =>
   Promise.all(traders.map((trader) => trader.isOnline(isOnline)))
+
+test('the badge tells a market without deals from one that says nothing to this token', async () => {
+  await ida.badge('Up to date')
+  const profile = await browser.newContext()
+  const page = await openTab(profile, errors)
+  const stranger = await token({ subject: 'stranger' })
+  await page.goto(`${relay.url}/market?token=${stranger.slice(0, -6)}AAAAAA`)
+  await page.locator('.badge', { hasText: 'Refused' }).waitFor()
+  await page.getByText(/^Refused: ./).waitFor()
+  await profile.close()
+})
 
 test('of two bids made offline, accepted offline by two sellers, one is accepted; the other seller learns why and how it stands', async () => {
   const harvest = 'Cox, lower field'

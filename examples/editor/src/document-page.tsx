@@ -61,7 +61,7 @@ function OpenPage({
         )}
         <SavedBadge status={status} />
         <span className="space" />
-        <Presence handle={handle} person={stored} />
+        <Presence handle={handle} isConnected={status.status === 'live'} person={stored} />
         <OfflineSwitch client={session.client} />
         <ThemeSwitch />
       </header>

@@ -44,7 +44,13 @@ export function OpenTasks({
       {tasks.loaded && tasks.rows.length === 0 && (
         <p className="quiet">Nothing to do. Tasks of all documents appear here as they are written.</p>
       )}
-      {!tasks.loaded && <p className="quiet">Asking the server …</p>}
+      {!tasks.loaded && (
+        <p className="quiet">
+          {tasks.state === 'refused'
+            ? `Refused: ${tasks.error?.message ?? 'no reason was given'}`
+            : 'Asking the server …'}
+        </p>
+      )}
       {documents.map(([first, ...others]) => (
         <article key={first.document}>
           <h3>

@@ -8,11 +8,13 @@ const shownMax = 4
 
 interface PresenceProps {
   readonly handle: Handle
+  /** False: others are those that were last heard of, for as long as that says something. */
+  readonly isConnected: boolean
   readonly person: Stored<Person>
 }
 
 /** Who else is here, and, at the end, oneself: a button to change name and colour. */
-export function Presence({ handle, person: stored }: PresenceProps) {
+export function Presence({ handle, isConnected, person: stored }: PresenceProps) {
   const person = usePerson(stored)
   const others = usePresence<unknown>(handle, 'user').flatMap(({ clientId, isSelf, value }) =>
     isSelf || !isPerson(value) ? [] : [{ clientId, ...value }],
@@ -21,9 +23,17 @@ export function Presence({ handle, person: stored }: PresenceProps) {
   const beyond = others.slice(shownMax)
   return (
     <div className="presence">
-      <ul aria-label="Others here">
+      <ul
+        aria-label={isConnected ? 'Others here' : 'Others who were here'}
+        data-stale={!isConnected || undefined}
+      >
         {others.slice(0, shownMax).map(({ clientId, name, color }) => (
-          <li key={clientId} className="avatar" style={{ backgroundColor: color }} title={name}>
+          <li
+            key={clientId}
+            className="avatar"
+            style={{ backgroundColor: color }}
+            title={isConnected ? name : `${name}, when last heard of`}
+          >
             <span aria-hidden="true">{initialsOf(name)}</span>
             <span className="unseen">{name}</span>
           </li>

@@ -50,23 +50,30 @@ export function App({ market }: { readonly market: Market }) {
 type Said = { readonly tone: string; readonly icon: IconName; readonly text: string }
 
 function Badge({ shelf }: { readonly shelf: OnShelf }) {
-  const { isConnected, pending } = shelf
-  const changes = pending === 1 ? '1 change' : `${pending} changes`
-  const said: Said = isConnected
-    ? pending === 0
-      ? { tone: 'good', icon: 'check', text: 'Up to date' }
-      : { tone: 'busy', icon: 'clock', text: `Saving ${changes}` }
-    : {
-        tone: 'away',
-        icon: 'away',
-        text: pending === 0 ? 'No connection' : `No connection · ${pending} kept here`,
-      }
+  const said = saidOf(shelf)
   return (
     <output className="badge" data-tone={said.tone} aria-live="polite">
       <Icon name={said.icon} />
       <span>{said.text}</span>
     </output>
   )
+}
+
+function saidOf({ connection, pending }: OnShelf): Said {
+  // First what would be missed: a telephone cuts off the rest.
+  const keeping = (text: string): string => (pending === 0 ? text : `${pending} kept here · ${text}`)
+  switch (connection) {
+    case 'live':
+      return pending === 0
+        ? { tone: 'good', icon: 'check', text: 'Up to date' }
+        : { tone: 'busy', icon: 'clock', text: `Saving ${pending === 1 ? '1 change' : `${pending} changes`}` }
+    case 'opening':
+      return { tone: 'quiet', icon: 'clock', text: 'Connecting …' }
+    case 'away':
+      return { tone: 'away', icon: 'away', text: keeping('No connection') }
+    case 'refused':
+      return { tone: 'bad', icon: 'alert', text: keeping('Refused') }
+  }
 }
 
 function Welcome({ market }: { readonly market: Market }) {

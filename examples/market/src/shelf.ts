@@ -30,11 +30,13 @@ export interface OnShelf {
   /** Newest first. */
   readonly deals: readonly Kept[]
   readonly listings: readonly (Listing & { readonly id: string })[]
-  readonly isConnected: boolean
+  readonly connection: 'live' | 'opening' | 'away' | 'refused'
   /** Changes made here that the server does not have. */
   readonly pending: number
   /** Of the list of deals. */
   readonly list: LiveState
+  /** Why the server does not say which deals there are; null: it does, or it is not reached. */
+  readonly refusal: string | null
 }
 
 export class Shelf {
@@ -45,6 +47,9 @@ export class Shelf {
   private readonly listings = new Map<string, Listing>()
   private readonly listeners = new Set<() => void>()
   private list: LiveState = 'connecting'
+  private refusal: string | null = null
+  /** The server answers, and its views do not yet. */
+  private isStarting = false
   private isTold = true
   private current: OnShelf
 
@@ -92,11 +97,13 @@ export class Shelf {
   }
 
   private async follow(): Promise<void> {
-    const listener: LiveListener<{ document: string }> = ({ rows, state }) => {
+    const listener: LiveListener<{ document: string }> = ({ rows, state, error }) => {
       for (const { document } of rows)
         if (document.startsWith('deals/')) this.keep(document)
         else this.keepListing(document)
       this.list = state
+      this.isStarting = state !== 'live' && error?.code === 'views_unavailable'
+      this.refusal = state === 'refused' ? (error?.message ?? 'the server did not say why') : null
       this.change()
     }
     await this.client.live(documentsSql, [this.acting.subject], listener, { key: ['document'] })
@@ -131,10 +138,23 @@ export class Shelf {
     return {
       deals,
       listings,
-      isConnected: this.client.status === 'live',
+      connection: this.connection(open.length === 0),
       pending: open.reduce((sum, { handle }) => sum + handle.pending, 0),
       list: this.list,
+      refusal: this.refusal,
     }
+  }
+
+  /** That of the documents; as long as there are none, that of their list. */
+  private connection(isEmpty: boolean): OnShelf['connection'] {
+    const { status, error, paused } = this.client
+    const state = isEmpty ? this.list : status
+    if (state === 'live' || state === 'refused') return state
+    // After a failure this is one attempt of many.
+    const isFirst = isEmpty
+      ? state === 'connecting' || (this.isStarting && !paused)
+      : state !== 'offline' && error === null
+    return isFirst ? 'opening' : 'away'
   }
 }
 

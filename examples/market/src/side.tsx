@@ -46,7 +46,8 @@ export function Side({ market, shelf, items, place }: SideProps) {
           </li>
         ))}
       </ul>
-      {shelf.deals.length === 0 && (
+      {shelf.refusal !== null && <p className="quiet">Refused: {shelf.refusal}</p>}
+      {shelf.refusal === null && shelf.deals.length === 0 && (
         <p className="quiet">
           {shelf.list === 'live'
             ? 'No deals yet. They appear here as sellers make them.'
