@@ -17,6 +17,7 @@ import type { Filter, SyncMessage } from '../../core/engine/automerge/sync-messa
 import { writeVersion } from '../../core/engine/automerge/version.ts'
 import { noOffset } from '../../core/offset.ts'
 import { TidemarkError } from '../../core/protocol/error-codes.ts'
+import type { Joined } from '../room/catch-up.ts'
 import type { Room } from '../room/room.ts'
 import type { Session, UnnamedUpdates } from '../room/session.ts'
 import { type AutomergeDialect, automergeEngine, coverageIn } from './automerge-dialect.ts'
@@ -121,11 +122,15 @@ export class AutomergeSync implements UnnamedUpdates {
     const { pending: message, session, room } = this
     this.pending = null
     if (message === null || session.state === 'closed' || session.state === 'joining') return
-    const version = writeVersion(knownOf(message, coverageIn(room).graph))
-    const have = { version, offset: noOffset, asWritten: !this.dialect.takesDocuments }
-    await room.join(session, have, (joined) =>
+    await this.join(knownOf(message, coverageIn(room).graph), (joined) =>
       message.heads.length === 0 && this.isEmpty ? this.dialect.unavailable() : this.dialect.joined(joined),
     )
+  }
+
+  /** `known`: what the peer has. */
+  private join(known: readonly Uint8Array[], answer: (joined: Joined) => Uint8Array[]): Promise<void> {
+    const asWritten = !this.dialect.takesDocuments
+    return this.room.join(this.session, { version: writeVersion(known), offset: noOffset, asWritten }, answer)
   }
 
   /**
@@ -135,9 +140,8 @@ export class AutomergeSync implements UnnamedUpdates {
   async resume(): Promise<void> {
     const { room, session, dialect } = this
     if (session.state !== 'waiting') return
-    const version = writeVersion(coverageIn(room).graph.heads())
-    const have = { version, offset: noOffset, asWritten: !dialect.takesDocuments }
-    await room.join(session, have, (joined) => [...dialect.tellAgain(), ...dialect.joined(joined)])
+    const heads = coverageIn(room).graph.heads()
+    await this.join(heads, (joined) => [...dialect.tellAgain(), ...dialect.joined(joined)])
   }
 
   settled(): void {

@@ -8,9 +8,7 @@ import type { FactRules } from '../../core/domain/facts/door.ts'
 import type { Coverage, Ended, Engine, EngineName } from '../../core/engine/engine.ts'
 import { engines } from '../../core/engine/engines.ts'
 import { TidemarkError } from '../../core/protocol/errors.ts'
-import type { TailStats } from '../compaction/policy.ts'
 import { type Content, endedOf, unlimited } from '../log/lineage.ts'
-import type { Loaded } from '../log/log.ts'
 import type { Lineage } from '../log/metadata.ts'
 import { FactGuard } from './fact-guard.ts'
 
@@ -89,13 +87,4 @@ function heldOf(
 export function learn({ engine, coverage, facts }: Held, update: Uint8Array): void {
   coverage.add(engine.validate(update, unlimited))
   facts?.add(update)
-}
-
-export function tailOf({ snapshot, tail }: Loaded): Omit<TailStats, 'compactedMs'> {
-  return {
-    snapshotBytes: snapshot?.bytes.length ?? 0,
-    tailCount: tail.length,
-    tailBytes: tail.reduce((sum, { update }) => sum + update.length, 0),
-    oldestMs: tail[0]?.timeMs ?? 0,
-  }
 }

@@ -31,13 +31,14 @@ import { type Have, type Joined, lackedBy, Milestones, missedBy } from './catch-
 import type { Dialect } from './dialect.ts'
 import { heedOf } from './heed.ts'
 import { Image } from './image.ts'
-import { Known, learn, tailOf, wrongEngine } from './known.ts'
+import { Known, learn, wrongEngine } from './known.ts'
 import { coverageAhead } from './read-ahead.ts'
 import { RoomBroadcast } from './room-broadcast.ts'
 import type { RoomContext } from './room-context.ts'
 import { RoomPresence } from './room-presence.ts'
 import type { Session } from './session.ts'
 import { Submits, type Submitter } from './submits.ts'
+import { lengthen, shorten, tailOf } from './tail.ts'
 import type { Flushable } from './tick.ts'
 
 interface Open {
@@ -179,9 +180,7 @@ export class Room implements Flushable, Follower {
         return this.fail('internal', 'The log has a gap')
       }
       this.head = entry.offset
-      this.stats.tailCount++
-      this.stats.tailBytes += entry.update.length
-      if (this.stats.oldestMs === 0) this.stats.oldestMs = entry.timeMs
+      lengthen(this.stats, entry)
       const { known } = this.state
       if (counts(entry, known.lineage, known.engine)) this.take(entry, known)
       else this.heed(entry, known)
@@ -334,11 +333,16 @@ export class Room implements Flushable, Follower {
     if (joined.offset > this.head) await this.milestones.reached(joined.offset)
     if ((session.state as string) === 'closed') return
     session.writeAll(answer(joined), Date.now())
-    session.offset = joined.offset
     session.state = 'live'
     if (!session.dialect.presenceBeforeJoin) this.presence.tell(session)
+    this.goOnFrom(joined.offset, session)
+  }
+
+  /** It is live, and has everything up to the offset. */
+  private goOnFrom(offset: Offset, session: Session): void {
+    session.offset = offset
     if (this.owed.has(session)) this.schedule()
-    if (joined.offset < this.head) this.fallBehind(session)
+    if (offset < this.head) this.fallBehind(session)
   }
 
   private fallBehind(session: Session): void {
@@ -365,11 +369,9 @@ export class Room implements Flushable, Follower {
     const { dialect } = session
     if (missed.kind === 'update') session.writeAll(dialect.caughtUp(missed.chunks, missed.offset), Date.now())
     else if (missed.entries.length > 0) session.write(dialect.entries(missed.entries), Date.now())
-    session.offset = missed.offset
     session.state = 'live'
     this.presence.tellAgain(session)
-    if (this.owed.has(session)) this.schedule()
-    if (session.offset < this.head) this.fallBehind(session)
+    this.goOnFrom(missed.offset, session)
   }
 
   onEphemeral(bytes: Uint8Array): void {
@@ -378,12 +380,7 @@ export class Room implements Flushable, Follower {
 
   /** A compaction took entries out of the tail. */
   compacted(result: CompactionResult): void {
-    const { stats } = this
-    stats.snapshotBytes = result.snapshotBytes
-    stats.tailCount = Math.max(0, stats.tailCount - result.droppedCount)
-    stats.tailBytes = Math.max(0, stats.tailBytes - result.droppedBytes)
-    stats.oldestMs = stats.tailCount === 0 ? 0 : Date.now()
-    stats.compactedMs = Date.now()
+    shorten(this.stats, result, Date.now())
     this.image.drop()
   }
 
