@@ -9,8 +9,8 @@
  *   (`tsc` straight into dist/ truncates each file before it writes it.)
  * - Output whose source is gone is removed, last.
  *
- * Needs only Node and the installed compiler. `npm run build` runs this file, and after it build-browser.mjs, which
- * keeps dist/examples by itself.
+ * Needs only Node and the installed compiler. `npm run build` runs this file, and after it build-database.mjs and
+ * build-browser.mjs, which keep their part of dist/ by themselves.
  */
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -112,7 +112,9 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     console.error('build: the sources have type errors')
     process.exitCode = 1
   }
-  const browser = join(root, 'scripts/build-browser.mjs')
-  const { status } = spawnSync(process.execPath, [browser], { cwd: root, stdio: ['ignore', 2, 2] })
-  if (status !== 0) process.exitCode = 1
+  for (const name of ['build-database.mjs', 'build-browser.mjs']) {
+    const script = join(root, 'scripts', name)
+    const { status } = spawnSync(process.execPath, [script], { cwd: root, stdio: ['ignore', 2, 2] })
+    if (status !== 0) process.exitCode = 1
+  }
 }

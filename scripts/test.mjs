@@ -3,7 +3,8 @@
  * stopping at the first that fails:
  *
  *   install    node_modules as package-lock.json says         (install.mjs)
- *   build      dist/, which spawned servers and workers run   (build.mjs), and the pages (build-browser.mjs)
+ *   build      dist/, which spawned servers and workers run   (build.mjs), the database that views
+ *                                                              begin with (build-database.mjs), and the pages (build-browser.mjs)
  *   programs   redis-server, PostgreSQL, Chromium             (programs.mjs, with the variables)
  *   lint       Biome: format, import order, lint
  *   types      tsc for the sources, the tests, core without Node's types, and the editor
@@ -16,6 +17,7 @@ import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { buildIfStale, root } from './build.mjs'
 import { buildBrowserIfStale } from './build-browser.mjs'
+import { buildDatabaseIfStale } from './build-database.mjs'
 import { installIfNeeded } from './install.mjs'
 import { requireNode } from './node-version.mjs'
 import { providePrograms } from './programs.mjs'
@@ -23,9 +25,10 @@ import { providePrograms } from './programs.mjs'
 const stages = {
   install: installIfNeeded,
   // Type errors are told by the stage `types`, in the order a reader expects.
-  build: () => {
+  build: async () => {
     buildIfStale()
-    return buildBrowserIfStale()
+    await buildDatabaseIfStale()
+    await buildBrowserIfStale()
   },
   programs: () => Object.assign(process.env, providePrograms()),
   lint: () => run('@biomejs/biome/bin/biome', ['ci', '--error-on-warnings', ...plainColours(), '.']),

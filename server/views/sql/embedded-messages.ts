@@ -3,6 +3,8 @@ import type { BatchOptions, Result, SqlErrorDetails, Statement } from './sql.ts'
 
 export interface WorkerSettings {
   readonly database: string
+  /** Path of the archive with which a new database begins. */
+  readonly initial: string
   /** Of 127.0.0.1, for psql and friends (socket/port.ts); 0 for none. */
   readonly port: number
 }
@@ -12,7 +14,8 @@ export type ToWorker =
   | { readonly type: 'close' }
 
 export type FromWorker =
-  | { readonly type: 'up' }
+  /** `notBegun`: why a new database could not begin with the initial one, and was made; null when it did, or is not new. */
+  | { readonly type: 'up'; readonly notBegun: string | null }
   | { readonly type: 'failed'; readonly reason: string }
   | { readonly type: 'done'; readonly results: readonly Result[] }
   | { readonly type: 'refused'; readonly message: string; readonly details: SqlErrorDetails }

@@ -4,7 +4,7 @@
  *
  *   idle ──batch──▶ starting ──▶ up ──▶ (the thread ends by itself, or is ended) ──▶ resting ──batch──▶ starting …
  *
- * - The thread starts with the first batch, which waits for it: a few seconds where there is no database yet. Whoever calls
+ * - The thread starts with the first batch, which waits for it: a second where there is no database yet. Whoever calls
  *   `start` waits for nothing.
  * - One batch is with the thread, the others wait here, in order. A thread that ends takes its batch with it (`unknown`);
  *   those that wait are for the next one.
@@ -12,6 +12,7 @@
  *   the thread, which is as good as kill -9: the transaction is gone, and the next start takes a third of a second.
  * - A database that does not open twice in a row is put away and begun anew, for views can be rebuilt.
  */
+import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import type { Logger } from '../../logger.ts'
 import { type EmbeddedFolder, openFolder } from './embedded-folder.ts'
@@ -32,6 +33,8 @@ import { assertWithinLimits } from './transaction.ts'
 export interface EmbeddedSqlOptions {
   /** Made when it is not there. */
   readonly folder: string
+  /** Archive with which a new database begins; without such a file it is made, which takes seconds. */
+  readonly initial?: string
   /** Of 127.0.0.1, where psql and friends find it. 0 or none: nowhere. */
   readonly port?: number
   readonly logger: Logger
@@ -57,12 +60,15 @@ const restMsMin = 200
 const restMsMax = 10_000
 
 // Sources run from TypeScript (in tests) use the compiled worker.
-const workerUrl = import.meta.url.endsWith('.ts')
-  ? new URL('../../../dist/server/views/sql/embedded-worker.js', import.meta.url)
-  : new URL('./embedded-worker.js', import.meta.url)
+const builtUrl = import.meta.url.endsWith('.ts')
+  ? new URL('../../../dist/server/views/sql/', import.meta.url)
+  : new URL('./', import.meta.url)
+const workerUrl = new URL('embedded-worker.js', builtUrl)
+const initialPath = fileURLToPath(new URL('initial-database.tar.gz', builtUrl))
 
 export class EmbeddedSql implements Sql {
   private readonly folderPath: string
+  private readonly initial: string
   private readonly port: number
   private readonly logger: Logger
   private state: State = { at: 'idle' }
@@ -75,7 +81,8 @@ export class EmbeddedSql implements Sql {
   private reason: string | null = null
   private closing = false
 
-  constructor({ folder, logger, port = 0 }: EmbeddedSqlOptions) {
+  constructor({ folder, logger, initial = initialPath, port = 0 }: EmbeddedSqlOptions) {
+    this.initial = initial
     this.port = port
     this.folderPath = folder
     this.logger = logger
@@ -155,7 +162,10 @@ export class EmbeddedSql implements Sql {
         await this.folder.putAway()
         this.sayAnew(this.reason ?? 'it did not open')
       }
-      const worker = await launchWorker({ database: this.folder.database, port: this.port })
+      const { initial, port } = this
+      const { worker, notBegun } = await launchWorker({ database: this.folder.database, initial, port })
+      if (notBegun !== null)
+        this.logger.warn({ initial, reason: notBegun }, 'the initial database cannot be used; one was made')
       worker.on('message', (message: FromWorker) => this.onMessage(message))
       worker.on('error', (error) => this.lose(worker, error.message))
       worker.on('exit', () => this.lose(worker, 'PGlite ended'))
@@ -241,24 +251,32 @@ const unavailable = (message: string): SqlError =>
 
 const post = (worker: Worker, message: ToWorker): void => worker.postMessage(message)
 
+/** See `FromWorker`. */
+interface Launched {
+  readonly worker: Worker
+  readonly notBegun: string | null
+}
+
 /** Resolves when PGlite has opened the database. */
-async function launchWorker(workerData: WorkerSettings): Promise<Worker> {
+async function launchWorker(workerData: WorkerSettings): Promise<Launched> {
   const worker = new Worker(workerUrl, { workerData, stdout: true, stderr: true })
   // PostgreSQL's own lines; unread they would fill memory.
   worker.stdout.resume()
   worker.stderr.resume()
   let deadline: NodeJS.Timeout | undefined
   try {
-    await new Promise<void>((resolve, reject) => {
+    const notBegun = await new Promise<string | null>((resolve, reject) => {
       deadline = setTimeout(() => reject(new Error(`PGlite did not start in ${startMsMax} ms`)), startMsMax)
       // `on`: a worker whose last listener is taken away gives no more messages, also to the next one.
       worker.on('message', (message: FromWorker) =>
-        message.type === 'up' ? resolve() : reject(new Error(`PGlite did not start: ${reasonOf(message)}`)),
+        message.type === 'up'
+          ? resolve(message.notBegun)
+          : reject(new Error(`PGlite did not start: ${reasonOf(message)}`)),
       )
       worker.once('error', reject)
       worker.once('exit', () => reject(new Error('PGlite ended while it started')))
     })
-    return worker
+    return { worker, notBegun }
   } catch (error) {
     await worker.terminate()
     throw error

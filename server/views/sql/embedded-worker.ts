@@ -7,6 +7,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { PGlite, protocol } from '@electric-sql/pglite'
 import { ViewsPort } from '../socket/port.ts'
+import { beginDatabase } from './embedded-beginning.ts'
 import type { FromWorker, ToWorker, WorkerSettings } from './embedded-messages.ts'
 import { batchesBetweenUpkeep, upkeep } from './embedded-upkeep.ts'
 import { type Parameter, type Result, SqlError, type Statement } from './sql.ts'
@@ -17,13 +18,15 @@ const settings = workerData as WorkerSettings
 const port = parentPort
 if (port === null) throw new Error('To be run as a worker thread')
 const say = (message: FromWorker): void => port.postMessage(message)
+const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
 let database: PGlite
 try {
+  const notBegun = await beginDatabase(settings.database, settings.initial).then(() => null, reasonOf)
   database = await PGlite.create(settings.database)
-  say({ type: 'up' })
+  say({ type: 'up', notBegun })
 } catch (error) {
-  say({ type: 'failed', reason: error instanceof Error ? error.message : String(error) })
+  say({ type: 'failed', reason: reasonOf(error) })
   process.exit(1)
 }
 
@@ -31,9 +34,7 @@ try {
 const viewsPort = settings.port === 0 ? null : new ViewsPort(database)
 viewsPort
   ?.listen(settings.port)
-  .catch((error: unknown) =>
-    say({ type: 'port_failed', reason: error instanceof Error ? error.message : String(error) }),
-  )
+  .catch((error: unknown) => say({ type: 'port_failed', reason: reasonOf(error) }))
 
 port.on('message', (message: ToWorker) => {
   switch (message.type) {
@@ -91,7 +92,7 @@ async function keepUp(): Promise<void> {
     // There may be more to do: look again soon.
     if (done !== null) batches -= batchesBetweenUpkeep / 10
   } catch (error) {
-    say({ type: 'upkeep_failed', reason: error instanceof Error ? error.message : String(error) })
+    say({ type: 'upkeep_failed', reason: reasonOf(error) })
   }
 }
 

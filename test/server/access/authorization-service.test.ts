@@ -4,8 +4,8 @@ import { afterEach, expect, test } from 'vitest'
 import { parseDocumentId } from '../../../core/document-id.ts'
 import { AuthorizationService } from '../../../server/access/authorization-service.ts'
 import { Slots } from '../../../server/access/slots.ts'
+import { collectingLogger } from '../../support/collecting-logger.ts'
 import { until } from '../../support/wait.ts'
-import { collectingLogger } from '../log/redis/collecting-logger.ts'
 import { gatekeeperWith, type LocalServer, nowMs, outcome, serve } from './tokens.ts'
 
 const deal = parseDocumentId('deals/1')

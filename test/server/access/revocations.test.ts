@@ -17,10 +17,10 @@ import {
   type RevocationsLimits,
 } from '../../../server/access/revocations.ts'
 import type { Follower, Log, Subscription } from '../../../server/log/log.ts'
+import { type CollectingLogger, collectingLogger } from '../../support/collecting-logger.ts'
 import { type RedisServer, startRedisServer } from '../../support/redis-server.ts'
 import { until } from '../../support/wait.ts'
 import { embeddedLogUnderTest } from '../log/lmdb/embedded-log-under-test.ts'
-import { type CollectingLogger, collectingLogger } from '../log/redis/collecting-logger.ts'
 import { nodesOn } from '../log/redis/nodes.ts'
 
 const deal = parseDocumentId('deals/1')

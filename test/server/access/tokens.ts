@@ -6,7 +6,7 @@ import type { Gatekeeper } from '../../../server/access/access.ts'
 import { createGatekeeper } from '../../../server/access/gatekeeper.ts'
 import { Revoked, revokedLimits } from '../../../server/access/revoked.ts'
 import { readConfig } from '../../../server/config.ts'
-import { type CollectingLogger, collectingLogger } from '../log/redis/collecting-logger.ts'
+import { type CollectingLogger, collectingLogger } from '../../support/collecting-logger.ts'
 
 export const secret = 'a secret of thirty-two bytes or more'
 /** When all of these tests take place. */

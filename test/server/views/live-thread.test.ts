@@ -10,10 +10,10 @@ import { createEmbeddedLog } from '../../../server/log/lmdb/embedded-log.ts'
 import { Metrics } from '../../../server/metrics.ts'
 import { rightsOf } from '../../../server/views/query/rights.ts'
 import { Views } from '../../../server/views/views.ts'
+import { collectingLogger } from '../../support/collecting-logger.ts'
 import { start as startPostgres } from '../../support/postgres-server.ts'
 import { silentLogger } from '../../support/silent-logger.ts'
 import { until } from '../../support/wait.ts'
-import { collectingLogger } from '../log/redis/collecting-logger.ts'
 
 const adapter = `import { defineAdapter } from 'tidemark/adapter'
 export default defineAdapter({
@@ -106,4 +106,4 @@ test('the thread of the views ends and begins anew: who listens hears what chang
     await postgres.stop()
   }
   expect(ends).toEqual(['shutting_down', 'shutting_down'])
-}, 90_000)
+})

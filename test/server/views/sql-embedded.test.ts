@@ -5,18 +5,17 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { gzipSync } from 'node:zlib'
 import { afterAll, describe, expect, test } from 'vitest'
 import { openFolder } from '../../../server/views/sql/embedded-folder.ts'
 import { EmbeddedSql } from '../../../server/views/sql/embedded-sql.ts'
 import { failureOf, recovered, sqlContract } from '../../contract/sql.ts'
+import { collectingLogger } from '../../support/collecting-logger.ts'
 import { silentLogger } from '../../support/silent-logger.ts'
 import { until } from '../../support/wait.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'tidemark-views-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
-
-// PGlite makes a new database in 6 s where nothing else runs.
-const makingMs = 100_000
 
 const open = (): EmbeddedSql => new EmbeddedSql({ folder, logger: silentLogger })
 
@@ -56,7 +55,7 @@ describe('a database that is written for long', () => {
       return walBytes! < 64 * 1024 * 1024 && dead === 0 && analyzed === 1
     }
     // PostgreSQL counts dead rows up to a second late: those that come after a vacuum are for the next one.
-    await until('nothing is left to do', settled, 20_000)
+    await until('nothing is left to do', settled)
     await sql.close()
   })
 })
@@ -74,7 +73,7 @@ describe('a process that is killed', () => {
         said = Math.max(said, Number(line))
         count++
       })
-      await until('the writer has committed batches', () => count >= 30, 40_000)
+      await until('the writer has committed batches', () => count >= 30)
       child.kill('SIGKILL')
       await once(child, 'close')
     }
@@ -89,6 +88,40 @@ describe('a process that is killed', () => {
     expect(count).toBe(last)
     expect(last).toBeGreaterThanOrEqual(said)
     await sql.close()
+  })
+})
+
+describe('a new database', () => {
+  const begun = async (name: string, initial?: string) => {
+    const logger = collectingLogger()
+    const sql = new EmbeddedSql({ folder: join(folder, name), logger, ...(initial && { initial }) })
+    const [result] = await sql.batch([{ text: 'select system_identifier from pg_control_system()' }])
+    await sql.close()
+    return {
+      identity: result?.rows[0]?.[0],
+      warnings: logger.lines.filter(({ level }) => level === 'warn').map(({ message }) => message),
+    }
+  }
+  const copied = begun('copied')
+
+  test('is a copy of the one that was built, also after a copy that was interrupted', async () => {
+    for (const part of ['database.beginning', 'database']) {
+      mkdirSync(join(folder, 'again', part), { recursive: true })
+      writeFileSync(join(folder, 'again', part, 'half'), 'of it')
+    }
+    const again = await begun('again')
+    expect(again).toEqual(await copied)
+    expect(again.warnings).toEqual([])
+    expect(existsSync(join(folder, 'again', 'database.beginning'))).toBe(false)
+  })
+
+  test('is made where there is none to copy, and with a warning where that one does not open', async () => {
+    const broken = join(folder, 'broken.tar.gz')
+    writeFileSync(broken, gzipSync('no archive'))
+    const [none, made] = [await begun('none', join(folder, 'absent')), await begun('made', broken)]
+    expect(none.warnings).toEqual([])
+    expect(made.warnings).toEqual([expect.stringMatching(/initial database cannot be used/)])
+    expect(new Set([none.identity, made.identity, (await copied).identity]).size).toBe(3)
   })
 })
 
@@ -123,16 +156,12 @@ describe('the folder', () => {
     await fourth.close(false)
   })
 
-  test(
-    'a database that does not open is put away',
-    async () => {
-      rmSync(join(folder, 'database', 'global', 'pg_control'), { force: true })
-      mkdirSync(join(folder, 'unreadable'), { recursive: true })
-      const sql = open()
-      await recovered(sql, makingMs)
-      await sql.close()
-      expect(existsSync(join(folder, 'unreadable', 'PG_VERSION'))).toBe(true)
-    },
-    2 * makingMs,
-  )
+  test('a database that does not open is put away', async () => {
+    rmSync(join(folder, 'database', 'global', 'pg_control'), { force: true })
+    mkdirSync(join(folder, 'unreadable'), { recursive: true })
+    const sql = open()
+    await recovered(sql)
+    await sql.close()
+    expect(existsSync(join(folder, 'unreadable', 'PG_VERSION'))).toBe(true)
+  })
 })

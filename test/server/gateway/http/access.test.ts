@@ -1,10 +1,10 @@
 /** Who may do what over HTTP: a table of tokens × routes, what refusals give away, and who is told what. */
 import { SignJWT } from 'jose'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { collectingLogger } from '../../../support/collecting-logger.ts'
 import { RawClient } from '../../../support/raw-client.ts'
 import { token, tokenSecret, unsignedToken } from '../../../support/tokens.ts'
 import { until } from '../../../support/wait.ts'
-import { collectingLogger } from '../../log/redis/collecting-logger.ts'
 import {
   type Answer,
   type ApiUnderTest,

@@ -3,8 +3,8 @@ import { afterAll, beforeAll } from 'vitest'
 import type { Log } from '../../../../server/log/log.ts'
 import { createRedisLog } from '../../../../server/log/redis/redis-log.ts'
 import { logContract } from '../../../contract/log.ts'
+import { collectingLogger } from '../../../support/collecting-logger.ts'
 import { type RedisServer, startRedisServer } from '../../../support/redis-server.ts'
-import { collectingLogger } from './collecting-logger.ts'
 
 let redis: RedisServer
 

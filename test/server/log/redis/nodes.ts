@@ -1,7 +1,7 @@
 import { vi } from 'vitest'
 import type { Log } from '../../../../server/log/log.ts'
 import { createRedisLog, type RedisLogLimits } from '../../../../server/log/redis/redis-log.ts'
-import { type CollectingLogger, collectingLogger } from './collecting-logger.ts'
+import { type CollectingLogger, collectingLogger } from '../../../support/collecting-logger.ts'
 
 /** Limits small enough that a fault test sees them at work. */
 export const quickLimits: Partial<RedisLogLimits> = {
@@ -35,5 +35,5 @@ export function nodesOn(url: () => string, replicas = 0): Nodes {
 }
 
 export function until(condition: () => void | Promise<void>): Promise<void> {
-  return vi.waitFor(condition, { timeout: 20_000, interval: 10 })
+  return vi.waitFor(condition, { timeout: 100_000, interval: 10 })
 }

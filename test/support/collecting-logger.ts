@@ -1,4 +1,4 @@
-import type { Logger } from '../../../../server/logger.ts'
+import type { Logger } from '../../server/logger.ts'
 
 export interface CollectingLogger extends Logger {
   readonly lines: { readonly level: string; readonly fields: object; readonly message: string }[]
