@@ -19,6 +19,7 @@ const noViews: ViewsFigures = {
 
 export interface Gauges {
   connections(): number
+  bufferedBytes(): number
   rooms(): number
   tailBytes(): number
   imageBytes(): number
@@ -123,6 +124,11 @@ export class Metrics {
   /** Read when somebody asks. */
   watch(gauges: Gauges): void {
     this.gauge('connections', 'Open WebSocket connections', gauges.connections)
+    this.gauge(
+      'buffered_bytes',
+      'Bytes that sessions were sent and their sockets did not take yet',
+      gauges.bufferedBytes,
+    )
     this.gauge('rooms', 'Open rooms', gauges.rooms)
     this.gauge('tail_bytes', 'Bytes of updates after the snapshots of open rooms', gauges.tailBytes)
     this.gauge('image_bytes', 'Bytes kept in memory to answer joins', gauges.imageBytes)

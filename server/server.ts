@@ -202,6 +202,7 @@ export class Server {
     })
     metrics.watch({
       connections: () => this.gateway.connectionCount,
+      bufferedBytes: () => this.gateway.bufferedBytes,
       rooms: () => this.rooms.size,
       tailBytes: () => this.rooms.tailBytes(),
       imageBytes: () => images.bytesUsed,

@@ -166,6 +166,13 @@ export class Gateway {
     return this.peers.size
   }
 
+  /** Written to sockets that do not take it: what slow readers cost. */
+  get bufferedBytes(): number {
+    let bytes = 0
+    for (const { ws } of this.peers) bytes += ws.bufferedAmount
+    return bytes
+  }
+
   /** The URL it listens on. */
   /** What a start takes longest for, compiling the routes; may be done while others start. */
   async prepare(): Promise<void> {

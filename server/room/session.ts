@@ -136,10 +136,6 @@ export class Session implements Submitter {
     return this.mayWriteNow
   }
 
-  get bufferedBytes(): number {
-    return this.socket.writableLength
-  }
-
   get full(): boolean {
     return this.socket.writableLength > this.options.limits.sessionBufferBytesMax
   }
