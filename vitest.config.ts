@@ -11,9 +11,9 @@ export default defineConfig({
     // For two cores: a file waits four tenths of its time, for processes, deadlines and disks.
     maxWorkers: 3,
     sequence: { sequencer: LongestFirst },
-    // Deadlines only for what hangs: tests wait on conditions, and a loaded machine is slow.
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    // Deadlines only for what hangs: tests wait on conditions, which say what did not come, and a loaded machine is slow.
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
     teardownTimeout: 20_000,
     reporters: ['default'],
   },

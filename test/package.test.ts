@@ -39,7 +39,7 @@ beforeAll(() => {
     join(installed, 'tidemark'),
   ])
   writeFileSync(join(app, 'package.json'), JSON.stringify({ name: 'app', type: 'module' }))
-}, 60_000)
+})
 
 afterAll(() => rmSync(app, { recursive: true, force: true }))
 

@@ -5,7 +5,7 @@ import { openTab } from '../support/chromium.ts'
 import type { RelayProcess } from '../support/relay-process.ts'
 import { until } from '../support/wait.ts'
 
-const waitMsMax = 30_000
+const waitMsMax = 100_000
 
 interface EditorOptions {
   /** Others see it at the caret. */

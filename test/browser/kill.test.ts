@@ -86,7 +86,7 @@ test('kill -9 while somebody types: whatever was called saved is there after the
   }
   const ravi = await Editor.open(await browser.newContext(), relay, document)
   await ravi.showsText(typed)
-}, 120_000)
+})
 
 /** In the page: looks at every frame before it is painted. */
 function watchFrames(): void {

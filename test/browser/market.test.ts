@@ -32,7 +32,7 @@ beforeAll(async () => {
     JWT_SECRET: tokenSecret,
     DATABASE_URL: postgres.url,
   })
-  await until('the views are there', viewsAreThere, 60_000)
+  await until('the views are there', viewsAreThere)
   const enter = (subject: string, role: 'seller' | 'dealer'): Promise<Trader> =>
     Trader.enter(browser, relay, subject, role, errors)
   ;[ida, ravi, dora, dirk] = await Promise.all([
@@ -41,7 +41,7 @@ beforeAll(async () => {
     enter('dora', 'dealer'),
     enter('dirk', 'dealer'),
   ])
-}, 120_000)
+})
 afterAll(async () => {
   await browser?.close()
   await relay?.stop()

@@ -14,7 +14,6 @@ import type { QueriesPage } from './pages/queries.ts'
 declare const queriesPage: QueriesPage
 
 const folder = mkdtempSync(join(tmpdir(), 'tidemark-overview-'))
-const viewsMsMax = 120_000
 const errors: Error[] = []
 let relay: RelayProcess
 let browser: Browser
@@ -27,9 +26,8 @@ beforeAll(async () => {
     startChromium(),
     serveTestPage('test/browser/pages/queries.ts'),
   ])
-  // A new PGlite takes seconds, on a busy machine many.
-  await until('the views are there', viewsAreThere, viewsMsMax)
-}, viewsMsMax)
+  await until('the views are there', viewsAreThere)
+})
 afterAll(async () => {
   await browser?.close()
   await hooks?.close()
@@ -90,7 +88,7 @@ class Overview {
       seen = await this.tasks(title)
       return seen.join('|') === expected.join('|')
     }
-    await until(`tasks of ${title}`, condition, 30_000).catch((error: Error) => {
+    await until(`tasks of ${title}`, condition).catch((error: Error) => {
       throw new Error(`${error.message}; shown are ${JSON.stringify(seen)}`, { cause: error })
     })
   }

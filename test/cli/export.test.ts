@@ -77,7 +77,7 @@ test('the history of a document, a line for each entry, over more than a page', 
   expect(lines[0]).toMatchObject(
     lines[0]!['type'] === 'entry' ? { author: '', time: expect.any(String) } : { authors: [''] },
   )
-}, 30_000)
+})
 
 test('a prefix into a folder, in every form; the next time only what has changed', async () => {
   const out = join(folder, 'out')

@@ -100,7 +100,7 @@ test('a connection on which nothing happens lives on by its pings', async () => 
   const handle = client.open('notes')
   await live(handle)
   const untilMs = time.nowMs + 300_000
-  await until('time has passed', () => time.nowMs > untilMs, 400_000)
+  await until('time has passed', () => time.nowMs > untilMs)
   expect(client.inspect().attempts).toBe(0)
   expect(client.events.some(({ event }) => event === 'connection lost')).toBe(false)
 })
@@ -109,7 +109,7 @@ test('an attempt without a welcome is given up, and tried again later and later'
   const client = newClient()
   network = 'deaf'
   client.open('notes')
-  await until('it was tried a few times', () => client.inspect().attempts === 4, 300_000)
+  await until('it was tried a few times', () => client.inspect().attempts === 4)
   expect(client.inspect().retryAtMs).toBeGreaterThan(time.nowMs)
   network = 'good'
   await live(client.open('notes'))
@@ -188,9 +188,9 @@ test('presence goes out at once, then a few times a second, and comes back after
 
 /** The server collects presence on its own clock, a real one. */
 async function real(condition: () => boolean): Promise<void> {
-  const untilMs = Date.now() + 10_000
+  const untilMs = Date.now() + 100_000
   while (!condition()) {
-    if (Date.now() > untilMs) throw new Error('not within 10 s')
+    if (Date.now() > untilMs) throw new Error('not within 100 s')
     await new Promise((resolve) => setTimeout(resolve, 5))
     time.step()
     await door.settled('')

@@ -94,7 +94,7 @@ test('the rows are right in the end, whatever was cut, forgotten or wrong on the
       }
       const rows = (): string => live.rows.map(({ key, value }) => `${key}:${value}`).join()
       const expected = now.map(([key, value]) => `${key}:${value}`).join()
-      await until(`rows ${expected}`, () => live.state === 'live' && rows() === expected, 10_000).catch(
+      await until(`rows ${expected}`, () => live.state === 'live' && rows() === expected).catch(
         (error: Error) => expect.fail(`${error.message}; there are ${rows()}, ${live.state}`),
       )
       await client.close()
@@ -102,4 +102,4 @@ test('the rows are right in the end, whatever was cut, forgotten or wrong on the
     // Shrinking would wait for each smaller failure.
     { numRuns: 60, endOnFailure: true },
   )
-}, 120_000)
+})

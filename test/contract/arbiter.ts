@@ -112,14 +112,11 @@ export function arbiterContract(open: () => Promise<Sql>): void {
   beforeAll(async () => {
     sql = await open()
     await sql.start()
-    await until(
-      'the database is up',
-      () =>
-        sql.batch([{ text: 'select 1' }]).then(
-          () => true,
-          () => false,
-        ),
-      100_000,
+    await until('the database is up', () =>
+      sql.batch([{ text: 'select 1' }]).then(
+        () => true,
+        () => false,
+      ),
     )
     await installTidemark(sql)
     await sql.batch([
@@ -129,7 +126,7 @@ export function arbiterContract(open: () => Promise<Sql>): void {
     ])
     store = new DecisionStore(sql)
     await engines.automerge.load()
-  }, 120_000)
+  })
   afterAll(() => sql.close())
   beforeEach(async () => {
     fence = 1
@@ -533,7 +530,7 @@ export function arbiterContract(open: () => Promise<Sql>): void {
         }),
         { numRuns },
       )
-    }, 60_000)
+    })
   })
 
   test('decisions do not pile up: those of long ago are swept by one node, and the others kept', async () => {

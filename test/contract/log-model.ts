@@ -131,7 +131,7 @@ export class RecordingFollower implements Follower {
         if (this.broken !== null) throw new Error(this.broken)
         if (this.compactedPast === 0) expect(this.position).toBeGreaterThanOrEqual(offset)
       },
-      { timeout: 15_000, interval: 5 },
+      { timeout: 100_000, interval: 5 },
     )
     expect(this.broken).toBeNull()
   }

@@ -239,7 +239,7 @@ export async function failureOf(batch: Promise<unknown>): Promise<SqlError> {
 }
 
 /** Waits for a batch to succeed; each failure until then must be one that is worth a retry. */
-export async function recovered(sql: Sql, withinMs = 40_000): Promise<void> {
+export async function recovered(sql: Sql): Promise<void> {
   const isThere = (): Promise<boolean> =>
     sql.batch([{ text: 'select 1' }]).then(
       () => true,
@@ -248,6 +248,6 @@ export async function recovered(sql: Sql, withinMs = 40_000): Promise<void> {
         return false
       },
     )
-  await until('the database is there', isThere, withinMs)
+  await until('the database is there', isThere)
   expect(sql.unavailable()).toBe(null)
 }

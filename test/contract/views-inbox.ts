@@ -135,7 +135,7 @@ function inboxOver(engineOf: (index: number) => EngineName, under: () => Asked):
     for (const document of ['vault/1', 'vault/secret'])
       await write(vault, document, inConflict(vault).entries)
     under().queries.catalog.forget()
-  }, 90_000)
+  })
   afterAll(async () => {
     for (const { name } of adapters) await dropAdapter(under().owner, name)
   })

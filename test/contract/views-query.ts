@@ -166,7 +166,7 @@ export function viewsQueryContract(
     under = await open()
     await prepare(under.owner)
     queries = queriesOf(under)
-  }, 90_000)
+  })
   afterAll(async () => {
     await under.reader.close()
     await under.owner.close()
@@ -321,7 +321,7 @@ export function viewsQueryContract(
         text: `insert into notes.notes (document, title) select 'notes/' || i, 'Note ' || i from generate_series(1, 6) i`,
       },
     ])
-  }, 60_000)
+  })
 
   test('a token with a thousand patterns is answered; one with absurd ones in time or not at all', async () => {
     await under.owner.batch([
@@ -349,7 +349,7 @@ export function viewsQueryContract(
     )
     expect(said).toMatch(/^(answered|query_timeout)/)
     await under.owner.batch([{ text: `delete from notes.notes where title = ''` }])
-  }, 30_000)
+  })
 
   describe('values', () => {
     test('are JSON by their type', async () => {
@@ -711,7 +711,7 @@ export function viewsQueryContract(
     const slow = 'select count(*) from generate_series(1, 30000000) a'
     expect(await refusalOf(short, slow, admin)).toBe('query_timeout: The query took more than 500 ms')
     expect(await rowsOf(queries, 'select 1 as a', admin)).toEqual([{ a: 1 }])
-  }, 40_000)
+  })
 
   test('one user has few places, and so have all together', async () => {
     const few = queriesOf(under, { runningMax: 1, waitingMax: 2, perUserMax: 2 })
@@ -735,5 +735,5 @@ export function viewsQueryContract(
       }),
       { numRuns: 400 },
     )
-  }, 60_000)
+  })
 }

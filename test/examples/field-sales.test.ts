@@ -36,7 +36,7 @@ beforeAll(async () => {
     JWT_SECRET: tokenSecret,
     DATABASE_URL: postgres.url,
   })
-}, 60_000)
+})
 afterAll(async () => {
   await relay.stop()
   await postgres.stop()
@@ -88,7 +88,7 @@ async function ask(
 }
 
 const shows = (role: string, sql: string, rows: readonly object[]): Promise<void> =>
-  until(sql, async () => JSON.stringify((await ask(role, sql)).rows) === JSON.stringify(rows), 30_000)
+  until(sql, async () => JSON.stringify((await ask(role, sql)).rows) === JSON.stringify(rows))
 
 test('each kind of document is one file', () => {
   expect(loaded.map(({ name }) => name).sort()).toEqual([
@@ -102,7 +102,7 @@ test('each kind of document is one file', () => {
 })
 
 describe('who sees what', () => {
-  test('a seller sees a customer without its credit, the office with it', { timeout: 60_000 }, async () => {
+  test('a seller sees a customer without its credit, the office with it', async () => {
     const office = await copyOf('customers/1', customers, 'olga', ['office']).connect()
     office.domain.fields.name.do.set('Mill & Sons')
     office.domain.fields.creditLimit.do.set(5000)
@@ -119,9 +119,7 @@ describe('who sees what', () => {
   })
 })
 
-test('an order that was drafted and submitted offline is approved once; its lines and its customer are rows', {
-  timeout: 60_000,
-}, async () => {
+test('an order that was drafted and submitted offline is approved once; its lines and its customer are rows', async () => {
   const ann = copyOf('orders/1', orders, 'ann', ['seller'])
   ann.domain.fields.customer.do.set('customers/9')
   ann.domain.entity('lines', '1').product.do.set('products/1')
@@ -147,7 +145,7 @@ test('an order that was drafted and submitted offline is approved once; its line
   const cancel = ann.domain.fields.state.do.move('cancel')
   for (const { domain } of [ann, olga])
     for (const { key } of [approve, cancel])
-      await until('decided', () => !['pending', undefined].includes(domain.outcome(key!)?.status), 30_000)
+      await until('decided', () => !['pending', undefined].includes(domain.outcome(key!)?.status))
   const statuses = [approve, cancel].map(({ key }) => olga.domain.outcome(key!)!.status)
   expect([...statuses].sort()).toEqual(['effective', 'rejected'])
   const { state } = olga.domain.fields.state.value
@@ -155,15 +153,13 @@ test('an order that was drafted and submitted offline is approved once; its line
   await shows('office', 'select state from orders', [{ state }])
 })
 
-test('stock is handed out by the office and taken offline, never more than there is', {
-  timeout: 60_000,
-}, async () => {
+test('stock is handed out by the office and taken offline, never more than there is', async () => {
   const olga = await copyOf('inventory/1', inventory, 'olga', ['office']).connect()
   const ann = await copyOf('inventory/1', inventory, 'ann', ['seller']).connect()
   ann.domain.introduce()
   await until('ann is known', () => olga.domain.subjectOf('ann000') === 'ann')
   const supplied = olga.domain.fields.stock.do.supply(100, 'ann000')
-  await until('supplied', () => ann.domain.outcome(supplied.key!)?.status === 'effective', 30_000)
+  await until('supplied', () => ann.domain.outcome(supplied.key!)?.status === 'effective')
   expect(ann.domain.fields.stock.do.take(70).refusal).toBeNull()
   expect(ann.domain.fields.stock.do.take(31).refusal).toMatchObject({ reason: 'insufficient_rights' })
   expect(olga.domain.fields.stock.do.take(1).refusal).toMatchObject({ reason: 'insufficient_rights' })
@@ -171,6 +167,6 @@ test('stock is handed out by the office and taken offline, never more than there
 
   // Whoever is no office hands out nothing.
   const own = ann.domain.fields.stock.do.supply(1000, 'ann000')
-  await until('refused', () => ann.domain.outcome(own.key!)?.status === 'rejected', 30_000)
+  await until('refused', () => ann.domain.outcome(own.key!)?.status === 'rejected')
   expect(ann.domain.outcome(own.key!)).toMatchObject({ reason: 'not_allowed' })
 })

@@ -97,15 +97,13 @@ async function rows(sql: string): Promise<readonly Record<string, unknown>[]> {
   return said.rows ?? []
 }
 
-test('ship and cancel from one version, with the relay killed around it: one holds, everybody knows which', {
-  timeout: 120_000,
-}, async () => {
+test('ship and cancel from one version, with the relay killed around it: one holds, everybody knows which', async () => {
   const ann = person('ann', 'deals/1', ['seller'])
   const ben = person('ben', 'deals/1')
   await Promise.all([ann.connect(), ben.connect()])
   ann.domain.fields.harvest.do.set('42')
   const sold = ann.domain.fields.state.do.move('sell')
-  await until('sold', () => ann.domain.outcome(sold.key!)?.status === 'effective', 60_000)
+  await until('sold', () => ann.domain.outcome(sold.key!)?.status === 'effective')
   await until('ben knows', () => ben.domain.fields.state.value.state === 'sold')
 
   // Both from what they know; the relay dies at once.
@@ -122,10 +120,8 @@ test('ship and cancel from one version, with the relay killed around it: one hol
 
   const keys = [ship.key!, cancel.key!]
   for (const { domain } of [ann, ben])
-    await until(
-      'decided',
-      () => keys.every((key) => ['effective', 'rejected'].includes(domain.outcome(key)?.status ?? '')),
-      60_000,
+    await until('decided', () =>
+      keys.every((key) => ['effective', 'rejected'].includes(domain.outcome(key)?.status ?? '')),
     )
   const outcomes = keys.map((key) => ann.domain.outcome(key)!)
   expect(outcomes.map(({ status }) => status).sort()).toEqual(['effective', 'rejected'])
@@ -137,7 +133,6 @@ test('ship and cancel from one version, with the relay killed around it: one hol
   await until(
     'rows',
     async () => (await rows(`select state from deals where document = 'deals/1'`))[0]?.['state'] === state,
-    60_000,
   )
   const facts = await rows(
     `select entry, status from deals_facts where document = 'deals/1' and operation in ('ship', 'cancel') order by entry`,
@@ -145,7 +140,7 @@ test('ship and cancel from one version, with the relay killed around it: one hol
   expect(facts).toEqual(keys.map((entry, i) => ({ entry, status: outcomes[i]!.status })))
 })
 
-test('of one harvest in two deals, one is sold', { timeout: 60_000 }, async () => {
+test('of one harvest in two deals, one is sold', async () => {
   const deals = [person('cyd', 'deals/2'), person('dan', 'deals/3')]
   await Promise.all(deals.map((one) => one.connect()))
   const keys = deals.map(({ domain }) => {
@@ -153,7 +148,7 @@ test('of one harvest in two deals, one is sold', { timeout: 60_000 }, async () =
     return domain.fields.state.do.move('sell').key!
   })
   for (const [i, { domain }] of deals.entries())
-    await until('decided', () => domain.outcome(keys[i]!)?.status !== 'pending', 60_000)
+    await until('decided', () => domain.outcome(keys[i]!)?.status !== 'pending')
   const outcomes = deals.map(({ domain }, i) => domain.outcome(keys[i]!))
   expect(outcomes.map((outcome) => outcome?.status).sort()).toEqual(['effective', 'rejected'])
   expect(outcomes.find((outcome) => outcome?.status === 'rejected')).toMatchObject({ reason: 'claimed' })
@@ -166,7 +161,7 @@ async function soldBy(subject: string, document: string, harvest: string): Promi
   const { domain } = await person(subject, document).connect()
   domain.fields.harvest.do.set(harvest)
   const key = domain.fields.state.do.move('sell').key!
-  await until('decided', () => domain.outcome(key)?.status !== 'pending', 60_000)
+  await until('decided', () => domain.outcome(key)?.status !== 'pending')
   return domain.outcome(key)!
 }
 
@@ -178,9 +173,7 @@ async function ask(method: 'PUT' | 'DELETE', document: string): Promise<void> {
   expect(answer.ok).toBe(true)
 }
 
-test('what was claimed is claimed after the database is lost; a deleted document lets go of it', {
-  timeout: 120_000,
-}, async () => {
+test('what was claimed is claimed after the database is lost; a deleted document lets go of it', async () => {
   expect(await soldBy('fay', 'deals/10', '11')).toMatchObject({ status: 'effective' })
   expect(await soldBy('gus', 'deals/11', '12')).toMatchObject({ status: 'effective' })
   await relay.stop()
@@ -195,7 +188,6 @@ test('what was claimed is claimed after the database is lost; a deleted document
   await until(
     'the rows are gone',
     async () => (await rows(`select from deals where document = 'deals/11'`)).length === 0,
-    60_000,
   )
   expect(await soldBy('ida', 'deals/13', '12')).toMatchObject({ status: 'effective' })
   // The same names, and nothing of what was decided before.
@@ -204,7 +196,7 @@ test('what was claimed is claimed after the database is lost; a deleted document
   expect(await soldBy('jon', 'deals/14', '13')).toMatchObject({ status: 'rejected', reason: 'claimed' })
 })
 
-test('while tables are built for a newer adapter, intents are decided', { timeout: 120_000 }, async () => {
+test('while tables are built for a newer adapter, intents are decided', async () => {
   expect(await soldBy('joe', 'deals/19', '19')).toMatchObject({ status: 'effective' })
   const reader = new Client({ connectionString: postgres.url })
   reader.on('error', () => undefined) // When the test has failed, and the server ends before it.
@@ -221,7 +213,7 @@ test('while tables are built for a newer adapter, intents are decided', { timeou
   expect(await soldBy('lee', 'deals/21', '20')).toMatchObject({ status: 'rejected', reason: 'claimed' })
   expect(await served()).toBe(1)
   await reader.query('commit')
-  await until('the new tables are served', async () => (await served()) === 2, 60_000)
+  await until('the new tables are served', async () => (await served()) === 2)
   await reader.end()
   expect(await soldBy('mia', 'deals/22', '20')).toMatchObject({ status: 'rejected', reason: 'claimed' })
 })

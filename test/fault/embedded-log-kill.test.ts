@@ -140,5 +140,5 @@ describe('the embedded log loses nothing that was acked or told when its process
       expect(found, `killed after ${killAfterLines} lines`).toBeGreaterThan(entries)
       entries = found
     }
-  }, 120_000)
+  })
 })

@@ -100,7 +100,7 @@ test('PostgreSQL: killed at every statement of a batch', async () => {
     rmSync(folder, { recursive: true })
     await postgres.stop()
   }
-}, 300_000)
+})
 
 test('PGlite: killed before, within and after batches', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'tidemark-'))
@@ -114,4 +114,4 @@ test('PGlite: killed before, within and after batches', async () => {
   } finally {
     rmSync(folder, { recursive: true })
   }
-}, 300_000)
+})

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 
 const root = join(import.meta.dirname, '../..')
-const patience = { timeout: 30_000 }
+const patience = { timeout: 100_000 }
 let copy: string
 let launched: ChildProcess | undefined
 

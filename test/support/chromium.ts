@@ -3,7 +3,7 @@ import { type Browser, type BrowserContext, chromium, type Page } from 'playwrig
 import { findProgram, programs } from '../../scripts/programs.mjs'
 
 /** Deadline of whatever a page waits for: two cores may be busy with all other tests. */
-const waitMsMax = 30_000
+const waitMsMax = 100_000
 
 export async function startChromium(): Promise<Browser> {
   return chromium.launch({

@@ -30,7 +30,7 @@ export type PostgresServer = Readonly<{
 type Owner = Readonly<{ uid?: number; gid?: number }>
 type Running = Readonly<{ process: ChildProcess; exited: Promise<unknown> }>
 
-const startDeadlineMs = 30_000
+const startDeadlineMs = 100_000
 const startAttemptsMax = 40
 
 /** The folder with initdb, postgres, psql; undefined when there is none and TEST_DATABASE_URL is to be used. */

@@ -65,14 +65,10 @@ export async function startRedisDeployment(
     for (const one of processes) if (one.exitCode === null && one.signalCode === null) await kill(one)
   }
   const whole = () =>
-    until(
-      'a master with all its replicas',
-      async () => {
-        const info = String(await (await master()).command('INFO', 'replication'))
-        return info.includes('role:master') && (info.match(/state=online/g) ?? []).length === replicas
-      },
-      30_000,
-    )
+    until('a master with all its replicas', async () => {
+      const info = String(await (await master()).command('INFO', 'replication'))
+      return info.includes('role:master') && (info.match(/state=online/g) ?? []).length === replicas
+    })
   await whole()
   return {
     url: `redis+sentinel://${sentinels.map(({ port }) => `127.0.0.1:${port}`).join(',')}/${masterName}`,

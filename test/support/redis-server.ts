@@ -38,7 +38,7 @@ export interface RedisServer {
 /** Directives of redis.conf, such as `{ appendfsync: 'always' }`. */
 export type RedisServerOptions = Readonly<Record<string, string>>
 
-const startDeadlineMs = 30_000
+const startDeadlineMs = 100_000
 const startAttemptsMax = 20
 
 export async function startRedisServer(options: RedisServerOptions = {}): Promise<RedisServer> {

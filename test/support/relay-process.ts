@@ -8,7 +8,7 @@ import { freePort } from './free-port.ts'
 const main = fileURLToPath(new URL('../../dist/server/main.js', import.meta.url))
 /** For `startRelay`: a relay whose embedded log has the limits in LOG_LIMITS. */
 export const smallRelay = fileURLToPath(new URL('./small-relay.mjs', import.meta.url))
-const startMsMax = 60_000
+const startMsMax = 100_000
 /** A start is nothing but work: more at once would only delay one another. */
 const startingMax = 2
 /** A relay in a checkout has the adapters that are in it, and a database for them: seconds that most tests need not wait. */

@@ -254,9 +254,7 @@ test('who asks again and again without reading is not answered again and again',
   expect(client.closeCode).toBe(null)
 })
 
-test('fuzzed messages break nothing: neither the server, nor documents, nor what others do', {
-  timeout: 120_000,
-}, async () => {
+test('fuzzed messages break nothing: neither the server, nor documents, nor what others do', async () => {
   const state = update('The quick brown fox jumps over the lazy dog. 🦊')
   const id = 'f/0'
   const frames = [

@@ -165,8 +165,8 @@ describe('of a node', () => {
       for (const socket of halfOpen) socket.destroy()
     })
     await synced(relay, 'a')
-    await until('all are closed', () => open === 0, 30_000)
-  }, 40_000)
+    await until('all are closed', () => open === 0)
+  })
 })
 
 describe('of a session', () => {

@@ -156,9 +156,7 @@ describe('somebody unknown', () => {
   })
 })
 
-test('fuzzed messages break nothing: neither the server, nor documents, nor what others do', {
-  timeout: 120_000,
-}, async () => {
+test('fuzzed messages break nothing: neither the server, nor documents, nor what others do', async () => {
   const doc = new Y.Doc()
   doc.getText('t').insert(0, 'The quick brown fox jumps over the lazy dog. 🦊')
   const update = Y.encodeStateAsUpdate(doc)

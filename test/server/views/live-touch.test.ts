@@ -19,7 +19,7 @@ beforeAll(async () => {
   server = await start()
   sql = new PostgresSql({ url: server.url, connectionsMax: 4, logger: silentLogger })
   await installTidemark(sql)
-}, 60_000)
+})
 afterAll(async () => {
   await sql.close()
   await server.stop()

@@ -57,7 +57,7 @@ beforeAll(async () => {
     JWT_SECRET: tokenSecret,
     DATABASE_URL: postgres.url,
   })
-}, 60_000)
+})
 afterAll(async () => {
   await relay.stop()
   await postgres.stop()
@@ -65,7 +65,7 @@ afterAll(async () => {
   rmSync(adapters, { recursive: true })
 })
 
-test('each has its tables, its rules and its decisions, beside the others', { timeout: 90_000 }, async () => {
+test('each has its tables, its rules and its decisions, beside the others', async () => {
   const people = names.map(
     (name) =>
       new FactPerson({
@@ -82,8 +82,7 @@ test('each has its tables, its rules and its decisions, beside the others', { ti
     return [domain.fields.stock.do.supply(i + 1).key!, domain.fields.state.do.move('finish').key!]
   })
   for (const [i, { domain }] of people.entries())
-    for (const key of asked[i]!)
-      await until(names[i]!, () => domain.outcome(key)?.status === 'effective', 60_000)
+    for (const key of asked[i]!) await until(names[i]!, () => domain.outcome(key)?.status === 'effective')
 
   const mine = await token({ documents: [{ match: '**', access: 'read' }] })
   const rows = async (sql: string): Promise<unknown> => {
@@ -114,11 +113,7 @@ test('each has its tables, its rules and its decisions, beside the others', { ti
     facts: 4,
   }))
   const told = (): Promise<unknown> => rows(`${all} order by n`)
-  await until(
-    'rows',
-    async () => JSON.stringify(await told()).split('"facts":4').length > names.length,
-    60_000,
-  )
+  await until('rows', async () => JSON.stringify(await told()).split('"facts":4').length > names.length)
   expect(await told()).toEqual(expected)
   for (const person of people) person.close()
 })

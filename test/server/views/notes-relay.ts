@@ -96,14 +96,10 @@ export default defineAdapter({
     const before = (await this.adapterStatus())?.lastRebuild?.ended
     if (begin) await this.ask('/notes/rebuild', 'POST')
     let ended: AdapterStatus['lastRebuild'] = null
-    await until(
-      'the swap',
-      async () => {
-        ended = (await this.adapterStatus())?.lastRebuild ?? null
-        return ended !== null && ended.ended !== before
-      },
-      40_000,
-    )
+    await until('the swap', async () => {
+      ended = (await this.adapterStatus())?.lastRebuild ?? null
+      return ended !== null && ended.ended !== before
+    })
     return ended!
   }
 }

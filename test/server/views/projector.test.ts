@@ -306,12 +306,12 @@ describe('whatever fails', () => {
           }
           store.fails = () => null
           const { last } = await lastChange()
-          await until('all is projected', () => store.isAt(last), 10_000)
+          await until('all is projected', () => store.isAt(last))
           for (const projector of alive) await projector.close()
           const clean = new RowsInMemory(partCount)
           const rebuild = projectorOn(clean)
           rebuild.start()
-          await until('all is rebuilt', () => clean.isAt(last), 10_000)
+          await until('all is rebuilt', () => clean.isAt(last))
           await rebuild.close()
           for (let n = 0; n < 5; n++) expect(store.rowsOf(name(n))).toEqual(clean.rowsOf(name(n)))
           expect(store.wentBack).toEqual([])

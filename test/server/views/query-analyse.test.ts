@@ -209,4 +209,4 @@ test('whatever the text, the answer is a refusal or an analysis, and the next te
     { numRuns: 3_000 },
   )
   expect(await codeOf('select * from notes')).toBe('taken')
-}, 30_000)
+})

@@ -26,14 +26,10 @@ async function connected(): Promise<Client> {
 
 test('an edit is a row for psql and its like; a rebuild gives the same rows, and nobody who reads sees less meanwhile', async () => {
   let client: Client | null = null
-  await until(
-    'connected',
-    async () => {
-      client = await connected().catch(() => null)
-      return client !== null
-    },
-    60_000,
-  )
+  await until('connected', async () => {
+    client = await connected().catch(() => null)
+    return client !== null
+  })
   const reader = client!
   const count = async (): Promise<number> =>
     Number(
@@ -49,7 +45,7 @@ test('an edit is a row for psql and its like; a rebuild gives the same rows, and
       },
       doc,
     )
-  await until('projected', async () => (await count()) === 300, 60_000)
+  await until('projected', async () => (await count()) === 300)
   const dump = async () =>
     (await reader.query('select n::text from notes n union all select f::text from notes_facts f order by 1'))
       .rows
@@ -68,4 +64,4 @@ test('an edit is a row for psql and its like; a rebuild gives the same rows, and
   await notes.write('notes/1', (facts) => facts.set('new', 1), docs[1])
   await until('it goes on', async () => (await count()) === 301)
   await reader.end()
-}, 180_000)
+})

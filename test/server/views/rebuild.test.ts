@@ -22,7 +22,7 @@ let notes: NotesRelay
 
 beforeAll(async () => {
   postgres = await startPostgres()
-}, 60_000)
+})
 afterAll(() => postgres.stop())
 beforeEach(async () => {
   database = new Client({ connectionString: postgres.url })
@@ -87,7 +87,7 @@ test('under live edits: the old rows are served and current until the swap, no r
   notes.adapter(slowly)
   await notes.start()
   const docs = await fill(150)
-  await until('projected', async () => (await count().catch(() => 0)) === 1_500, 40_000)
+  await until('projected', async () => (await count().catch(() => 0)) === 1_500)
   const before = await made()
 
   let reading = true
@@ -131,7 +131,7 @@ test('under live edits: the old rows are served and current until the swap, no r
 
   await notes.write('notes/0', (facts) => facts.set('after', 1), docs[0])
   await until('it goes on', async () => (await count()) === 1_501 + edits)
-}, 180_000)
+})
 
 test('of nothing: dropped and made again from the log, all rows are the same to the byte', async () => {
   notes.adapter()
@@ -162,15 +162,15 @@ test('of nothing: dropped and made again from the log, all rows are the same to 
   await notes.kill9()
   await database.query('drop schema tidemark, notes cascade')
   await notes.start()
-  await until('all is there', async () => (await dump().catch(() => [])).length === before.length, 40_000)
+  await until('all is there', async () => (await dump().catch(() => [])).length === before.length)
   expect(await dump()).toEqual(before)
-}, 180_000)
+})
 
 test('killed in the middle, it goes on, and ends right', async () => {
   notes.adapter(slowly)
   await notes.start()
   await fill(100)
-  await until('projected', async () => (await count().catch(() => 0)) === 1_000, 40_000)
+  await until('projected', async () => (await count().catch(() => 0)) === 1_000)
   const before = await dump()
   await notes.ask('/notes/rebuild', 'POST')
   const filled = async (): Promise<number> =>
@@ -188,7 +188,7 @@ test('killed in the middle, it goes on, and ends right', async () => {
   }
   expect(await notes.rebuilt(false)).toMatchObject({ documents: 100, differing: 0 })
   expect(await dump()).toEqual(before)
-}, 180_000)
+})
 
 test('rows that were changed by hand are found, told and put right', async () => {
   notes.adapter()
@@ -216,7 +216,7 @@ test('rows that were changed by hand are found, told and put right', async () =>
   expect(
     notes.relay.lines.some(({ msg, level }) => String(msg).includes('not what the log says') && level === 50),
   ).toBe(true)
-}, 180_000)
+})
 
 test('the command without a relay says what to do', async () => {
   const { code, output } = await ran([], { URL: `http://127.0.0.1:${await freePort()}` })
@@ -231,4 +231,4 @@ test('an adapter that is not there, and one whose new version is being built, ar
   expect((await notes.ask('/others/rebuild', 'POST')).status).toBe(404)
   expect((await notes.ask('/rebuild', 'POST')).status).toBe(202)
   expect((await notes.ask('/rebuild', 'POST')).status).toBe(202)
-}, 60_000)
+})

@@ -25,7 +25,7 @@ let relay: RelayProcess | null
 
 beforeAll(async () => {
   postgres = await startPostgres()
-}, 60_000)
+})
 afterAll(() => postgres.stop())
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'tidemark-'))
@@ -136,7 +136,7 @@ test('an edit becomes a row; killed, the relay goes on where it was; a new versi
   await until('it says so', () => running.lines.some(({ msg }) => String(msg).includes('stands aside')))
   await write(running, 'notes/b', '!')
   expect(await isThere('notes/b', 'TWO AND THREE')).toBe(true)
-}, 90_000)
+})
 
 test('an Automerge document has the rows that a Yjs one has, by the same adapter', async () => {
   adapter(1)
@@ -158,7 +158,7 @@ test('an Automerge document has the rows that a Yjs one has, by the same adapter
   await note.saved()
   await until('it goes on', () => isThere('notes/auto', 'by Automerge'))
   await client.close()
-}, 60_000)
+})
 
 test('the database is away: edits go on, and rows come when it is back', async () => {
   adapter(1)
@@ -172,8 +172,8 @@ test('the database is away: edits go on, and rows come when it is back', async (
   await postgres.restart()
   database = new Client({ connectionString: postgres.url })
   await database.connect()
-  await until('the row', () => isThere('notes/a', 'one two'), 40_000)
-}, 90_000)
+  await until('the row', () => isThere('notes/a', 'one two'))
+})
 
 test('a broken adapter ends the start, and names file and line', async () => {
   writeFileSync(join(folder, 'adapters', 'notes.ts'), 'const a: number = 1\nthrow new Error("not yet")\n')
@@ -186,12 +186,12 @@ test('without DATABASE_URL the rows are in PGlite, and survive kill -9', async (
   await write(running, 'notes/a', 'one')
   const projected = (count: number) => async (): Promise<boolean> =>
     (await metric(running.url, 'views_projected_documents')) >= count
-  await until('projected', projected(1), 60_000)
+  await until('projected', projected(1))
   await write(running, 'notes/a', ' two')
   await running.kill9()
   running = await start({})
   await write(running, 'notes/b', 'three')
-  await until('both are projected', projected(2), 60_000)
+  await until('both are projected', projected(2))
   expect(await running.stop()).toBe(0)
   relay = null
   const sql = new EmbeddedSql({ folder: join(folder, 'data', 'views'), logger: silentLogger })
@@ -201,4 +201,4 @@ test('without DATABASE_URL the rows are in PGlite, and survive kill -9', async (
     ['notes/b', 'three'],
   ])
   await sql.close()
-}, 150_000)
+})

@@ -35,7 +35,7 @@ beforeAll(async () => {
         insert into notes.notes select 'notes/' || i, 'title ' || i, '2026-01-02 03:04:05Z' from generate_series(1, 20) i;`,
     },
   ])
-}, 120_000)
+})
 afterAll(async () => {
   await sql.close()
   rmSync(folder, { recursive: true })
@@ -75,7 +75,7 @@ test('psql: the tables are found without their schema, described, read, copied; 
   expect(shown).toMatch(/how many\s+-+\s+20/)
   expect(shown).toContain('ERROR:  division by zero')
   expect(shown).toMatch(/notes\/20\ttitle 20/)
-}, 60_000)
+})
 
 test('pg: parameters, prepared statements of one name in two clients, their own settings, a transaction', async () => {
   const [one, other] = [await connected(), await connected()]
@@ -120,7 +120,7 @@ test('many at once, while the projector writes: all see what is committed, and n
   )
   isOver = true
   await writing
-}, 60_000)
+})
 
 test('who keeps a transaction open is cut off, and the projector goes on', async () => {
   const client = await connected()
@@ -139,7 +139,7 @@ test('who keeps a transaction open is cut off, and the projector goes on', async
     { title: 'at once' },
   ])
   await next.end()
-}, 60_000)
+})
 
 describe('nobody writes, or becomes somebody else', () => {
   test.each([
@@ -223,7 +223,7 @@ test('killed and started again, the port is there again', async () => {
     'after',
   )
   await client!.end()
-}, 60_000)
+})
 
 test('messages are cut from any chunks, and written with other SQL and names', () => {
   const parse = message('P', 'name', 'select 1', Buffer.from([0, 0]))

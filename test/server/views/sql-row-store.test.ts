@@ -51,7 +51,7 @@ beforeAll(async () => {
   server = await startPostgres()
   sql = new PostgresSql({ url: server.url, connectionsMax: 4, logger: silentLogger })
   await sql.start()
-}, 60_000)
+})
 afterAll(async () => {
   await sql.close()
   await server.stop()
@@ -196,11 +196,11 @@ test('rows come to those of a clean rebuild while connections are cut, nodes com
       on c.name = a.name || '@' || a.version || ':' || ${madeSql} where a.schema = $1 and c.sequence >= $2`
     return (await sql.batch([{ text, parameters: [schema, last] }]))[0]!.count === partCount
   }
-  await until('all is projected', () => reached('deals'), 40_000)
+  await until('all is projected', () => reached('deals'))
   for (const projector of projectors.splice(0)) await projector.close()
   await sql.batch([{ text: 'delete from tidemark.dead_letters' }])
   projectorOn(await storeOn(['deals__next']), ['deals__next'])
-  await until('all is rebuilt', () => reached('deals__next'), 40_000)
+  await until('all is rebuilt', () => reached('deals__next'))
   for (const table of ['deals', 'facts'])
     expect(await rows(`select * from deals.${table} order by 1, 2`)).toEqual(
       await rows(`select * from deals__next.${table} order by 1, 2`),
@@ -209,4 +209,4 @@ test('rows come to those of a clean rebuild while connections are cut, nodes com
   expect(await rows(`select document from deals.deals where document = 'deals/3'`)).toEqual([])
   expect(await rows('select document from tidemark.dead_letters')).toEqual([['deals/crowded']])
   await dropAdapter(sql, 'deals__next')
-}, 120_000)
+})

@@ -66,9 +66,9 @@ export class ReceiverUnderTest {
   }
 
   /** Waits until the document was announced at this offset, or a later one. */
-  async hasHeard(document: string, offset: number, withinMs?: number): Promise<void> {
+  async hasHeard(document: string, offset: number): Promise<void> {
     const heard = () => this.of(document).some((received) => received.offset >= offset)
-    await until(`${document} announced at ${offset}`, heard, withinMs)
+    await until(`${document} announced at ${offset}`, heard)
   }
 
   private take(request: IncomingMessage, body: Buffer, response: ServerResponse): void {
