@@ -4,10 +4,9 @@
  */
 import * as Automerge from '@automerge/automerge'
 import { residentBytes } from '../../harness/cpu.ts'
-import { joinDeadlineMs, joinStep, newcomerVersion } from '../join.ts'
+import { isCompacted, joinDeadlineMs, joinStep, newcomerVersion } from '../join.ts'
 import { sleep, until } from '../peer.ts'
 import type { JoinSpec, LoadCase, LoadResult, StoreSpec } from '../spec.ts'
-import { sum } from '../trace.ts'
 import { type LargeRepoDocument, pendingChangesOf, tableChangesOf } from './large-document.ts'
 import { documentIdOf, joinPeers, RepoPeer } from './peer.ts'
 
@@ -93,7 +92,6 @@ export async function repoStore(spec: StoreSpec): Promise<LoadResult> {
   const errors: string[] = []
   const documentId = documentIdOf(spec.document)
   let isAnswered = false
-  const from = performance.now()
   const [writer] = await joinPeers(
     1,
     () =>
@@ -110,12 +108,7 @@ export async function repoStore(spec: StoreSpec): Promise<LoadResult> {
   if (!(await until(() => isAnswered || errors.length > 0, storedDeadlineMs)))
     errors.push('the table was never taken')
   if (spec.metricsUrl === null) await sleep(storedBlindlyMs)
-  else
-    while (performance.now() - from < storedBlindlyMs) {
-      await sleep(100)
-      const page = await (await fetch(spec.metricsUrl)).text()
-      if (sum(page, 'tidemark_compactions_total{result="done"}') > 0) break
-    }
+  else if (!(await isCompacted(spec.metricsUrl, () => errors.length > 0))) errors.push('never compacted')
   writer!.end()
   return { cases: [{ name: '', figures: {} }], errors }
 }
