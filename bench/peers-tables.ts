@@ -19,13 +19,17 @@ export function tellComparisons(): void {
     if (record === null) return []
     return [{ question, comparison, record, drawn: drawComparison(question, comparison, record.rows) }]
   })
-  if (told.length === 0) return
+  const newest = told.map(({ record }) => record).toSorted((a, b) => b.date.localeCompare(a.date))[0]
+  if (newest === undefined) return
   const parts = [
-    setting(told.map(({ record }) => record)),
+    setting(
+      newest,
+      told.every(({ record }) => !record.settings.quick),
+    ),
     ...told.map(({ question, comparison, record, drawn }) =>
       [
         `### ${comparison.title}`,
-        `${comparison.asked}${ran(record)}`,
+        `${comparison.asked}${ran(record, newest)}`,
         tableOf(comparison, record),
         remarks(record)
           .map((each) => `- ${each}`)
@@ -41,10 +45,8 @@ export function tellComparisons(): void {
   writePart('benchmarks.md', 'bench:peers', parts.join('\n\n'))
 }
 
-function setting(records: readonly AnswerRecord[]): string {
-  const newest = records.toSorted((a, b) => b.date.localeCompare(a.date))[0]!
+function setting(newest: AnswerRecord, isFull: boolean): string {
   const versions = Object.entries(newest.versions ?? {}).map(([name, version]) => `${name} ${version}`)
-  const isFull = records.every(({ settings }) => !settings.quick)
   return [
     describeMachine(newest),
     ...(versions.length > 0 ? [`Versions: ${versions.join(', ')}.`] : []),
@@ -54,10 +56,11 @@ function setting(records: readonly AnswerRecord[]): string {
   ].join(' ')
 }
 
-function ran({ settings, samples }: AnswerRecord): string {
+function ran({ settings, samples, commit }: AnswerRecord, newest: AnswerRecord): string {
   const runs = 1 + Math.max(...samples.map(({ run }) => run))
   const kind = settings.quick ? 'quick run' : 'run'
-  return runs === 1 ? ` (One ${kind}.)` : ` (${runs} ${kind}s.)`
+  const earlier = commit === newest.commit ? '' : `, of commit ${commit}`
+  return ` (${runs === 1 ? `One ${kind}` : `${runs} ${kind}s`}${earlier}.)`
 }
 
 function tableOf({ columns, cannot = {} }: Comparison, { rows, samples }: AnswerRecord): string {
