@@ -1,12 +1,14 @@
 /**
  * The writing session of ../edit-trace.ts as peers of automerge-repo: 100 edits in a change, which is how often automerge-repo sends at most
- * of somebody who types. It has arrived when another peer was given the last head. A newcomer afterwards has to get the same text.
+ * of somebody who types. It has arrived when another peer was given the last head. A newcomer has to
+ * get the same text, when the server has stored all of it as it likes it.
  */
 import * as Automerge from '@automerge/automerge'
 import { startCpuMeter } from '../../harness/cpu.ts'
 import { generateEdits, readEditTrace } from '../edit-trace.ts'
 import { sleep, until } from '../peer.ts'
 import type { LoadResult, TraceSpec } from '../spec.ts'
+import { untilCompacted } from '../trace.ts'
 import { documentIdOf, joinPeers, RepoPeer } from './peer.ts'
 
 const editsPerChange = 100
@@ -56,6 +58,8 @@ export async function repoTrace(spec: TraceSpec, name: string): Promise<LoadResu
   const cpu = meter.stop()
   if (!isThere) errors.push(`${changes.length - 1 - reached} of ${changes.length} changes never arrived`)
   for (const peer of [writer!, reader!]) peer.end()
+  if (spec.metricsUrl !== null && !(await untilCompacted(spec.metricsUrl, spec.compactionDeadlineMs)).settled)
+    errors.push(`no end of compaction in ${spec.compactionDeadlineMs} ms`)
 
   let replica = Automerge.init<Content>()
   let joinBytes = 0
