@@ -35,7 +35,7 @@ import { closeSocket } from './close-socket.ts'
 import { type Arrival, assertReadable, type Connection, type DoorContext, toldOf } from './door.ts'
 import { HocuspocusDialects } from './hocuspocus-dialect.ts'
 import { acceptHocuspocus, type HocuspocusContext, hocuspocusFrameBytesMax } from './hocuspocus-door.ts'
-import { sendProblem } from './http/problem.ts'
+import { noSuchRoute, sendProblem } from './http/problem.ts'
 import {
   type AddressOf,
   clientAddresses,
@@ -127,6 +127,8 @@ export class Gateway {
       routerOptions: { maxParamLength: paramLengthMax },
       frameworkErrors: (error, request, reply) => sendProblem(error, request, reply, options),
     })
+    this.http.setErrorHandler((error, request, reply) => sendProblem(error, request, reply, options))
+    this.http.setNotFoundHandler(noSuchRoute)
     this.http.server.maxConnections =
       options.admission.sessionsMax + (options.listenersMax ?? 0) + socketsBeside
     const websockets = { noServer: true, perMessageDeflate: false, clientTracking: false }

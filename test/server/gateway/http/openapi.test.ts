@@ -68,6 +68,9 @@ test('what the routes do not have is not_found, with what they have', async () =
     ['GET', '/v1/nothing', null],
     ['GET', '/v1/documents/a/b', null],
     ['GET', '/v1', null],
+    ['GET', '/nothing', null],
+    ['POST', '/healthz', null],
+    ['DELETE', '/notes/first', null],
   ] as [Method, string, string | null][]) {
     const answer = await call(api.url, method, path, { token })
     expect(answer, `${method} ${path}`).toMatchObject({ status: 404, body: { code: 'not_found' } })

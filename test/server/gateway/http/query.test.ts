@@ -56,7 +56,7 @@ const start = (name: string, settings: Record<string, string>): Promise<RelayPro
     ADAPTERS: join(folder, 'adapters'),
     JWT_SECRET: tokenSecret,
     VIEWS_QUERY_ROWS_MAX: '3',
-    VIEWS_AFTER_TIMEOUT_MS: '1500',
+    VIEWS_AFTER_TIMEOUT_MS: '10000',
     ...settings,
   })
 
