@@ -207,7 +207,7 @@ export class Projector {
     const hasSome = feed.queue.length > 0
     if (more || feed.queue.length >= this.limits.batchDocumentsMax) this.hasAll = false
     if (hasSome) await this.next(feed)
-    // The other feed does not wait for a batch of this one.
+    // Who has no next batch does not make the other feed wait for the one that is being written.
     else if (!feed.isWriting) await this.writeCursors(feed)
     if (feed.queue.length > 0) this.hasAll = false
     return more || hasSome
