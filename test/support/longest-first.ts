@@ -4,22 +4,25 @@
  */
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
-/** Of 20 s and more, longest first. One that is missing costs some idle time, no more. */
+/**
+ * Of 20 s and more, longest first. One that is missing costs some idle time, no more. The first two start relays by the dozen, so that
+ * what runs beside them takes eight times as long: that is what has no clock of its own.
+ */
 const longest = [
   'fault/relay-kill',
   'property/relay',
-  'server/views/relay',
+  'client/faulty-network',
+  'server/log/cold/contract',
   'property/convergence',
   'server/main',
   'server/views/rebuild',
   'fault/views-kill',
   'fault/two-nodes',
   'fault/cold-kill',
+  'server/views/relay',
   'server/gateway/limits',
   'browser/editor',
   'browser/overview',
-  'server/log/cold/contract',
-  'client/faulty-network',
   'browser/market',
   'server/gateway/http/query',
   'server/views/sql-embedded',
