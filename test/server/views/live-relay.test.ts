@@ -125,7 +125,8 @@ describe('on PostgreSQL, with two nodes', () => {
     ;[a, b] = await Promise.all([relay(settings()), relay(settings())])
     // Both hold parts before anything is said: what either writes is to be heard by the other.
     await say(a, 'notes/first', 'first')
-    await until('there are tables', async () => (await ask(a, 'select 1 as one from notes')) === 200)
+    for (const node of [a, b])
+      await until('there are tables', async () => (await ask(node, 'select 1 as one from notes')) === 200)
   })
   afterAll(async () => {
     await stopRelays()
