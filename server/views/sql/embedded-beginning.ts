@@ -6,7 +6,7 @@ import { PGlite } from '@electric-sql/pglite'
 
 /**
  * Whatever becomes of the process, `database` is whole or is not there: the copy is made beside it. Does nothing where there is a
- * database, or no `initial` one; rejects when that cannot be opened, as one of another version.
+ * database, or no `initial` one; rejects when that cannot be opened, as one of another version, or when something else is in the way.
  */
 export async function beginDatabase(database: string, initial: string): Promise<void> {
   if (existsSync(join(database, 'PG_VERSION')) || !existsSync(initial)) return
@@ -14,6 +14,5 @@ export async function beginDatabase(database: string, initial: string): Promise<
   await rm(beside, { recursive: true, force: true })
   const copy = await PGlite.create({ dataDir: beside, loadDataDir: new Blob([await readFile(initial)]) })
   await copy.close()
-  await rm(database, { recursive: true, force: true })
   await rename(beside, database)
 }

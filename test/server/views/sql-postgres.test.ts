@@ -145,6 +145,8 @@ describe('a server that is not there', () => {
     const sql = open()
     await sql.batch([{ text: 'create table held (id int)' }])
     const holder = sql.batch([{ text: 'lock table held' }, { text: 'select pg_sleep(3)' }])
+    const locks = { text: "select from pg_locks where relation = 'held'::regclass and granted" }
+    await until('it is locked', async () => (await sql.batch([locks]))[0]?.rows.length === 1)
     const waiting = Array.from({ length: 12 }, () =>
       failureOf(sql.batch([{ text: 'select * from held' }], { batchMs: 200 })),
     )
