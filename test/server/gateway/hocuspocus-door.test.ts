@@ -32,6 +32,8 @@ beforeAll(async () => {
     ADAPTERS: './no-adapters',
     SESSION_BUFFER_BYTES_MAX: String(64 * 1024),
     IMAGE_BYTES_MAX: String(mib),
+    // Nothing reads but those who join.
+    COMPACTION_TAIL_BYTES_MAX: String(1024 * mib),
   })
   const log = createEmbeddedLog({ directory: folder, logger: silentLogger })
   reads = held(log, 'load')
