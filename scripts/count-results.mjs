@@ -6,6 +6,9 @@
  * The line must never read as success when something failed. So a test file that failed as a whole
  * (it did not load, a hook threw) counts as one failure, and so does an exit code that no counted
  * failure explains: lint or types failed and no test ran, or an error escaped from every test.
+ *
+ * Before it, a line for each test that failed and passed when it was tried again: each is a fault of the test, or of the product,
+ * that has to be found.
  */
 import * as fs from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -24,11 +27,24 @@ export function closingLine(results, exitCode) {
   return `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`
 }
 
+/** Each with what was wrong the first time. */
+export function triedAgain(results) {
+  return (results?.testResults ?? []).flatMap((file) =>
+    file.assertionResults
+      .filter(({ status, failureMessages = [] }) => status === 'passed' && failureMessages.length > 0)
+      .map(
+        ({ fullName, failureMessages }) => `failed once: ${fullName}: ${failureMessages[0].split('\n')[0]}`,
+      ),
+  )
+}
+
 function read(file) {
   const text = fs.existsSync(file) ? fs.readFileSync(file, 'utf8') : ''
   return text === '' ? undefined : JSON.parse(text)
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  console.log(closingLine(read(process.argv[2]), Number(process.argv[3])))
+  const results = read(process.argv[2])
+  for (const line of triedAgain(results)) console.log(line)
+  console.log(closingLine(results, Number(process.argv[3])))
 }

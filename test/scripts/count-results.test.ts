@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { closingLine } from '../../scripts/count-results.mjs'
+import { closingLine, triedAgain } from '../../scripts/count-results.mjs'
 
 const file = (status: string, ...tests: string[]) => ({
   status,
@@ -41,4 +41,21 @@ test.each([
   ['a stage that failed before any test is a failure', undefined, 1, '0 passed, 1 failed'],
 ] as const)('%s', (_, given, exitCode, line) => {
   expect(closingLine(given, exitCode)).toBe(line)
+})
+
+test('what failed once is told', () => {
+  const test = (fullName: string, status: string, ...failureMessages: string[]) => ({
+    fullName,
+    status,
+    failureMessages,
+  })
+  const tests = [
+    test('a', 'passed'),
+    test('b', 'passed', 'Error: late\n  at b'),
+    test('c', 'failed', 'Error: c'),
+  ]
+  expect(triedAgain(results({ status: 'failed', assertionResults: tests }))).toEqual([
+    'failed once: b: Error: late',
+  ])
+  expect(triedAgain(undefined)).toEqual([])
 })
