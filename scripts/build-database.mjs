@@ -1,6 +1,6 @@
 /**
  * Makes dist/server/views/sql/initial-database.tar.gz, with which every embedded database of views begins: PGlite takes six seconds of
- * CPU to make one, and half a second to open a copy.
+ * CPU to make one, and less than two to copy and open this one.
  *
  * dist/.initial-database names the version of PGlite that made it. Without the file a relay makes its database itself, so
  * `npm start` does not wait for this.

@@ -4,7 +4,7 @@
  *
  *   idle ──batch──▶ starting ──▶ up ──▶ (the thread ends by itself, or is ended) ──▶ resting ──batch──▶ starting …
  *
- * - The thread starts with the first batch, which waits for it: a second where there is no database yet. Whoever calls
+ * - The thread starts with the first batch, which waits for it: two seconds where there is no database yet. Whoever calls
  *   `start` waits for nothing.
  * - One batch is with the thread, the others wait here, in order. A thread that ends takes its batch with it (`unknown`);
  *   those that wait are for the next one.
